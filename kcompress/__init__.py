@@ -1,0 +1,40 @@
+"""kcompress makes trained Keras models smaller and hands them over ready to deploy.
+
+    import kcompress
+    report = kcompress.compress("model.keras", "model.tflite", passes=[kcompress.Magnitude(sparsity=0.7)], data="data.npz")
+
+Every class of a pass is a name here: `Magnitude`, `Float16`, and so on. Importing kcompress imports no backend.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from kcompress.comparison import compare
+    from kcompress.pipeline import Hooks, compress
+    from kcompress.report import Report
+
+_PLACES = {
+    "compress": "kcompress.pipeline",
+    "Hooks": "kcompress.pipeline",
+    "Report": "kcompress.report",
+    "compare": "kcompress.comparison",
+}
+
+__all__ = ["Hooks", "Report", "__version__", "compare", "compress"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used; a pass is found by its class name."""
+    import importlib
+
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
+    if name[:1].isupper():
+        from kcompress.passes import find, names
+
+        for title in names():
+            if find(title).__name__ == name:
+                return find(title)
+    raise AttributeError(f"module 'kcompress' has no attribute '{name}'")

@@ -1,0 +1,73 @@
+"""Choose Keras's backend before Keras is imported, and keep its start quiet.
+
+Keras reads KERAS_BACKEND once, at import. Without it, and without a choice of the caller's, the first of TensorFlow,
+JAX and PyTorch that is installed is taken.
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kcompress.errors import MissingExtraError, UsageError
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def installed(module: str) -> bool:
+    """Whether a top-level module could be imported; imports nothing."""
+    return module in sys.modules or importlib.util.find_spec(module) is not None
+
+
+def select(name: str | None = None) -> str:
+    """Settle on a backend, without importing it; `name` is the caller's choice.
+
+    Raises UsageError for an unknown name, or if Keras already runs on another one; MissingExtraError if the backend,
+    or any at all, is not installed.
+    """
+    running = sys.modules["keras"].backend.backend() if "keras" in sys.modules else None
+    if name is not None and name not in BACKENDS:
+        raise UsageError(f"backend={name} is unknown; allowed: {', '.join(BACKENDS)}")
+    if running is not None:
+        if name not in (None, running):
+            raise UsageError(f"backend={name}, but Keras already runs on {running}; set KERAS_BACKEND={name} at start")
+        return str(running)
+    chosen = name or os.environ.get("KERAS_BACKEND") or next(filter(installed, BACKENDS), None)
+    if chosen is None:
+        raise MissingExtraError("tensorflow", "running a Keras model")
+    if chosen in BACKENDS and not installed(chosen):
+        raise MissingExtraError(chosen, f"Keras on the {chosen} backend")
+    os.environ["KERAS_BACKEND"] = chosen
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return chosen
+
+
+def load(name: str | None = None) -> Any:
+    """Import Keras on the selected backend and return it; what libraries print while loading is dropped."""
+    select(name)
+    if "keras" not in sys.modules:
+        with silenced():
+            import keras  # noqa: F401
+    return sys.modules["keras"]
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Drop what native code writes to standard error meanwhile; Python's own stderr is flushed before and after."""
+    sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # no standard error at all
+        yield
+        return
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)

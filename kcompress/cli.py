@@ -1,0 +1,180 @@
+"""The command line: parse, call one function, print, return an exit code.
+
+0 done; 1 a budget or a check was not met; 2 bad usage or bad input; 3 refused for safety; 130 interrupted.
+"""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kcompress import __version__
+from kcompress.check import check
+from kcompress.errors import KCompressError
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="kcompress")
+def cli() -> None:
+    """Make trained Keras models smaller, and prove it on the file that was written."""
+
+
+cli.add_command(check)
+
+_metric = click.option("--metric", metavar="NAME", help="Keras metric [accuracy for class labels, else mean absolute error]")
+_backend = click.option("--backend", metavar="NAME", help="Keras backend: tensorflow, jax or torch")
+_trust = click.option("--trust", metavar="MODULE", multiple=True, help="Module whose classes the model may use (repeatable)")
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else")
+_quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--recipe", type=click.Path(path_type=Path), help="YAML, TOML or JSON file with a list of passes")
+@click.option("--apply", "steps", metavar="PASS[:field=value,...]", multiple=True, help="A pass, in order (repeatable)")
+@click.option("--data", metavar="SPEC", help="Data with train and test splits: .npz, .npy, folder, .csv, .parquet, module:function")
+@click.option("--calibration", metavar="SPEC", help="Calibration data [the train split of --data]")
+@click.option("--test", metavar="SPEC", help="Test data [the test split of --data]")
+@_metric
+@click.option("--max-drop", type=float, metavar="POINTS", help="Budget: quality that may be lost, in points")
+@click.option("--max-size", metavar="SIZE", help="Budget: size of the file, such as 250KB")
+@click.option("--report", "reports", type=click.Path(path_type=Path), multiple=True, help="Write the report to a .json or .md file (repeatable)")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random")
+@click.option("--strict", is_flag=True, help="A layer that a pass or the file could not handle is an error")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist")
+@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Fix the batch size in a .tflite or .onnx file [dynamic]")
+@_backend
+@_trust
+@_json
+@_quiet
+def compress(**options: Any) -> None:
+    """Apply passes to MODEL, write OUTPUT (.keras, .tflite or .onnx) and report what it cost.
+
+    Example: kcompress compress model.keras small.tflite --data data.npz --apply quantize.float16
+    """
+    from kcompress import pipeline, terminal
+
+    _use(options["backend"])
+    hooks = terminal.hooks(options["quiet"] or options["as_json"])
+    report = pipeline.compress(
+        options["model"],
+        options["output"],
+        passes=options["steps"],
+        hooks=hooks,
+        **{
+            key: options[key]
+            for key in (
+                "recipe", "data", "calibration", "test", "metric", "max_drop", "max_size", "reports", "seed", "strict",
+                "overwrite", "batch", "trust",
+            )
+        },
+    )  # fmt: skip
+    if options["as_json"]:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    elif not options["quiet"]:
+        from kcompress.report import terminal as form
+
+        form.show(report)
+    sys.exit(report.exit_code)
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@_backend
+@_trust
+@_json
+def inspect(model: Path, backend: str | None, trust: tuple[str, ...], as_json: bool) -> None:
+    """Show what a model file holds: inputs, outputs, weights, layers or operators."""
+    from kcompress import inspection
+
+    _use(backend)
+    found = inspection.inspect(model, trust)
+    if as_json:
+        click.echo(json.dumps(inspection.to_json(found), indent=2))
+    else:
+        inspection.show(found)
+
+
+@cli.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL MODEL...")
+@click.option("--test", metavar="SPEC", help="Test data; without it only size and speed are compared")
+@_metric
+@_backend
+@_trust
+@_json
+def compare(models: tuple[Path, ...], test: str | None, metric: str | None, backend: str | None, trust: tuple[str, ...], as_json: bool) -> None:
+    """Measure model files side by side; quality is given against the first."""
+    from kcompress import comparison, terminal
+
+    _use(backend)
+    found = comparison.compare(models, test=test, metric=metric, trust=trust, hooks=terminal.hooks(as_json))
+    if as_json:
+        click.echo(json.dumps(comparison.to_json(found), indent=2))
+    else:
+        comparison.show(found)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of a recipe")
+def passes(name: str | None, schema: bool) -> None:
+    """List the passes, or explain one with all its fields."""
+    from kcompress import manual, recipe
+
+    if schema:
+        click.echo(json.dumps(recipe.schema(), indent=2))
+    else:
+        click.echo(manual.overview() if name is None else manual.page(name))
+
+
+@cli.command()
+@click.argument("folder", default="kcompress-demo", type=click.Path(path_type=Path), metavar="[DIR]")
+def demo(folder: Path) -> None:
+    """Compress a small trained model in three formats into DIR and show the reports."""
+    from kcompress import demonstration, terminal
+
+    _use(None)
+    sys.exit(demonstration.run(folder, terminal.hooks(False)))
+
+
+def _use(name: str | None) -> None:
+    """Settle on a backend before anything imports Keras."""
+    if name is not None:
+        from kcompress import backend
+
+        backend.select(name)
+
+
+def _terminate(_signal: int, _frame: Any) -> None:
+    """End as an interrupt does, so that nothing half written stays behind."""
+    raise SystemExit(TERMINATED)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on standard error."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = cli.main(standalone_mode=False)
+    except KCompressError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        code = 0
+    except click.ClickException as error:
+        click.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted; nothing was written.", err=True)
+        code = INTERRUPTED
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

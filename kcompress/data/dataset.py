@@ -1,0 +1,140 @@
+"""The one data set type: a re-iterable stream of batches, whatever it comes from."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from kcompress.data.batches import Batch, rebatch, split_size
+from kcompress.data.fitting import Feed, feed, route
+from kcompress.data.source import InputShapes, Source
+from kcompress.errors import DataError, UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A re-iterable stream of batches; `resolve` makes one.
+
+    Attributes:
+        source: where the samples come from.
+        cuts: which splits of it are taken, one after the other: True for every fifth sample, False for the others.
+        feeds: which array goes to which input of the model, set by `fit_to`; empty before.
+    """
+
+    source: Source
+    cuts: tuple[bool, ...] = ()
+    feeds: tuple[Feed, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """How messages call it, such as `data.npz`."""
+        return self.source.name
+
+    @property
+    def samples(self) -> int | None:
+        """The number of samples, or None if only reading all would tell."""
+        samples = self.source.samples
+        for test in self.cuts:
+            samples = None if samples is None else split_size(samples, test)
+        return samples
+
+    @property
+    def labelled(self) -> bool:
+        """Whether batches have a y."""
+        return self.source.labelled
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes whose indices y holds, if the source names them."""
+        return self.source.classes
+
+    def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
+        """Return an iterator from the first sample on; every call starts over, in the same order.
+
+        Args:
+            size: samples per batch, at least 1; the last batch may have fewer.
+            limit: samples in all, at most; None for all there are.
+
+        Raises:
+            UsageError: a size or limit that cannot be.
+            DataError: (while iterating) the source cannot be read, or holds what it did not announce.
+        """
+        if size < 1:
+            raise UsageError(f"{self.name}: a batch size of {size} is not at least 1; give a positive number")
+        if limit is not None and limit < 0:
+            raise UsageError(f"{self.name}: a limit of {limit} samples is negative; give a positive number or none")
+        chunk = size if limit is None else max(1, min(size, limit))
+        return rebatch(self._fed(self.source.stream(chunk, self.cuts)), size, limit)
+
+    def _fed(self, stream: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in stream:
+            yield Batch(feed(batch.x, self.feeds), batch.y) if self.feeds else batch
+
+    def fingerprint(self) -> str:
+        """Return a hex string that identifies the samples, before `fit_to`, for a cache key.
+
+        A file gives the hash of its bytes, a folder that of its files' relative names, sizes and times, arrays and
+        iterables that of all their values.
+        """
+        content = self.source.fingerprint()
+        return hashlib.sha256(f"{content}{self.cuts}".encode()).hexdigest() if self.cuts else content
+
+    def fit_to(self, inputs: InputShapes) -> "Dataset":
+        """Return the data set whose x are dicts of the model's input names, in its order.
+
+        Images are decoded to the input's height, width and channels. A table's columns go to the inputs named like
+        them, or else all feature columns to the only input, as (samples, columns) float32. A tuple of arrays goes by
+        position, a dict by name. A missing last axis of 1 is added.
+
+        Args:
+            inputs: the model's inputs in order, name to shape with the batch axis in front.
+
+        Raises:
+            DataError: the data cannot be what the model takes.
+        """
+        source = self.source.fitted(inputs)
+        return replace(self, source=source, feeds=route(self.name, source.spec, inputs))
+
+    def halves(self) -> tuple["Dataset", "Dataset"]:
+        """Return the training split (four samples in five) and the test split (the samples with index % 5 == 4).
+
+        Raises:
+            DataError: fewer than five samples, or an iterable that shuffles, whose splits would mix.
+        """
+        if self.samples is not None and split_size(self.samples, test=True) == 0:
+            raise DataError(
+                f"{self.name}: {self.samples} samples are too few to set every fifth apart as test data; "
+                "give at least 5, or test data of its own"
+            )
+        if self.source.shuffles():
+            raise DataError(
+                f"{self.name}: its order changes each time, so no test data can be set apart from it; "
+                "give test data of its own, or do not shuffle"
+            )
+        return replace(self, cuts=(*self.cuts, False)), replace(self, cuts=(*self.cuts, True))
+
+    def overlaps(self, other: "Dataset") -> bool:
+        """Return whether both take samples from the very same source and one is not a split apart from the other."""
+        mine, theirs = self.source.origin, other.source.origin
+        same = len(mine) == len(theirs) and all(
+            one is two or (isinstance(one, str) and one == two) for one, two in zip(mine, theirs, strict=True)
+        )
+        return same and all(one == two for one, two in zip(self.cuts, other.cuts, strict=False))
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The data of one run; what is not known is None. No test sample is in the other two."""
+
+    training: Dataset | None
+    calibration: Dataset | None
+    test: Dataset | None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one SPEC or object offers: all samples without a split, or splits of its own."""
+
+    whole: Dataset | None = None
+    training: Dataset | None = None
+    calibration: Dataset | None = None
+    test: Dataset | None = None

@@ -1,0 +1,54 @@
+"""A model's inputs and outputs: their names in order, shapes, and how flat lists map to its nested structures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kcompress.errors import UnsupportedError
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Input names to shapes (batch axis in front) and dtypes, output names, and the structure that a call takes."""
+
+    inputs: dict[str, tuple[int | None, ...]]
+    dtypes: dict[str, str]
+    outputs: tuple[str, ...]
+    structure: Any
+
+    def pack(self, tensors: Sequence[Any]) -> Any:
+        """One tensor per input, in order, as the model's call takes them: alone, in a list or in a dict."""
+        import keras
+
+        return keras.tree.pack_sequence_as(self.structure, list(tensors))
+
+
+def signature(model: Any) -> Signature:
+    """The signature of a Functional or Sequential model, called before or not.
+
+    Raises UnsupportedError for a model without fixed inputs: a subclassed one, or a Sequential without an input shape.
+    """
+    import keras
+
+    if not isinstance(model, (keras.Sequential, keras.models.Model)) or not getattr(model, "inputs", None):
+        kind = "Sequential model without an input shape" if isinstance(model, keras.Sequential) else "subclassed model"
+        raise UnsupportedError(
+            f"'{model.name}' is a {kind}; give it fixed inputs: keras.Sequential([keras.Input(shape), ...]) or "
+            "keras.Model(inputs, outputs), and save it again"
+        )
+    tensors = list(model.inputs)
+    names = [str(t._keras_history.operation.name) for t in tensors]
+    structure = getattr(model, "_inputs_struct", None)
+    outputs = getattr(model, "_outputs_struct", None)
+    labels = list(outputs) if isinstance(outputs, dict) else None
+    if labels is None:
+        labels = [str(t._keras_history.operation.name) for t in model.outputs]
+        labels = [f"{n}_{i}" if labels.count(n) > 1 else n for i, n in enumerate(labels)]
+    else:
+        labels = sorted(labels)
+    return Signature(
+        {name: tuple(t.shape) for name, t in zip(names, tensors, strict=True)},
+        {name: str(t.dtype) for name, t in zip(names, tensors, strict=True)},
+        tuple(map(str, labels)),
+        tensors[0] if structure is None else structure,
+    )

@@ -1,0 +1,115 @@
+"""A Keras model as a flat list of layers with qualified names, through nested models, wrappers and cells.
+
+A name is the path of layer names from the model down: `backbone/block1_conv1`, `encoder/attention/query`,
+`bidirectional/forward_lstm/lstm_cell`. A layer that is used twice appears once, under the first path that leads to it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.graph.kernels import Axes, is_keras, kernel_axes
+
+Role = Literal["kernel", "bias", "normalization", "other"]
+NORMALIZATIONS = ("Normalization",)  # BatchNormalization, LayerNormalization, …: all of Keras's end so
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One variable of a layer: `name` is the variable's own, `axes` is set for kernels only."""
+
+    name: str
+    variable: Any
+    role: Role
+    axes: Axes | None = None
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The current values as a NumPy array; read-only."""
+        return np.asarray(self.variable)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer by qualified name, with the variables that it owns itself (not its sub-layers')."""
+
+    name: str
+    layer: Any
+    weights: tuple[Weight, ...]
+
+    @property
+    def kernels(self) -> tuple[Weight, ...]:
+        return tuple(w for w in self.weights if w.role == "kernel")
+
+    @property
+    def is_custom(self) -> bool:
+        return not is_keras(self.layer)
+
+    def qualified(self, weight: Weight) -> str:
+        return f"{self.name}/{weight.name}"
+
+
+def children(layer: Any) -> list[Any]:
+    """The direct sub-layers: a model's layers in order, a wrapper's inner layer, a recurrent layer's cells."""
+    import keras
+
+    if isinstance(layer, keras.Model):
+        return list(layer.layers)
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def nodes(model: Any) -> list[Node]:
+    """Every layer below `model`, depth first in the model's order, containers before what they contain."""
+    names: dict[str, int] = {}
+    return list(_walk(model, "", set(), names))
+
+
+def _walk(parent: Any, prefix: str, seen: set[int], names: dict[str, int]) -> Iterator[Node]:
+    for layer in children(parent):
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        name = prefix + layer.name
+        names[name] = names.get(name, 0) + 1
+        if names[name] > 1:
+            name = f"{name}#{names[name]}"
+        below = {id(v) for child in children(layer) for v in child.weights}
+        own = [v for v in layer.weights if id(v) not in below]
+        yield Node(name, layer, tuple(_weight(layer, v) for v in own))
+        yield from _walk(layer, f"{name}/", seen, names)
+
+
+def _weight(layer: Any, variable: Any) -> Weight:
+    axes = kernel_axes(layer, variable.name)
+    role: Role = "other"
+    if axes is not None:
+        role = "kernel"
+    elif type(layer).__name__.endswith(NORMALIZATIONS) and variable.trainable:
+        role = "normalization"
+    elif variable.name == "bias":
+        role = "bias"
+    return Weight(variable.name, variable, role, axes)
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a glob pattern fits a qualified name or a container above it; `*` also matches `/`.
+
+    >>> matches("backbone/block1/conv", "block*"), matches("backbone/block1/conv", "backbone")
+    (False, True)
+    """
+    parts = name.split("/")
+    return any(fnmatchcase("/".join(parts[:end]), pattern) for end in range(1, len(parts) + 1))
+
+
+def parameters(model: Any) -> int:
+    """Number of weights, trainable or not."""
+    return int(model.count_params())
+
+
+def nonzero(model: Any) -> int:
+    """Number of weights that are not zero."""
+    return sum(int(np.count_nonzero(np.asarray(v))) for v in model.weights)

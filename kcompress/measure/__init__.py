@@ -1,0 +1,1 @@
+"""Figures about files, each measured by the runtime that will run the file: size, quality, latency, memory."""

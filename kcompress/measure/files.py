@@ -1,0 +1,72 @@
+"""All figures about one file that need no labels: bytes, weights, latency, memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.formats import Runner, find
+from kcompress.formats.base import Tensors, file_bytes, gzip_bytes
+from kcompress.measure.latency import latency_ms
+from kcompress.measure.memory import peak_memory
+
+UNKNOWN_SIZE = 16  # stands in for an input dimension that the model leaves open, besides the batch
+
+
+@dataclass(frozen=True)
+class FileFigures:
+    """Sizes in bytes; `parameters`, `nonzero` and `bits_per_weight` as stored; latency in ms for one sample."""
+
+    path: str
+    format: str
+    bytes: int
+    gzip_bytes: int
+    parameters: int
+    nonzero: int
+    bits_per_weight: float
+    macs: int | None
+    latency_ms: dict[str, float]
+    peak_memory_bytes: int | None
+
+
+def measure_file(path: Path, sample: Tensors | None, trust: Sequence[str] = ()) -> tuple[FileFigures, Runner]:
+    """Measure a model file, and return the runner that was loaded for it. `sample` is a batch of one.
+
+    Peak memory is what loading the file and the first call add to the process.
+    """
+    form = find(path)
+    description = form.describe(path, trust)
+    with peak_memory() as peak:
+        runner = form.open(path, trust)
+        inputs = made_up_sample(runner) if sample is None else by_position(runner, sample)
+        milliseconds = latency_ms(runner, inputs)
+        rise = peak()
+    figures = FileFigures(
+        path=str(path),
+        format=form.name,
+        bytes=file_bytes(path),
+        gzip_bytes=gzip_bytes(path),
+        parameters=description.parameters,
+        nonzero=description.nonzero,
+        bits_per_weight=description.bits_per_weight,
+        macs=description.macs,
+        latency_ms=milliseconds,
+        peak_memory_bytes=rise,
+    )
+    return figures, runner
+
+
+def by_position(runner: Runner, x: Tensors) -> Tensors:
+    """The same arrays under the runner's own input names."""
+    return x if set(x) == set(runner.inputs) else dict(zip(runner.inputs, x.values(), strict=False))
+
+
+def made_up_sample(runner: Runner) -> dict[str, NDArray[Any]]:
+    """Zeros in the shape of one sample, for timing without data."""
+    return {
+        name: np.zeros((1, *(size or UNKNOWN_SIZE for size in shape[1:])), np.float32)
+        for name, shape in runner.inputs.items()
+    }

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: NumPy only, nothing of Keras, files or passes."""

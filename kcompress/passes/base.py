@@ -1,0 +1,178 @@
+"""What a pass is, and what is checked about every one of them.
+
+A pass is a frozen, validated set of fields and a `run` that takes a Keras model and returns another. `apply` calls
+`run` and holds it to the promises, so that a pass contains only its own idea: the given model was not touched, inputs
+and outputs kept their signature, every targeted layer is accounted for, and zeros and grids of earlier passes survived.
+"""
+
+import enum
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from kcompress.data import Splits
+from kcompress.errors import ContractError
+from kcompress.graph.rebuild import fingerprint
+from kcompress.graph.signature import signature
+from kcompress.graph.view import Node, nodes
+from kcompress.layers.plan import QuantPlan, WeightFormat
+from kcompress.passes.fields import explain
+from kcompress.passes.rules import Change, Selection, Skip, patterns, select
+
+__all__ = ["Change", "Context", "Need", "Pass", "PassResult", "Rule", "Skip"]
+
+
+class Need(enum.StrEnum):
+    """What a pass must be given to run."""
+
+    CALIBRATION = "calibration data"
+    TRAINING = "training data"
+    TEACHER = "a teacher"
+
+
+@contextmanager
+def _no_progress(_description: str, _total: int | None) -> Iterator[Callable[[int], None]]:
+    yield lambda _steps: None
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that a pass may know besides the model; there is no global state."""
+
+    data: Splits = field(default_factory=lambda: Splits(None, None, None))
+    seed: int = 0
+    target: str = "keras"
+    """Name of the format that will be written."""
+    plan: QuantPlan = field(default_factory=QuantPlan)
+    progress: Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]] = _no_progress
+    """`with ctx.progress("calibrating", 512) as advance: advance(32)`."""
+    log: Callable[[str], None] = lambda _line: None
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """The new model, what changed, what did not and why, and how the changed weights are to be stored."""
+
+    model: Any
+    changes: tuple[Change, ...]
+    skipped: tuple[Skip, ...] = ()
+    formats: Mapping[str, WeightFormat] = field(default_factory=dict)
+
+
+class Rule(BaseModel):
+    """Other settings for some layers: `layers` names them, `skip` leaves them alone, the rest overrides fields."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    layers: tuple[str, ...]
+    """Glob patterns of qualified layer names, such as `block*/conv*`."""
+    skip: bool = False
+    """Leave these layers alone."""
+
+    _to_tuple = field_validator("layers", mode="before")(patterns)
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Pass(BaseModel):
+    """Base of all passes. Keyword-only, frozen; a field's docstring says what it means, its unit and its range."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    layers: tuple[str, ...] = ()
+    """Glob patterns of the layers to work on, such as `block*/conv*`; all that the pass handles if empty."""
+    skip: tuple[str, ...] = ()
+    """Glob patterns of layers to leave alone."""
+    rules: tuple[Rule, ...] = Field((), description="Per-layer rules (in a recipe); the first that matches wins.")
+
+    _to_tuple = field_validator("layers", "skip", mode="before")(patterns)
+
+    def __init__(self, **fields: Any) -> None:
+        """Validate the fields and each rule's overrides; raise UsageError with one line on the first problem."""
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise explain(self.name, type(self), error) from None
+        for rule in self.rules:
+            self.under(rule)
+
+    @classmethod
+    def title(cls) -> str:
+        """`prune.magnitude` for the class in passes/prune/magnitude.py."""
+        return cls.__module__.removeprefix("kcompress.passes.")
+
+    @property
+    def name(self) -> str:
+        return self.title()
+
+    def config(self) -> dict[str, Any]:
+        """The fields that were set, as plain data."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def under(self, rule: Rule) -> Self:
+        """These settings with the rule's overrides; an override replaces the fields that exclude it."""
+        own = {k: v for k, v in self.config().items() if k not in ("layers", "skip", "rules")}
+        return type(self)(**self.resolve_override(own, rule.overrides))
+
+    def resolve_override(self, own: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+        """Merge a rule's fields into the step's own."""
+        return {**own, **overrides}
+
+    def concerns(self, node: Node, named: bool) -> bool | str:
+        """Whether the pass works on a layer; a text declines it with that reason.
+
+        `named` says whether a pattern in `layers` or in a rule fits the layer.
+        """
+        raise NotImplementedError
+
+    def select(self, model: Any) -> Selection:
+        """The layers of `model` to work on, with the settings for each."""
+        return select(self, model)
+
+    def run(self, model: Any, ctx: Context) -> PassResult:
+        """Return a changed copy of `model`. Call `apply` instead, which checks the result."""
+        raise NotImplementedError
+
+    def apply(self, model: Any, ctx: Context) -> PassResult:
+        """Run the pass on a Keras model and check what came back; raises ContractError if it broke a promise."""
+        before = fingerprint(model)
+        targets = self.select(model).targets
+        result = self.run(model, ctx)
+        if result.model is model or fingerprint(model) != before:
+            raise ContractError(f"{self.name}: modified the model that it was given")
+        if _signature(result.model) != _signature(model):
+            raise ContractError(f"{self.name}: changed the model's inputs or outputs")
+        accounted = [entry.layer for entry in (*result.changes, *result.skipped)]
+        if set(accounted) != targets or len(accounted) != len(set(accounted)):
+            off = sorted(targets.symmetric_difference(accounted)) or sorted(accounted)
+            raise ContractError(f"{self.name}: layers neither or twice accounted for: {', '.join(off)}")
+        _check_kept(self.name, model, result, ctx.plan)
+        return result
+
+
+def _signature(model: Any) -> tuple[Any, ...]:
+    sign = signature(model)
+    outputs = [(tuple(t.shape), str(t.dtype)) for t in model.outputs]
+    return sign.inputs, sign.dtypes, sign.outputs, outputs
+
+
+def _check_kept(name: str, model: Any, result: PassResult, plan: QuantPlan) -> None:
+    """Zeros in kernels stay zero, and weights on a grid stay on one, wherever the shape is unchanged."""
+    before = {node.qualified(w): w.values for node in nodes(model) for w in node.kernels}
+    formats = plan.updated(result.formats).weights
+    for node in nodes(result.model):
+        for weight in node.weights:
+            qualified, values = node.qualified(weight), weight.values
+            was = before.get(qualified)
+            if was is not None and was.shape == values.shape and np.any(values[was == 0]):
+                raise ContractError(f"{name}: zeros of {qualified} did not stay zero")
+            if qualified in formats and not formats[qualified].holds(values):
+                raise ContractError(f"{name}: {qualified} left its grid")

@@ -1,0 +1,47 @@
+"""Find passes by file name. Listing the names imports none of them; nothing has to be registered."""
+
+import difflib
+import importlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kcompress.errors import UsageError
+
+if TYPE_CHECKING:
+    from kcompress.passes.base import Pass
+
+ROOT = Path(__file__).parent
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """All pass names, sorted: every passes/GROUP/NAME.py is GROUP.NAME."""
+    files = (path for path in ROOT.glob("*/*.py") if not path.stem.startswith("_"))
+    return tuple(sorted(f"{path.parent.name}.{path.stem}" for path in files))
+
+
+def find(name: str) -> "type[Pass]":
+    """The class of the pass called `name`; UsageError with the nearest name if there is none."""
+    from kcompress.passes.base import Pass
+
+    if name not in names():
+        raise UsageError(f"{name}: no such pass; {suggest(name, names())}")
+    module = importlib.import_module(f"kcompress.passes.{name}")
+    found = [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, Pass) and item.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise TypeError(f"{module.__name__} must define exactly one Pass, not {len(found)}")
+    return found[0]
+
+
+def suggest(given: str, allowed: tuple[str, ...]) -> str:
+    """`did you mean 'x'?`, or the list of what is allowed where nothing is near."""
+    tails = {name.split(".")[-1]: name for name in allowed}
+    near = difflib.get_close_matches(given, [*allowed, *tails], n=1)
+    if near:
+        return f"did you mean '{tails.get(near[0], near[0])}'?"
+    return f"allowed: {', '.join(allowed)}"

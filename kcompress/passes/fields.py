@@ -1,0 +1,62 @@
+"""Settings: how a pass declares a field, and how a wrong value is explained in one line.
+
+One declaration gives the command-line field, the recipe's JSON Schema, the search range and the documentation.
+"""
+
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from kcompress.errors import UsageError
+from kcompress.passes.discovery import suggest
+
+
+def tunable(default: Any, low: float, high: float, **constraints: Any) -> Any:
+    """A field that a search may vary between `low` and `high`; `constraints` (gt, ge, lt, le) bound what is allowed."""
+    return Field(default, json_schema_extra={"tunable": [low, high]}, **constraints)
+
+
+def explain(owner: str, model: type[BaseModel], error: ValidationError) -> UsageError:
+    """The first problem of a validation error as a UsageError: what was received, what is allowed, what to do."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "value_error":
+        return UsageError(f"{owner}: {first['ctx']['error']}")
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        return UsageError(f"{owner}: no field '{name}'; {suggest(name, tuple(model.model_fields))}")
+    info = model.model_fields[name]
+    if first["type"] == "missing":
+        return UsageError(f"{owner}: '{name}' is missing; give {_advice(info)}")
+    return UsageError(f"{owner}: {name}={first['input']} is not {allowed(info)}; give {_advice(info)}")
+
+
+def allowed(info: FieldInfo) -> str:
+    """What a field accepts, in words: `in [0, 1)`, `one of per_layer, global`, `true or false`."""
+    kinds = _kinds(info.annotation)
+    low, high = "(-inf", "inf)"
+    for bound in info.metadata:
+        low = f"[{bound.ge:g}" if hasattr(bound, "ge") else f"({bound.gt:g}" if hasattr(bound, "gt") else low
+        high = f"{bound.le:g}]" if hasattr(bound, "le") else f"{bound.lt:g})" if hasattr(bound, "lt") else high
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            return f"one of {', '.join(map(str, get_args(kind)))}"
+    if bool in kinds:
+        return "true or false"
+    if int in kinds and float not in kinds:
+        return "a whole number" if low == "(-inf" else f"a whole number in {low}, {high}"
+    if float in kinds:
+        return "a number" if (low, high) == ("(-inf", "inf)") else f"in {low}, {high}"
+    return "text or a list of texts" if str in kinds else "what this field takes"
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return tuple(part for part in get_args(annotation) if part is not type(None))
+    return (annotation,)
+
+
+def _advice(info: FieldInfo) -> str:
+    text = (info.description or "another value").split(". ")[0].rstrip(".")
+    return " ".join((text[0].lower() + text[1:]).split())

@@ -1,0 +1,73 @@
+"""Which layers a step works on, and with which settings: `layers`, `skip` and per-layer rules, first match wins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kcompress.graph.view import Node, matches, nodes
+
+if TYPE_CHECKING:
+    from kcompress.passes.base import Pass
+
+
+@dataclass(frozen=True)
+class Change:
+    """A layer that a pass changed, and what it did to it in a few words."""
+
+    layer: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A layer that a pass left as it was, and why. `asked` is set where the recipe asked for it."""
+
+    layer: str
+    reason: str
+    asked: bool = False
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The layers that a step works on, each with the settings that hold there, and those it leaves alone."""
+
+    chosen: tuple[tuple[Node, "Pass"], ...]
+    skipped: tuple[Skip, ...]
+
+    @property
+    def targets(self) -> set[str]:
+        return {node.name for node, _ in self.chosen} | {skip.layer for skip in self.skipped}
+
+
+def patterns(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def select(step: "Pass", model: Any) -> Selection:
+    """Go through the model's layers once; a pattern that fits no layer is reported among the skipped."""
+    chosen: list[tuple[Node, Pass]] = []
+    skipped: list[Skip] = []
+    unused = {pattern: None for pattern in (*step.layers, *step.skip, *(p for rule in step.rules for p in rule.layers))}
+    for node in nodes(model):
+        wanted = [p for p in step.layers if matches(node.name, p)]
+        unwanted = [p for p in step.skip if matches(node.name, p)]
+        rule = next((r for r in step.rules if any(matches(node.name, p) for p in r.layers)), None)
+        ruled = [p for p in rule.layers if matches(node.name, p)] if rule else []
+        settings = step.under(rule) if rule else step
+        concern = settings.concerns(node, named=bool(wanted or ruled))
+        if concern is False:
+            continue
+        for pattern in (*wanted, *unwanted, *ruled):
+            unused.pop(pattern, None)
+        if step.layers and not wanted and not ruled:
+            continue
+        if unwanted:
+            skipped.append(Skip(node.name, f"asked for by skip '{unwanted[0]}'", asked=True))
+        elif rule and rule.skip:
+            skipped.append(Skip(node.name, f"asked for by the rule for '{ruled[0]}'", asked=True))
+        elif isinstance(concern, str):
+            skipped.append(Skip(node.name, concern))
+        else:
+            chosen.append((node, settings))
+    skipped.extend(Skip(pattern, "this pattern fits no layer that the pass works on") for pattern in unused)
+    return Selection(tuple(chosen), tuple(skipped))

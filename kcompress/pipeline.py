@@ -1,0 +1,330 @@
+"""One run: check everything that can be checked, then read, apply the passes, write, measure, judge, report.
+
+Nothing appears at the output path before the file was written and measured whole; the source is only read.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kcompress import backend, preflight
+from kcompress import recipe as recipes
+from kcompress.data import Dataset, Splits, resolve
+from kcompress.errors import KCompressError, ModelError, OutputError, StrictError
+from kcompress.formats import Format, WriteOptions, Written, find
+from kcompress.formats._safety import one_line, trusting
+from kcompress.graph.cost import macs
+from kcompress.graph.view import nodes, nonzero, parameters
+from kcompress.layers.plan import QuantPlan
+from kcompress.report import Budget, PassRecord, Report, SourceFigures
+from kcompress.report.files import render
+from kcompress.resume import Resume
+
+if TYPE_CHECKING:
+    from kcompress.measure.quality import Quality
+    from kcompress.passes.base import Context, Pass
+
+Advance = Callable[[int], None]
+Progress = Callable[[str, int | None], AbstractContextManager[Advance]]
+
+
+@contextmanager
+def no_progress(_description: str, _total: int | None) -> Iterator[Advance]:
+    """Progress that nobody sees."""
+    yield lambda _steps: None
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """How a run talks while it works: `progress(description, total)` around long parts, `log(line)` for events."""
+
+    progress: Progress = no_progress
+    log: Callable[[str], None] = lambda _line: None
+
+
+def compress(
+    model: Any,
+    output: str | Path,
+    *,
+    passes: "Sequence[str | dict[str, Any] | Pass]" = (),
+    recipe: str | Path | None = None,
+    data: object = None,
+    calibration: object = None,
+    test: object = None,
+    metric: str | None = None,
+    max_drop: float | None = None,
+    max_size: int | str | None = None,
+    reports: Sequence[str | Path] = (),
+    seed: int = 0,
+    strict: bool = False,
+    overwrite: bool = False,
+    batch: int | None = None,
+    trust: Sequence[str] = (),
+    hooks: Hooks | None = None,
+) -> Report:
+    """Make a model smaller, write it, and measure what was written.
+
+    Args:
+        model: path of a saved model, or a Keras model.
+        output: path to write; its suffix picks the format: .keras, .tflite or .onnx.
+        passes: steps in order, each a pass, a text as `--apply` takes it, or a mapping as in a recipe.
+        recipe: a recipe file, whose passes come before `passes`.
+        data, calibration, test: where samples come from; see `kcompress.data.resolve`.
+        metric: name of a Keras metric; accuracy for class labels, else mean absolute error, without it.
+        max_drop: budget in points of quality lost. max_size: budget in bytes, or a text such as "250KB".
+        reports: files to write the report to, .json or .md.
+        batch: batch size to fix in a .tflite or .onnx file; dynamic without it.
+        trust: modules whose classes a model file may use.
+
+    Returns:
+        The report; `report.exit_code` is 1 if a budget was not met.
+
+    Raises:
+        KCompressError: with one line, for anything that is wrong with what was given; nothing is written then.
+
+    >>> report = compress("fixtures/lenet300.keras", "small.keras", passes=["prune.magnitude:sparsity=0.9"])
+    ... # doctest: +SKIP
+    """
+    started = time.perf_counter()
+    hooks = hooks or Hooks()
+    output, report_paths = Path(output), [Path(path) for path in reports]
+    steps = recipes.resolve(recipe, passes)
+    budget = preflight.limits(max_drop, max_size)
+    source = Path(model) if isinstance(model, (str, Path)) else None
+    form = preflight.paths(source, output, report_paths, overwrite)
+    splits = resolve(data, calibration, test)
+    preflight.needs(steps, splits)
+    backend.load()
+    with tempfile.TemporaryDirectory() as scratch, trusting(trust):
+        if source is None:
+            source = Path(scratch, f"{model.name}.keras")
+            model.save(source)
+        run = _Run(source, form, steps, splits, seed, trust, hooks)
+        judged = run.prepare(metric)
+        compressed, plan, records = run.passes()
+        target = _partial(output)
+        try:
+            with hooks.progress(f"writing {output.name}", None):
+                written = _write(form, compressed, plan, target, WriteOptions(batch=batch))
+            layers = tuple(dict.fromkeys(name.rsplit("/", 1)[0] for name in written.float_weights))
+            if strict:
+                _hold_to_strict(records, layers)
+            del compressed
+            report = run.measure(output, target, records, layers, written, judged, started)
+            report = replace(report, budgets=_judge(budget, report))
+            _publish(report, target, output, report_paths)
+        finally:
+            target.unlink(missing_ok=True)
+        run.resume.clear()
+    return report
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(
+        self,
+        source: Path,
+        form: Format,
+        steps: "Sequence[Pass]",
+        splits: Splits,
+        seed: int,
+        trust: Sequence[str],
+        hooks: Hooks,
+    ) -> None:
+        self.source, self.form, self.steps, self.splits = source, form, steps, splits
+        self.seed, self.trust, self.hooks = seed, trust, hooks
+
+    def prepare(self, metric: str | None) -> Any:
+        """Read the source and check that its weights, the data and the labels fit; return the named metric."""
+        from kcompress.formats._keras_runner import KerasRunner
+        from kcompress.measure import quality, scoring
+
+        with self.hooks.progress(f"reading {self.source.name}", None):
+            self.model = find(self.source).read(self.source, self.trust)
+            _check_weights(self.source, self.model)
+            runner = KerasRunner(self.model)
+            named = None if metric is None else scoring.metric_named(metric)
+            self.splits = _fitted(self.splits, runner.inputs)
+            if self.splits.test is not None:
+                quality.check_labels(runner, self.splits.test, named)
+        identity = [_version(), _digest(self.source), str(self.seed), self.form.name]
+        if any(step.needs for step in self.steps):
+            identity += [d.fingerprint() for d in (self.splits.training, self.splits.calibration) if d is not None]
+        self.resume = Resume(identity, self.steps)
+        return named
+
+    def passes(self) -> tuple[Any, QuantPlan, list[PassRecord]]:
+        """Apply the passes that an earlier run of the same did not finish."""
+        self.source_parameters, self.source_macs = parameters(self.model), macs(self.model)
+        done, model, plan, records = self.resume.find()
+        if done:
+            self.hooks.log(f"resumed after {self.steps[done - 1].name}, pass {done} of {len(self.steps)}")
+        else:
+            model = self.model
+        cost, shapes = self.source_macs, _shapes(self.model)
+        for number, step in enumerate(self.steps[done:], done + 1):
+            with self.hooks.progress(step.name, None):
+                began = time.perf_counter()
+                result = step.apply(model, self._context(plan))
+                seconds = time.perf_counter() - began
+            model, plan = result.model, plan.updated(result.formats)
+            if _shapes(model) != shapes:
+                cost, shapes = macs(model), _shapes(model)
+            records.append(
+                PassRecord(
+                    step.name,
+                    step.config(),
+                    seconds,
+                    tuple({"layer": c.layer, "detail": c.detail} for c in result.changes),
+                    tuple({"layer": s.layer, "reason": s.reason} for s in result.skipped),
+                    parameters(model),
+                    nonzero(model),
+                    cost,
+                )
+            )
+            self.resume.keep(number, model, plan, records)
+        return model, plan, records
+
+    def _context(self, plan: QuantPlan) -> "Context":
+        from kcompress.passes.base import Context
+
+        return Context(self.splits, self.seed, self.form.name, plan, self.hooks.progress, self.hooks.log)
+
+    def measure(
+        self,
+        output: Path,
+        target: Path,
+        records: Sequence[PassRecord],
+        float_layers: tuple[str, ...],
+        written: Written,
+        metric: Any,
+        started: float,
+    ) -> Report:
+        """Measure source and artifact as files, and the artifact's quality against the source's."""
+        from kcompress.measure.files import measure_file
+
+        sample = _sample(self.splits)
+        with self.hooks.progress("measuring size and speed", None):
+            before, reference = measure_file(self.source, sample, self.trust)
+            after, runner = measure_file(target, sample, self.trust)
+        verdict = self._quality(reference, runner, metric)
+        return Report(
+            version=_version(),
+            source=SourceFigures(
+                str(self.source), before.format, before.bytes, self.source_parameters, self.source_macs
+            ),
+            passes=tuple(records),
+            artifact=replace(after, path=str(output)),
+            float_layers=float_layers,
+            quality=verdict,
+            seconds=time.perf_counter() - started,
+            source_file=before,
+            notes=written.notes,
+        )
+
+    def _quality(self, reference: Any, runner: Any, metric: Any) -> "Quality":
+        from kcompress.measure.quality import Quality, evaluate
+
+        if self.splits.test is None:
+            return Quality(None, 0, None, None, None, None, None)
+        with self.hooks.progress("measuring quality", self.splits.test.samples) as advance:
+            return evaluate(reference, [runner], self.splits.test, metric, advance)[0]
+
+
+def _write(form: Format, model: Any, plan: QuantPlan, target: Path, options: WriteOptions) -> Written:
+    try:
+        return form.write(model, plan, target, options)
+    except KCompressError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{target.parent}: cannot be written ({one_line(error)}); free space or give another path") from error
+
+
+def _publish(report: Report, target: Path, output: Path, report_paths: Sequence[Path]) -> None:
+    """Bring the artifact and the reports to their paths, each whole."""
+    pending: list[tuple[Path, Path]] = [(target, output)]
+    try:
+        for path in report_paths:
+            draft = _partial(path)
+            draft.write_text(render(report, path.suffix.lower()), encoding="utf-8")
+            pending.append((draft, path))
+        for draft, path in pending:
+            draft.replace(path)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written ({one_line(error)}); give another path") from error
+    finally:
+        for draft, _ in pending:
+            draft.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    """A path beside the target that no other run uses, with the same suffix."""
+    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+
+
+def _judge(budget: preflight.Limits, report: Report) -> tuple[Budget, ...]:
+    found = []
+    if budget.max_drop is not None:
+        found.append(Budget("max_drop", budget.max_drop, report.quality.drop))
+    if budget.max_size is not None:
+        found.append(Budget("max_size", budget.max_size, report.artifact.bytes))
+    return tuple(found)
+
+
+def _hold_to_strict(records: Sequence[PassRecord], float_layers: Sequence[str]) -> None:
+    for record in records:
+        for entry in record.skipped:
+            if not entry["reason"].startswith("asked for by "):
+                raise StrictError(f"--strict: {record.name} left {entry['layer']} alone: {entry['reason']}")
+    if float_layers:
+        raise StrictError(f"--strict: left in float32 in the file: {', '.join(float_layers)}; skip them in the recipe")
+
+
+def _check_weights(path: Path, model: Any) -> None:
+    """ModelError naming the first weight that is not a finite number."""
+    for node in nodes(model):
+        for weight in node.weights:
+            values = weight.values
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                kind = "NaN" if np.isnan(values).any() else "infinity"
+                raise ModelError(f"{path}: {node.qualified(weight)} holds {kind}; train or repair the model first")
+
+
+def _fitted(splits: Splits, inputs: dict[str, tuple[int | None, ...]]) -> Splits:
+    def fit(data: Dataset | None) -> Dataset | None:
+        return None if data is None else data.fit_to(inputs)
+
+    return Splits(fit(splits.training), fit(splits.calibration), fit(splits.test))
+
+
+def _sample(splits: Splits) -> Any:
+    for data in (splits.test, splits.calibration, splits.training):
+        if data is not None:
+            with contextlib.suppress(StopIteration):
+                return next(data.batches(1, limit=1)).x
+    return None
+
+
+def _shapes(model: Any) -> list[tuple[int, ...]]:
+    return [tuple(v.shape) for v in model.weights]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _version() -> str:
+    from kcompress import __version__
+
+    return __version__

@@ -1,0 +1,82 @@
+"""Everything about a run that can be known wrong before anything heavy is loaded: paths, suffixes, limits, needs."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kcompress.errors import OutputError, UsageError
+from kcompress.formats import Format, find, for_output
+from kcompress.report.files import check_paths
+from kcompress.sizes import parse_size
+
+if TYPE_CHECKING:
+    from kcompress.data import Splits
+    from kcompress.passes.base import Pass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Budgets: `max_drop` in points, `max_size` in bytes; None where there is none."""
+
+    max_drop: float | None = None
+    max_size: int | None = None
+
+
+def limits(max_drop: float | None, max_size: int | str | None) -> Limits:
+    """Validate budgets; a size may be a text such as `250KB`."""
+    if max_drop is not None and not 0 <= max_drop <= 100:
+        raise UsageError(f"--max-drop {max_drop:g} is not in [0, 100]; give the points that may be lost, such as 1.0")
+    if isinstance(max_size, str):
+        max_size = parse_size(max_size)
+    if max_size is not None and max_size < 1:
+        raise UsageError(f"--max-size {max_size} is not positive; give a size, such as 250KB")
+    return Limits(max_drop, max_size)
+
+
+def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite: bool) -> Format:
+    """Check that the source can be read and the output written; return the output's format.
+
+    `source` is None where the model is given as an object.
+    """
+    form = for_output(output)
+    if source is not None:
+        origin = find(source)
+        if not origin.reads:
+            origin.read(source)  # raises with what can be done instead
+    form.require(f"writing {output}")
+    check_paths(list(reports))
+    targets = [output, *reports]
+    for target in targets:
+        if source is not None and target.exists() and source.exists() and target.samefile(source):
+            raise OutputError(f"{target}: is the source itself, which is only read; give another output")
+        check_folder(target)
+        if target.exists() and not overwrite:
+            raise OutputError(f"{target}: exists already; pass --overwrite to replace it, or give another path")
+    if len({path.absolute() for path in targets}) < len(targets):
+        raise UsageError("the output and the reports must be different files; give each a path of its own")
+    return form
+
+
+def check_folder(target: Path) -> None:
+    """OutputError if a file could not be written at this path."""
+    folder = target.parent
+    if not folder.is_dir():
+        raise OutputError(f"{target}: no folder {folder}; make it first")
+    if target.is_dir():
+        raise OutputError(f"{target}: is a folder; give the path of a file")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{target}: the folder {folder} is read-only; give a path that can be written")
+
+
+def needs(steps: "Sequence[Pass]", data: "Splits") -> None:
+    """UsageError if a pass needs data that was not given."""
+    from kcompress.passes.base import Need
+
+    given: dict[Any, Any] = {Need.CALIBRATION: data.calibration, Need.TRAINING: data.training}
+    for step in steps:
+        for need in sorted(step.needs):
+            if need in given and given[need] is None:
+                option = "--calibration or --data" if need is Need.CALIBRATION else "--data"
+                raise UsageError(f"{step.name}: needs {need}; give it with {option}")

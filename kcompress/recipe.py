@@ -1,0 +1,152 @@
+"""A recipe: an ordered list of passes, from `--apply` texts or a YAML, TOML or JSON file.
+
+A step is a text, `prune.magnitude:sparsity=0.7`, or a mapping with the key `pass` and the pass's fields. Besides its
+own fields every pass takes `layers`, `skip` and `rules`; see `kcompress passes`.
+"""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kcompress.errors import UsageError
+from kcompress.passes.discovery import find, names, suggest
+
+if TYPE_CHECKING:
+    from kcompress.passes.base import Pass
+
+SUFFIXES = (".yaml", ".yml", ".toml", ".json")
+OPEN, CLOSE = "[{(", "]})"
+
+
+def build(step: "str | dict[str, Any] | Pass", where: str = "--apply") -> "Pass":
+    """One step as a validated pass; UsageError with one line if it cannot be."""
+    from kcompress.passes.base import Pass
+
+    if isinstance(step, Pass):
+        return step
+    if isinstance(step, str):
+        name, fields = parse_apply(step)
+        return find(name)(**fields)
+    if not isinstance(step, dict) or not isinstance(step.get("pass"), str):
+        raise UsageError(
+            f"{where}: {_short(step)} is no step; give a text such as 'prune.magnitude:sparsity=0.7' or a mapping "
+            "with the key 'pass'"
+        )
+    fields = {str(key): value for key, value in step.items() if key != "pass"}
+    return find(step["pass"])(**fields)
+
+
+def parse_apply(text: str) -> tuple[str, dict[str, Any]]:
+    """Split `PASS[:field=value,...]`; values are read as YAML, commas inside brackets do not separate.
+
+    >>> parse_apply("prune.magnitude:sparsity=0.7,skip=[head,stem*]")
+    ('prune.magnitude', {'sparsity': 0.7, 'skip': ['head', 'stem*']})
+    """
+    name, _, rest = text.partition(":")
+    fields: dict[str, Any] = {}
+    for part in _split(rest) if rest.strip() else []:
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--apply {text}: '{part}' is no field=value; write PASS:field=value,field=value")
+        if key.strip() in fields:
+            raise UsageError(f"--apply {text}: '{key.strip()}' is given twice; give it once")
+        fields[key.strip()] = _value(value.strip())
+    return name.strip(), fields
+
+
+def _split(text: str) -> list[str]:
+    parts, depth, start = [], 0, 0
+    for position, sign in enumerate(text):
+        depth += (sign in OPEN) - (sign in CLOSE)
+        if sign == "," and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    return [*parts, text[start:]]
+
+
+def _value(text: str) -> Any:
+    """A number, a truth value or a list; anything that YAML reads otherwise, such as `*conv`, stays text."""
+    import yaml
+
+    if text.startswith("[") and text.endswith("]"):
+        return [_value(part.strip()) for part in _split(text[1:-1]) if part.strip()]
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, (bool, int, float)) else text
+
+
+def load(path: Path) -> "list[Pass]":
+    """Read a recipe file; UsageError if it cannot be read, or a step in it cannot be right."""
+    document = _document(path)
+    if not isinstance(document, dict) or not isinstance(document.get("passes"), list):
+        raise UsageError(f"{path}: no list 'passes'; write 'passes:' and a list of steps under it")
+    for key in document:
+        if key != "passes":
+            raise UsageError(f"{path}: no key '{key}' in a recipe; {suggest(str(key), ('passes',))}")
+    return [build(step, f"{path}: step {number}") for number, step in enumerate(document["passes"], 1)]
+
+
+def _document(path: Path) -> Any:
+    import yaml
+
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path}: a recipe cannot be a '{path.suffix}' file; allowed: {', '.join(SUFFIXES)}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise UsageError(f"{path}: cannot be read ({reason}); give a recipe file") from error
+    try:
+        if path.suffix.lower() == ".toml":
+            return tomllib.loads(text)
+        return json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else str(error).splitlines()[0]
+        raise UsageError(f"{path}: not valid {path.suffix[1:].upper()} ({place}); correct it there") from error
+
+
+def resolve(recipe: Path | str | None, steps: "Sequence[str | dict[str, Any] | Pass]") -> "list[Pass]":
+    """The recipe file's passes, then the given steps, all validated."""
+    return [*(load(Path(recipe)) if recipe is not None else []), *map(build, steps)]
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a recipe, derived from the fields that the passes declare."""
+    steps: list[dict[str, Any]] = [{"type": "string", "pattern": "^[a-z]+\\.[a-z0-9_]+(:.*)?$"}]
+    definitions: dict[str, Any] = {}
+    for name in names():
+        document = find(name).model_json_schema(ref_template="#/$defs/{model}")
+        definitions.update(document.pop("$defs", {}))
+        document["properties"] = {"pass": {"const": name}, **document["properties"]}
+        document["required"] = ["pass", *document.get("required", [])]
+        for field in ("layers", "skip"):
+            document["properties"][field] = _text_or_list(document["properties"][field])
+        definitions[name] = document
+        steps.append({"$ref": f"#/$defs/{name}"})
+    if "Rule" in definitions:
+        definitions["Rule"]["properties"]["layers"] = _text_or_list(definitions["Rule"]["properties"]["layers"])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "kcompress recipe",
+        "type": "object",
+        "properties": {"passes": {"type": "array", "items": {"anyOf": steps}}},
+        "required": ["passes"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def _text_or_list(field: dict[str, Any]) -> dict[str, Any]:
+    return {**{k: v for k, v in field.items() if k not in ("type", "items")}, "anyOf": [
+        {"type": "string"}, {"type": "array", "items": {"type": "string"}}
+    ]}
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

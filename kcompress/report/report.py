@@ -1,0 +1,92 @@
+"""The Report: every figure measured on the file that was written."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from kcompress.measure.files import FileFigures
+from kcompress.measure.quality import Quality
+
+
+@dataclass(frozen=True)
+class SourceFigures:
+    """The model that went in. `macs` are multiply-adds for one sample, None if an input size is open."""
+
+    path: str
+    format: str
+    bytes: int
+    parameters: int
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """One pass: its settings, what it changed and what not, and the model after it."""
+
+    name: str
+    config: dict[str, Any]
+    seconds: float
+    changed: tuple[dict[str, str], ...]
+    skipped: tuple[dict[str, str], ...]
+    parameters: int
+    nonzero: int
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit that was asked for, in the unit of its name (points or bytes), and what was measured."""
+
+    name: str
+    limit: float
+    measured: float | None
+
+    @property
+    def met(self) -> bool:
+        return self.measured is not None and self.measured <= self.limit
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished run. `to_json` has the keys that are promised; the rest is for the readable forms."""
+
+    version: str
+    source: SourceFigures
+    passes: tuple[PassRecord, ...]
+    artifact: FileFigures
+    float_layers: tuple[str, ...]
+    quality: Quality
+    seconds: float
+    source_file: FileFigures
+    budgets: tuple[Budget, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 if a budget was not met."""
+        return 0 if all(budget.met for budget in self.budgets) else 1
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain data; `budgets` is there only where a budget was asked for."""
+        artifact, quality = self.artifact, self.quality
+        document: dict[str, Any] = {
+            "kcompress": self.version,
+            "source": vars(self.source),
+            "passes": [{**vars(record), "changed": list(record.changed), "skipped": list(record.skipped)} for record in self.passes],
+            "artifact": {
+                "path": artifact.path,
+                "format": artifact.format,
+                "bytes": artifact.bytes,
+                "gzip_bytes": artifact.gzip_bytes,
+                "parameters": artifact.parameters,
+                "nonzero": artifact.nonzero,
+                "bits_per_weight": artifact.bits_per_weight,
+                "float_layers": list(self.float_layers),
+                "latency_ms": artifact.latency_ms,
+                "peak_memory_bytes": artifact.peak_memory_bytes,
+            },
+            "quality": {**vars(quality), "ci95": None if quality.ci95 is None else list(quality.ci95)},
+            "seconds": self.seconds,
+        }
+        if self.budgets:
+            document["budgets"] = [{**vars(budget), "met": budget.met} for budget in self.budgets]
+        return document

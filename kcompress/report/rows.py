@@ -1,0 +1,118 @@
+"""The report's tables as rows of text, which every readable form lays out in its own way."""
+
+from dataclasses import dataclass
+
+from kcompress.measure.files import FileFigures
+from kcompress.report.report import Budget, Report
+from kcompress.sizes import format_size
+
+Row = tuple[str, ...]
+NONE = "-"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a header and rows; the first column is text, the others are figures."""
+
+    title: str
+    header: Row
+    rows: tuple[Row, ...]
+
+
+def tables(report: Report) -> list[Table]:
+    """Passes first, then source against artifact."""
+    return [passes(report), comparison(report)]
+
+
+def passes(report: Report) -> Table:
+    start = ("source", "", count(report.source.parameters), count(report.source_file.nonzero), count(report.source.macs), "")
+    rows = [
+        (
+            f"{r.name}{_settings(r.config)}",
+            f"{len(r.changed)} / {len(r.skipped)}",
+            count(r.parameters),
+            count(r.nonzero),
+            count(r.macs),
+            f"{r.seconds:.1f}",
+        )
+        for r in report.passes
+    ]
+    return Table("Passes", ("pass", "changed / skipped", "parameters", "nonzero", "MACs", "seconds"), (start, *rows))
+
+
+def comparison(report: Report) -> Table:
+    a, b, q = report.source_file, report.artifact, report.quality
+    rows = [
+        ("file", f"{report.source.path} ({a.format})", f"{b.path} ({b.format})", ""),
+        ("bytes", count(a.bytes), count(b.bytes), times(a.bytes, b.bytes)),
+        ("gzip bytes", count(a.gzip_bytes), count(b.gzip_bytes), times(a.gzip_bytes, b.gzip_bytes)),
+        ("parameters", count(a.parameters), count(b.parameters), ""),
+        ("nonzero", count(a.nonzero), count(b.nonzero), ""),
+        ("bits per weight", f"{a.bits_per_weight:.2f}", f"{b.bits_per_weight:.2f}", ""),
+    ]
+    if q.metric is not None and q.source is not None and q.artifact is not None:
+        rows.append((q.metric, f"{q.source:.4f}", f"{q.artifact:.4f}", drop_text(report)))
+    if q.agreement is not None:
+        rows.append(("agreement", "", f"{q.agreement:.4f}", f"on {q.samples:,} samples"))
+    rows += [
+        ("latency p50, ms", _ms(a, "p50"), _ms(b, "p50"), ratio(a.latency_ms["p50"], b.latency_ms["p50"])),
+        ("latency p95, ms", _ms(a, "p95"), _ms(b, "p95"), ""),
+        ("peak memory", size(a.peak_memory_bytes), size(b.peak_memory_bytes), ""),
+    ]
+    return Table("Source against artifact", ("", "source", "artifact", "change"), tuple(rows))
+
+
+def remarks(report: Report) -> list[str]:
+    """Lines below the tables: skipped layers, layers left in float, budgets, notes."""
+    lines = []
+    for record in report.passes:
+        reasons: dict[str, list[str]] = {}
+        for entry in record.skipped:
+            reasons.setdefault(entry["reason"], []).append(entry["layer"])
+        lines += [f"{record.name} skipped {', '.join(layers)}: {reason}" for reason, layers in reasons.items()]
+    if report.float_layers:
+        lines.append(f"left in float32 in the file: {', '.join(report.float_layers)}")
+    return [*lines, *report.notes, *map(budget_text, report.budgets)]
+
+
+def budget_text(budget: Budget) -> str:
+    shown = (lambda v: format_size(int(v))) if budget.name == "max_size" else (lambda v: f"{v:.2f} points")
+    option = f"--{budget.name.replace('_', '-')}"
+    if budget.measured is None:
+        return f"budget {option} NOT MET: nothing to measure it on"
+    verdict = "met" if budget.met else "NOT MET"
+    return f"budget {option} {verdict}: {shown(budget.measured)}, limit {shown(budget.limit)}"
+
+
+def drop_text(report: Report) -> str:
+    """`drop 0.35 points (95 %: -0.21 to 0.91)`; for an error the unit is the metric's own."""
+    q = report.quality
+    unit = " points" if q.metric and q.source is not None and q.drop == (q.source - (q.artifact or 0)) * 100 else ""
+    interval = f" (95 %: {q.ci95[0]:.2f} to {q.ci95[1]:.2f})" if q.ci95 else ""
+    return f"drop {q.drop:.2f}{unit}{interval}" if unit else f"drop {q.drop:.4g}{interval}"
+
+
+def _settings(config: dict[str, object]) -> str:
+    shown = {k: v for k, v in config.items() if k != "rules"}
+    text = ",".join(f"{key}={value}" for key, value in shown.items())
+    return f":{text}" if text else ""
+
+
+def count(value: int | None) -> str:
+    return NONE if value is None else f"{value:,}"
+
+
+def size(value: int | None) -> str:
+    return NONE if value is None else format_size(value)
+
+
+def times(before: int, after: int) -> str:
+    return f"{before / after:.2f} times smaller" if after and after <= before else f"{after / max(1, before):.2f} times larger"
+
+
+def ratio(before: float, after: float) -> str:
+    return f"{before / after:.2f} times as fast" if after else ""
+
+
+def _ms(figures: FileFigures, key: str) -> str:
+    return f"{figures.latency_ms[key]:.3f}"

@@ -1,0 +1,90 @@
+"""What finished passes made, kept until the run is done, so that a run that was killed goes on after its last pass.
+
+Lies in $KCOMPRESS_CACHE, else in the user's cache folder. An entry is found again by everything that went into it:
+version, source, seed, target, data, and the settings of every pass up to it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kcompress.layers.plan import QuantPlan
+from kcompress.report.report import PassRecord
+
+if TYPE_CHECKING:
+    from kcompress.passes.base import Pass
+
+MODEL, RECORD = "model.keras", "record.json"
+MAX_AGE_SECONDS = 14 * 24 * 3600.0
+
+
+def root() -> Path:
+    """Folder of all entries; not necessarily there yet."""
+    if chosen := os.environ.get("KCOMPRESS_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kcompress"
+
+
+class Resume:
+    """The entries of one run. Every method does nothing where the folder cannot be written."""
+
+    def __init__(self, identity: Sequence[str], steps: "Sequence[Pass]") -> None:
+        self._keys = []
+        digest = hashlib.sha256("\n".join(identity).encode())
+        for step in steps:
+            digest.update(json.dumps([step.name, step.config()], sort_keys=True).encode())
+            self._keys.append(digest.hexdigest()[:32])
+
+    def find(self) -> tuple[int, Any, QuantPlan, list[PassRecord]]:
+        """Number of passes done, with the model, plan and records after them; (0, None, ...) if there are none."""
+        import keras
+
+        for done in range(len(self._keys), 0, -1):
+            entry = root() / self._keys[done - 1]
+            try:
+                document = json.loads((entry / RECORD).read_text())
+                model = keras.saving.load_model(entry / MODEL)
+            except (OSError, ValueError):
+                continue
+            records = [_record(item) for item in document["records"]]
+            return done, model, QuantPlan.from_json(document["plan"]), records
+        return 0, None, QuantPlan(), []
+
+    def keep(self, done: int, model: Any, plan: QuantPlan, records: Sequence[PassRecord]) -> None:
+        """Store the state after `done` passes, whole or not at all, and drop the one before."""
+        with contextlib.suppress(OSError):
+            root().mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix="new-", dir=root()))
+            try:
+                model.save(folder / MODEL)
+                document = {"plan": plan.to_json(), "records": [asdict(record) for record in records]}
+                (folder / RECORD).write_text(json.dumps(document))
+                folder.rename(root() / self._keys[done - 1])
+            except OSError:
+                shutil.rmtree(folder, ignore_errors=True)
+            self._drop(self._keys[: done - 1])
+
+    def clear(self) -> None:
+        """The run is done: drop its entries, and those of other runs that nobody came back to for 14 days."""
+        self._drop(self._keys)
+        with contextlib.suppress(OSError):
+            for entry in root().iterdir():
+                if time.time() - entry.stat().st_mtime > MAX_AGE_SECONDS:
+                    shutil.rmtree(entry, ignore_errors=True)
+
+    @staticmethod
+    def _drop(keys: Sequence[str]) -> None:
+        for key in keys:
+            shutil.rmtree(root() / key, ignore_errors=True)
+
+
+def _record(item: dict[str, Any]) -> PassRecord:
+    return PassRecord(**{**item, "changed": tuple(item["changed"]), "skipped": tuple(item["skipped"])})
