@@ -1,7 +1,8 @@
 """kcompress makes trained Keras models smaller and hands them over ready to deploy.
 
     import kcompress
-    report = kcompress.compress("model.keras", "model.tflite", passes=[kcompress.Magnitude(sparsity=0.7)], data="data.npz")
+    passes = [kcompress.Magnitude(sparsity=0.7), kcompress.Float16()]
+    report = kcompress.compress("model.keras", "model.tflite", passes=passes, data="data.npz")
 
 Every class of a pass is a name here: `Magnitude`, `Float16`, and so on. Importing kcompress imports no backend.
 """

@@ -26,9 +26,13 @@ def cli() -> None:
 
 cli.add_command(check)
 
-_metric = click.option("--metric", metavar="NAME", help="Keras metric [accuracy for class labels, else mean absolute error]")
+_metric = click.option(
+    "--metric", metavar="NAME", help="Keras metric [accuracy for class labels, else mean absolute error]"
+)
 _backend = click.option("--backend", metavar="NAME", help="Keras backend: tensorflow, jax or torch")
-_trust = click.option("--trust", metavar="MODULE", multiple=True, help="Module whose classes the model may use (repeatable)")
+_trust = click.option(
+    "--trust", metavar="MODULE", multiple=True, help="Module whose classes the model may use (repeatable)"
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else")
 _quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
 
@@ -38,17 +42,29 @@ _quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--recipe", type=click.Path(path_type=Path), help="YAML, TOML or JSON file with a list of passes")
 @click.option("--apply", "steps", metavar="PASS[:field=value,...]", multiple=True, help="A pass, in order (repeatable)")
-@click.option("--data", metavar="SPEC", help="Data with train and test splits: .npz, .npy, folder, .csv, .parquet, module:function")
+@click.option(
+    "--data",
+    metavar="SPEC",
+    help="Data with train and test splits: .npz, .npy, folder, .csv, .parquet, module:function",
+)
 @click.option("--calibration", metavar="SPEC", help="Calibration data [the train split of --data]")
 @click.option("--test", metavar="SPEC", help="Test data [the test split of --data]")
 @_metric
 @click.option("--max-drop", type=float, metavar="POINTS", help="Budget: quality that may be lost, in points")
 @click.option("--max-size", metavar="SIZE", help="Budget: size of the file, such as 250KB")
-@click.option("--report", "reports", type=click.Path(path_type=Path), multiple=True, help="Write the report to a .json or .md file (repeatable)")
+@click.option(
+    "--report",
+    "reports",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Write the report to a .json or .md file (repeatable)",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random")
 @click.option("--strict", is_flag=True, help="A layer that a pass or the file could not handle is an error")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist")
-@click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Fix the batch size in a .tflite or .onnx file [dynamic]")
+@click.option(
+    "--batch", type=click.IntRange(min=1), metavar="N", help="Fix the batch size in a .tflite or .onnx file [dynamic]"
+)
 @_backend
 @_trust
 @_json
@@ -108,7 +124,14 @@ def inspect(model: Path, backend: str | None, trust: tuple[str, ...], as_json: b
 @_backend
 @_trust
 @_json
-def compare(models: tuple[Path, ...], test: str | None, metric: str | None, backend: str | None, trust: tuple[str, ...], as_json: bool) -> None:
+def compare(
+    models: tuple[Path, ...],
+    test: str | None,
+    metric: str | None,
+    backend: str | None,
+    trust: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Measure model files side by side; quality is given against the first."""
     from kcompress import comparison, terminal
 

@@ -77,7 +77,19 @@ def show(found: Sequence[Comparison]) -> None:
     from kcompress.report.terminal import show_tables
 
     first = next((c.quality.metric for c in found if c.quality and c.quality.metric), "quality")
-    header = ("model", "bytes", "gzip", "nonzero", "bits/weight", first, "drop (95 %)", "agreement", "p50 ms", "p95 ms", "memory")
+    header = (
+        "model",
+        "bytes",
+        "gzip",
+        "nonzero",
+        "bits/weight",
+        first,
+        "drop (95 %)",
+        "agreement",
+        "p50 ms",
+        "p95 ms",
+        "memory",
+    )
     rows = []
     for entry in found:
         f, q = entry.figures, entry.quality

@@ -1,15 +1,15 @@
 """What kcompress raises. Each message is one line: what was received, what is allowed, what to do.
 
-    KCompressError                 exit code 2
-    ├── UsageError                 an option, a field or a recipe that cannot be right
-    │   └── MissingExtraError      a library that an extra brings is not installed
-    ├── DataError                  a data set that cannot be read or does not fit the model
-    ├── ModelError                 a model that cannot be read, or holds something impossible
-    │   └── UnsupportedError       a model or file that is fine, but this cannot be done with it
-    ├── OutputError                the output cannot be written
-    ├── ContractError              a pass broke a promise; a bug in that pass, not in the input
-    ├── StrictError                `--strict`, and a layer stayed as it was
-    └── UnsafeError                exit code 3: the file would run code of its own
+KCompressError                 exit code 2
+├── UsageError                 an option, a field or a recipe that cannot be right
+│   └── MissingExtraError      a library that an extra brings is not installed
+├── DataError                  a data set that cannot be read or does not fit the model
+├── ModelError                 a model that cannot be read, or holds something impossible
+│   └── UnsupportedError       a model or file that is fine, but this cannot be done with it
+├── OutputError                the output cannot be written
+├── ContractError              a pass broke a promise; a bug in that pass, not in the input
+├── StrictError                `--strict`, and a layer stayed as it was
+└── UnsafeError                exit code 3: the file would run code of its own
 """
 
 

@@ -247,7 +247,9 @@ def _write(form: Format, model: Any, plan: QuantPlan, target: Path, options: Wri
     except KCompressError:
         raise
     except OSError as error:
-        raise OutputError(f"{target.parent}: cannot be written ({one_line(error)}); free space or give another path") from error
+        raise OutputError(
+            f"{target.parent}: cannot be written ({one_line(error)}); free space or give another path"
+        ) from error
 
 
 def _publish(report: Report, target: Path, output: Path, report_paths: Sequence[Path]) -> None:

@@ -142,9 +142,10 @@ def schema() -> dict[str, Any]:
 
 
 def _text_or_list(field: dict[str, Any]) -> dict[str, Any]:
-    return {**{k: v for k, v in field.items() if k not in ("type", "items")}, "anyOf": [
-        {"type": "string"}, {"type": "array", "items": {"type": "string"}}
-    ]}
+    return {
+        **{k: v for k, v in field.items() if k not in ("type", "items")},
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+    }
 
 
 def _short(value: Any) -> str:

@@ -1,8 +1,9 @@
 """A folder of class folders of images; each image is decoded when its batch is due.
 
 The class index is the position of the class folder's name among the sorted names. Images are resized to the model's
-input with bilinear interpolation, whatever their proportions, as `keras.utils.image_dataset_from_directory` does;
-the orientation tag of a photo is not applied, as there. The first frame of a moving image counts.
+input with bilinear interpolation (antialiased where they shrink), whatever their proportions. As in
+`keras.utils.image_dataset_from_directory`, the orientation tag of a photo is not applied and the first frame of a
+moving image counts.
 """
 
 import copy
@@ -120,8 +121,6 @@ class ImageSource(Source):
         return values[..., None] if len(target) == 3 and values.ndim == 2 else values
 
     def _convert(self, path: str, image: Any, mode: str, target: Size) -> Any:
-        from PIL import Image
-
         if image.mode[0] in "IF":
             raise DataError(f"{self._folder / path}: {image.mode} pixels are not 8 bits deep; convert it to 8 bits")
         try:
@@ -129,7 +128,7 @@ class ImageSource(Source):
                 image = image.convert("RGBA")
             image = image.convert(mode)
             size = (target[1], target[0])
-            return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
+            return image if image.size == size else image.resize(size, _pillow().Resampling.BILINEAR)
         except (OSError, ValueError, SyntaxError) as error:
             raise self._unreadable(path, error) from error
 
@@ -143,13 +142,10 @@ class ImageSource(Source):
                 )
 
     def _open(self, path: str) -> Any:
+        pillow = _pillow()
         try:
-            from PIL import Image
-        except ImportError as error:
-            raise MissingExtraError("data", "reading images") from error
-        try:
-            return Image.open(self._folder / path)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return pillow.open(self._folder / path)
+        except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
             raise self._unreadable(path, error) from error
 
     def _unreadable(self, path: str, error: Exception) -> DataError:
@@ -174,7 +170,9 @@ def open_images(folder: Path, name: str) -> Parts:
 
     Raises:
         DataError: no class folders, or no images in them.
+        MissingExtraError: Pillow is not installed.
     """
+    _pillow()
     splits = {child.name: child for child in _folders(folder) if child.name in ("train", *TEST_SPLITS)}
     if not any(_folders(child) for child in splits.values()):
         return Parts(whole=Dataset(ImageSource(folder, name)))
@@ -185,6 +183,15 @@ def open_images(folder: Path, name: str) -> Parts:
     }
     held_out = next((sets[split] for split in TEST_SPLITS if split in sets), None)
     return Parts(training=sets.get("train"), test=held_out)
+
+
+def _pillow() -> Any:
+    """Return the module `PIL.Image`."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingExtraError("data", "reading images") from error
+    return Image
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from kcompress.data.arrays import is_array, to_leaves
-from kcompress.data.batches import Batch, Key, digest, leaves, pack
+from kcompress.data.batches import Batch, digest, leaves, pack
 from kcompress.data.source import Leaf, Source, common_length, reason, title
 from kcompress.errors import DataError, KCompressError
 
@@ -33,6 +33,7 @@ class IterableSource(Source):
         first = self._first()
         self.labelled = first.y is not None
         self.spec = {key: Leaf(title("x", key), array.shape[1:]) for key, array in leaves(first.x).items()}
+        self._shapes = _shapes(first)
 
     def _first(self) -> Batch:
         for item in self._items():
@@ -66,15 +67,14 @@ class IterableSource(Source):
         return Batch(pack(xs), pack(ys) if ys else None)
 
     def _check(self, batch: Batch, number: int) -> None:
-        first = {key: leaf.shape for key, leaf in self.spec.items()}
-        shapes = {key: array.shape[1:] for key, array in leaves(batch.x).items()}
-        if shapes != first:
-            raise DataError(
-                f"{self.name}: batch {number} has samples of shape {_listed(shapes)}, the first batch of "
-                f"{_listed(first)}; give all samples one shape, and two arrays as a tuple (x, y)"
-            )
         if (batch.y is not None) != self.labelled:
             raise DataError(f"{self.name}: some batches have labels and others none; give (x, y) each time, or x")
+        shapes = _shapes(batch)
+        if shapes != self._shapes:
+            raise DataError(
+                f"{self.name}: batch {number} has samples of shape {_listed(shapes)}, the first batch of "
+                f"{_listed(self._shapes)}; give all samples one shape, and two arrays as a tuple (x, y)"
+            )
 
     def fingerprint(self) -> str:
         """Return a hash of all values, in one pass over all of them."""
@@ -104,7 +104,10 @@ def _is_endless(value: Any) -> bool:
     """Return whether a `tf.data.Dataset` repeats for ever, or a `PyDataset` has no number of batches."""
     if hasattr(value, "element_spec") and hasattr(value, "cardinality"):
         return int(value.cardinality()) == -1  # tf.data.INFINITE_CARDINALITY
-    return hasattr(value, "num_batches") and value.num_batches is None
+    try:
+        return hasattr(value, "num_batches") and value.num_batches is None
+    except NotImplementedError:  # a PyDataset that gives no length
+        return True
 
 
 def _pair(item: object, name: str) -> tuple[object, object]:
@@ -118,5 +121,12 @@ def _pair(item: object, name: str) -> tuple[object, object]:
     raise DataError(f"{name}: it yields {type(item).__name__}; give batches of arrays, (x, y) or x alone")
 
 
-def _listed(shapes: Mapping[Key, tuple[int | None, ...]]) -> str:
-    return ", ".join(str(shape) if key is None else f"{key!r} {shape}" for key, shape in shapes.items())
+def _shapes(batch: Batch) -> dict[str, tuple[int, ...]]:
+    """Return one sample's shape for each array."""
+    x = {title("x", key): array.shape[1:] for key, array in leaves(batch.x).items()}
+    y = {} if batch.y is None else {title("y", key): array.shape[1:] for key, array in leaves(batch.y).items()}
+    return x | y
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{label} {shape}" for label, shape in shapes.items())

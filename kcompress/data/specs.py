@@ -1,10 +1,12 @@
 """SPEC strings: what `--data`, `--calibration` and `--test` take.
 
-data.npz              x, y, or x_train, y_train, x_test, y_test (see `keys`)
-data.npy              samples without labels
-photos/               one folder of images per class, or such folders in train/ and test/
-data.csv[:LABEL]      a table with a column of labels; also data.parquet[:LABEL]
-module:function       a function of the user's; its module is imported with the current folder on the path
+    data.npz              x, y, or x_train, y_train, x_test, y_test (see `keys`)
+    data.npy              samples without labels
+    photos/               one folder of images per class, or such folders in train/ and test/
+    data.csv[:LABEL]      a table with a column of labels; also data.parquet[:LABEL]
+    module:function       a function of the user's; its module is imported with the current folder on the path
+
+Tables need PyArrow, images Pillow; the extra `data` brings both.
 """
 
 import importlib

@@ -107,8 +107,13 @@ class TableSource(Source):
         index = {text: position for position, text in enumerate(self.classes or ())}
         numbers, texts = ([*columns, label], []) if self.classes is None else (columns, [label])
         for batch in self._file.read(numbers, texts, size):
-            values = batch[label] if self.classes is None else [index[text] for text in batch[label]]
-            yield Batch(self._samples(batch, columns), np.asarray(values, self._target.dtype))
+            try:
+                labels = batch[label] if self.classes is None else [index[text] for text in batch[label]]
+            except KeyError as error:
+                raise DataError(
+                    f"{self.name}: label {error} is new; do not change the file while it is read"
+                ) from error
+            yield Batch(self._samples(batch, columns), np.asarray(labels, self._target.dtype))
 
     def _samples(self, batch: dict[str, np.ndarray], columns: list[str]) -> np.ndarray | dict[str, np.ndarray]:
         if self._inputs:

@@ -1,4 +1,4 @@
-"""`python -m kcompress.formats._child MODEL JOB`: write one file on the TensorFlow backend, for a parent that has another."""
+"""`python -m kcompress.formats._child MODEL JOB`: write one file on TensorFlow, for a parent on another backend."""
 
 import json
 import sys

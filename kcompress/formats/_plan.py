@@ -8,9 +8,7 @@ from kcompress.layers.plan import QuantPlan
 from kcompress.numerics.matching import Wanted, match
 
 
-def match_plan(
-    model: Any, plan: QuantPlan, tensors: Tensors
-) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+def match_plan(model: Any, plan: QuantPlan, tensors: Tensors) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """Tensor name to the qualified names of the planned weights in it, and the planned weights that no tensor holds."""
     wanted = {}
     for node in nodes(model):

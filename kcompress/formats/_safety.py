@@ -17,9 +17,9 @@ from typing import Any
 from kcompress.errors import ModelError, UnsafeError, UsageError
 
 PARTS = (
-    "activations applications constraints dtype_policies engine initializers layers legacy losses metrics mixed_precision "
-    "models ops optimizers quantizers random regularizers"
-).split()
+    *("activations", "applications", "constraints", "dtype_policies", "engine", "initializers", "layers", "legacy"),
+    *("losses", "metrics", "mixed_precision", "models", "ops", "optimizers", "quantizers", "random", "regularizers"),
+)
 CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFOpLambda", "SlicingOpLambda"}
 LAMBDA = "keras.layers.Lambda"
 SLACK_BYTES = 32_000_000  # HDF5's own structures take about 1 kB a variable; below this nothing is worth refusing
@@ -139,7 +139,7 @@ def implied_bytes(path: Path, config: Any, trust: Sequence[str] = ()) -> int:
     try:
         with trusting(trust), keras.StatelessScope(initialize_variables=False):
             outline = keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=LAMBDA not in trust)
-        implied = sum(4 * math.prod(variable.shape) for variable in outline.variables)
+        implied = sum(4 * math.prod(map(int, variable.shape)) for variable in outline.variables)
     except Exception as error:
         raise ModelError(f"{path}: its config cannot be built ({one_line(error)}); re-save it with Keras 3") from error
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
@@ -168,7 +168,7 @@ def check_hdf5(path: Path, file: Any) -> int:
         if isinstance(item, h5py.Dataset):
             if item.external or item.is_virtual:
                 raise UnsafeError(f"{path}: data set '{name}' lies in another file; re-save the model in one piece")
-            total += item.nbytes
+            total += int(item.nbytes)
         else:
             for key in item:
                 if isinstance(item.get(key, getlink=True), h5py.ExternalLink):

@@ -1,4 +1,4 @@
-"""A Keras model as a flat TensorFlow function, and conversion in a child process where Keras runs on another backend."""
+"""A Keras model as a flat TensorFlow function; conversion in a child process where Keras runs on another backend."""
 
 import json
 import os
@@ -78,4 +78,3 @@ def explain_failure(path: Path, error: Exception, names: Callable[[str], list[st
     found = sorted(set(names(str(error))))
     what = f"operators without a counterpart: {', '.join(found)}" if found else str(error).strip().splitlines()[0][:200]
     return UnsupportedError(f"{path}: cannot be converted ({what}); give another output format or replace the layers")
-

@@ -16,8 +16,8 @@ import numpy as np
 
 from kcompress.errors import KCompressError, ModelError, UnsafeError
 from kcompress.formats import _archive, _safety
-from kcompress.formats._keras_runner import KerasRunner
 from kcompress.formats._keras_rows import describe_model
+from kcompress.formats._keras_runner import KerasRunner
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
 from kcompress.graph.rebuild import renumber_shared
 from kcompress.layers.plan import QuantPlan
@@ -44,7 +44,9 @@ class Keras(Format):
         except KCompressError:
             raise
         except Exception as error:
-            raise ModelError(f"{path}: cannot be loaded ({_safety.one_line(error)}); save it again with Keras 3") from error
+            raise ModelError(
+                f"{path}: cannot be loaded ({_safety.one_line(error)}); save it again with Keras 3"
+            ) from error
 
     def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:
         import keras
@@ -56,7 +58,12 @@ class Keras(Format):
             config = json.dumps(renumber_shared(keras.saving.serialize_keras_object(model))).encode()
             metadata = json.dumps({"keras_version": keras.__version__, "date_saved": "1980-01-01@00:00:00"}).encode()
             method = _archive.best_method(weights, deflate_only=options.compression == "deflate")
-            members = {"metadata.json": metadata, "config.json": config, WEIGHTS: weights, **_assets(model, folder)}
+            members: dict[str, bytes | Path] = {
+                "metadata.json": metadata,
+                "config.json": config,
+                WEIGHTS: weights,
+                **_assets(model, folder),
+            }
             _archive.write_zip(path, members, {WEIGHTS: method})
         return Written()
 

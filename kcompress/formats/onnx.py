@@ -96,9 +96,12 @@ class ORTRunner:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise ModelError(f"{path}: ONNX Runtime cannot load it ({_safety.one_line(error)}); export it again") from error
+            raise ModelError(
+                f"{path}: ONNX Runtime cannot load it ({_safety.one_line(error)}); export it again"
+            ) from error
         self.inputs = {
-            i.name: tuple(size if isinstance(size, int) else None for size in i.shape) for i in self._session.get_inputs()
+            i.name: tuple(size if isinstance(size, int) else None for size in i.shape)
+            for i in self._session.get_inputs()
         }
         self.outputs = tuple(o.name for o in self._session.get_outputs())
         self._dtypes = {i.name: _dtype(i.type) for i in self._session.get_inputs()}
@@ -187,7 +190,9 @@ def _describe(form: str, proto: Any, runner: ORTRunner) -> Description:
     import onnx
 
     tensors = [*proto.graph.initializer]
-    tensors += [a.t for node in proto.graph.node if node.op_type == "Constant" for a in node.attribute if a.HasField("t")]
+    tensors += [
+        a.t for node in proto.graph.node if node.op_type == "Constant" for a in node.attribute if a.HasField("t")
+    ]
     weights: Counter[str] = Counter()
     alive: Counter[str] = Counter()
     stored = 0

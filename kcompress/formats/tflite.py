@@ -231,9 +231,7 @@ def _describe(form: str, model: Any, runner: LiteRTRunner) -> Description:
     )
     rows = [Row(f"{kind} weights", "tensors", "", weights[kind], alive[kind]) for kind in sorted(weights)]
     rows += [Row(name, f"{count} operators", "", 0, 0) for name, count in sorted(operators.items())]
-    return Description(
-        form, runner.inputs, runner.outputs, weights.total(), alive.total(), stored, tuple(rows)
-    )
+    return Description(form, runner.inputs, runner.outputs, weights.total(), alive.total(), stored, tuple(rows))
 
 
 def _is_weight(kind: str, tensor: Any) -> bool:
@@ -245,7 +243,15 @@ def _is_weight(kind: str, tensor: Any) -> bool:
 
 def _nonzero(kind: str, data: NDArray[Any], tensor: Any) -> int:
     """Values that stand for something other than zero."""
-    dtypes = {"FLOAT32": "f4", "FLOAT16": "f2", "INT16": "i2", "INT32": "i4", "INT64": "i8", "INT8": "i1", "UINT8": "u1"}
+    dtypes = {
+        "FLOAT32": "f4",
+        "FLOAT16": "f2",
+        "INT16": "i2",
+        "INT32": "i4",
+        "INT64": "i8",
+        "INT8": "i1",
+        "UINT8": "u1",
+    }
     if kind in dtypes:
         zero = tensor.quantization.zeroPoint if tensor.quantization is not None else None
         offset = int(zero[0]) if zero is not None and len(zero) else 0

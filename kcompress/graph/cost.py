@@ -102,7 +102,7 @@ def _summed(layer: Any) -> int:
     from kcompress.graph.kernels import kernel_axes
 
     axes = kernel_axes(layer, "kernel")
-    return math.prod(layer.kernel.shape[axis] for axis in axes.inputs) if axes else layer.kernel.shape[0]
+    return math.prod(int(layer.kernel.shape[axis]) for axis in axes.inputs) if axes else int(layer.kernel.shape[0])
 
 
 def _positions(layer: Any, tensor: Any) -> int:
@@ -113,7 +113,8 @@ def _positions(layer: Any, tensor: Any) -> int:
 
 
 def _separable(layer: Any, positions: int) -> int:
-    return positions * (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape))
+    sizes = [math.prod(map(int, kernel.shape)) for kernel in (layer.depthwise_kernel, layer.pointwise_kernel)]
+    return positions * sum(sizes)
 
 
 def _cell(layer: Any, inputs: Any) -> int:

@@ -95,14 +95,18 @@ def _aligned(source: Runner, artifact: Runner, x: Tensors) -> list[Array]:
     """Run an artifact on the source's inputs, by name where the names agree, else by position."""
     if set(artifact.inputs) != set(source.inputs):
         if len(artifact.inputs) != len(source.inputs):
-            raise ModelError(f"models take {len(source.inputs)} and {len(artifact.inputs)} inputs; compare like with like")
+            raise ModelError(
+                f"models take {len(source.inputs)} and {len(artifact.inputs)} inputs; compare like with like"
+            )
         x = dict(zip(artifact.inputs, x.values(), strict=True))
     try:
         outputs = run_batches(artifact, x)
     except KCompressError:
         raise
     except Exception as error:
-        raise ModelError(f"a model cannot run the test data ({one_line(error)}); compare models with the same inputs") from error
+        raise ModelError(
+            f"a model cannot run the test data ({one_line(error)}); compare models with the same inputs"
+        ) from error
     if len(outputs) != len(source.outputs):
         raise ModelError(f"models have {len(source.outputs)} and {len(outputs)} outputs; compare like with like")
     if set(artifact.outputs) == set(source.outputs):
@@ -133,7 +137,9 @@ class _Judge:
                 if self.metric is None:
                     self.metric = ERROR if "values" in self.kinds else ACCURACY
             self.by_top1 = (
-                [kind != "values" for kind in self.kinds] if self.kinds else list(map(scoring.is_distribution, reference))
+                [kind != "values" for kind in self.kinds]
+                if self.kinds
+                else list(map(scoring.is_distribution, reference))
             )
         if self.labelled:
             self._check_classes(scoring.labels_for(self.name, y, self.outputs), reference)
@@ -185,14 +191,20 @@ class _Judge:
             try:
                 return scoring.per_sample(keras.ops.convert_to_numpy(self.metric.function(label, output)))
             except Exception as error:
-                raise DataError(f"{self.name}: {self.metric.name} does not fit these labels ({one_line(error)})") from error
+                raise DataError(
+                    f"{self.name}: {self.metric.name} does not fit these labels ({one_line(error)})"
+                ) from error
         if self.metric is ACCURACY and kind != "values":
             truth = label.argmax(-1) if kind == "one_hot" else label.reshape(output.shape[:-1])
             return scoring.per_sample(scoring.top1(output, threshold) == truth)
         if self.metric is ACCURACY:
-            raise DataError(f"{self.name}: accuracy needs class labels, these are values; give --metric mean_absolute_error")
+            raise DataError(
+                f"{self.name}: accuracy needs class labels, these are values; give --metric mean_absolute_error"
+            )
         if kind == "classes":
-            raise DataError(f"{self.name}: {self.metric.name} needs values of the output's shape; these are class indices")
+            raise DataError(
+                f"{self.name}: {self.metric.name} needs values of the output's shape; these are class indices"
+            )
         return scoring.per_sample(np.abs(label.reshape(output.shape).astype(np.float64) - output))
 
     def _update_metrics(self, total: _Totals, make: Any, labels: list[Array], a: list[Array], b: list[Array]) -> None:
@@ -203,7 +215,9 @@ class _Judge:
                 try:
                     metric.update_state(label, output)
                 except Exception as error:
-                    raise DataError(f"{self.name}: {metric.name} does not fit these labels ({one_line(error)})") from error
+                    raise DataError(
+                        f"{self.name}: {metric.name} does not fit these labels ({one_line(error)})"
+                    ) from error
 
     def verdict(self, total: _Totals) -> Quality:
         n, agreement = total.samples, total.agreement / total.samples

@@ -13,7 +13,19 @@ from kcompress.errors import DataError, UsageError
 
 Array = NDArray[Any]
 Kind = Literal["classes", "one_hot", "binary", "values"]
-LOWER_IS_BETTER = ("error", "loss", "crossentropy", "divergence", "hinge", "poisson", "cosh", "mae", "mse", "mape", "msle")
+LOWER_IS_BETTER = (
+    "error",
+    "loss",
+    "crossentropy",
+    "divergence",
+    "hinge",
+    "poisson",
+    "cosh",
+    "mae",
+    "mse",
+    "mape",
+    "msle",
+)
 PROBABILITY_TOLERANCE = 1e-2  # float16 softmax outputs sum to 1 within this
 
 
@@ -27,7 +39,8 @@ def labels_for(name: str, y: Arrays, outputs: Sequence[str]) -> list[Array]:
     labels = list(y) if isinstance(y, tuple) else [y]
     if len(labels) != len(outputs):
         raise DataError(
-            f"{name}: {len(labels)} label array(s) for {len(outputs)} output(s); give one per output: {', '.join(outputs)}"
+            f"{name}: {len(labels)} label array(s) for {len(outputs)} output(s); "
+            f"give one per output: {', '.join(outputs)}"
         )
     return labels
 
@@ -46,8 +59,8 @@ def kind_of(name: str, output_name: str, labels: Array, output: Array) -> Kind:
     if labels.shape == output.shape:
         return "values"
     raise DataError(
-        f"{name}: labels of shape {labels.shape[1:]} and type {labels.dtype} do not fit output '{output_name}' of shape "
-        f"{output.shape[1:]}; give class indices, one-hot rows, or values of the output's shape"
+        f"{name}: labels of shape {labels.shape[1:]} and type {labels.dtype} do not fit output '{output_name}' "
+        f"of shape {output.shape[1:]}; give class indices, one-hot rows, or values of the output's shape"
     )
 
 
@@ -59,7 +72,8 @@ def top1(output: Array, threshold: float) -> Array:
 
 def per_sample(values: Array) -> Array:
     """Mean over all axes but the first."""
-    return np.asarray(values, np.float64).reshape(len(values), -1).mean(1)
+    means: Array = np.asarray(values, np.float64).reshape(len(values), -1).mean(1)
+    return means
 
 
 def is_distribution(output: Array) -> bool:

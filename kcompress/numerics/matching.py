@@ -65,7 +65,7 @@ def _scaled(tensors: Mapping[str, NDArray[Any]], wanted: Mapping[str, Wanted]) -
     for name, weight in wanted.items():
         ratios = channel_ratios(weight.values, weight.output_axes)
         by_size.setdefault(weight.values.size, []).append((name, ratios))
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for tensor, values in tensors.items():
         own = {axis: channel_ratios(values, (axis,)) for axis in range(values.ndim if values.size in by_size else 0)}
         for name, ratios in by_size.get(values.size, []):

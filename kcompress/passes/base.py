@@ -150,7 +150,7 @@ class Pass(BaseModel):
             raise ContractError(f"{self.name}: modified the model that it was given")
         if _signature(result.model) != _signature(model):
             raise ContractError(f"{self.name}: changed the model's inputs or outputs")
-        accounted = [entry.layer for entry in (*result.changes, *result.skipped)]
+        accounted = [change.layer for change in result.changes] + [skip.layer for skip in result.skipped]
         if set(accounted) != targets or len(accounted) != len(set(accounted)):
             off = sorted(targets.symmetric_difference(accounted)) or sorted(accounted)
             raise ContractError(f"{self.name}: layers neither or twice accounted for: {', '.join(off)}")

@@ -47,7 +47,7 @@ def select(step: "Pass", model: Any) -> Selection:
     """Go through the model's layers once; a pattern that fits no layer is reported among the skipped."""
     chosen: list[tuple[Node, Pass]] = []
     skipped: list[Skip] = []
-    unused = {pattern: None for pattern in (*step.layers, *step.skip, *(p for rule in step.rules for p in rule.layers))}
+    unused = dict.fromkeys((*step.layers, *step.skip, *(p for rule in step.rules for p in rule.layers)))
     for node in nodes(model):
         wanted = [p for p in step.layers if matches(node.name, p)]
         unwanted = [p for p in step.skip if matches(node.name, p)]

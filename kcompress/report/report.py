@@ -71,7 +71,10 @@ class Report:
         document: dict[str, Any] = {
             "kcompress": self.version,
             "source": vars(self.source),
-            "passes": [{**vars(record), "changed": list(record.changed), "skipped": list(record.skipped)} for record in self.passes],
+            "passes": [
+                {**vars(record), "changed": list(record.changed), "skipped": list(record.skipped)}
+                for record in self.passes
+            ],
             "artifact": {
                 "path": artifact.path,
                 "format": artifact.format,

@@ -25,7 +25,14 @@ def tables(report: Report) -> list[Table]:
 
 
 def passes(report: Report) -> Table:
-    start = ("source", "", count(report.source.parameters), count(report.source_file.nonzero), count(report.source.macs), "")
+    start = (
+        "source",
+        "",
+        count(report.source.parameters),
+        count(report.source_file.nonzero),
+        count(report.source.macs),
+        "",
+    )
     rows = [
         (
             f"{r.name}{_settings(r.config)}",
@@ -76,7 +83,10 @@ def remarks(report: Report) -> list[str]:
 
 
 def budget_text(budget: Budget) -> str:
-    shown = (lambda v: format_size(int(v))) if budget.name == "max_size" else (lambda v: f"{v:.2f} points")
+
+    def shown(value: float) -> str:
+        return format_size(int(value)) if budget.name == "max_size" else f"{value:.2f} points"
+
     option = f"--{budget.name.replace('_', '-')}"
     if budget.measured is None:
         return f"budget {option} NOT MET: nothing to measure it on"
@@ -107,7 +117,11 @@ def size(value: int | None) -> str:
 
 
 def times(before: int, after: int) -> str:
-    return f"{before / after:.2f} times smaller" if after and after <= before else f"{after / max(1, before):.2f} times larger"
+    return (
+        f"{before / after:.2f} times smaller"
+        if after and after <= before
+        else f"{after / max(1, before):.2f} times larger"
+    )
 
 
 def ratio(before: float, after: float) -> str:

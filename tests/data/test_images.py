@@ -1,8 +1,10 @@
+import sys
+
 import numpy as np
 import pytest
 
 from kcompress.data import resolve
-from kcompress.errors import DataError
+from kcompress.errors import DataError, MissingExtraError
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -149,3 +151,10 @@ def test_a_folder_without_class_folders_is_refused(tmp_path):
     paint(tmp_path / "0.png", (0, 0, 0))
     with pytest.raises(DataError, match="no image in a class folder; give a folder with one folder of images per"):
         resolve(str(tmp_path))
+
+
+def test_without_pillow_the_extra_is_named_at_once(tmp_path, monkeypatch):
+    photos(tmp_path, {"ant": 1})
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingExtraError, match=r"reading images needs the 'data' extra"):
+        resolve(test=str(tmp_path))

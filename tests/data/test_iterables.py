@@ -88,7 +88,8 @@ def test_what_cannot_be_read_as_batches_is_refused(source, message):
 
 def test_batches_that_differ_from_the_first_are_refused():
     for source, message in (
-        ([X, Y], r"batch 1 has samples of shape \(\), the first batch of \(2,\); .* as a tuple \(x, y\)"),
+        ([X, Y], r"batch 1 has samples of shape x \(\), the first batch of x \(2,\); .* as a tuple \(x, y\)"),
+        ([(X, Y), (X, X)], r"batch 1 has samples of shape x \(2,\), y \(2,\), the first batch of x \(2,\), y \(\)"),
         ([(X, Y), (X,)], "some batches have labels and others none"),
     ):
         data = resolve(test=source).test
@@ -120,10 +121,14 @@ def test_tensorflow_and_keras_data_sets_are_read():
     class Endless(Pairs):
         num_batches = None
 
+    class Unsized(keras.utils.PyDataset):
+        def __getitem__(self, index):
+            return X, Y
+
     pipeline = tf.data.Dataset.from_tensor_slices((X, Y))
     for source in (pipeline.batch(4), Pairs()):
         assert np.array_equal(samples(resolve(test=source).test), X)
-    for source in (pipeline.batch(4).repeat(), Endless()):
+    for source in (pipeline.batch(4).repeat(), Endless(), Unsized()):
         with pytest.raises(DataError, match="never ends"):
             resolve(test=source)
     with pytest.raises(DataError, match="y is a single number; give an array with one row per sample"):

@@ -1,10 +1,11 @@
 import re
+import sys
 
 import numpy as np
 import pytest
 
 from kcompress.data import resolve
-from kcompress.errors import DataError
+from kcompress.errors import DataError, MissingExtraError
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -153,3 +154,16 @@ def test_an_input_without_a_column_is_named(tmp_path):
 def test_a_file_that_is_no_parquet_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="it cannot be read as a table"):
         resolve(csv(tmp_path, "a,label\n", "data.parquet"))
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"reading csv and parquet needs the 'data' extra"):
+        resolve(test=csv(tmp_path, "a,label\n1,2\n"))
+
+
+def test_a_label_that_appears_while_the_file_is_in_use_is_refused(tmp_path):
+    data = resolve(test=csv(tmp_path, "a,label\n1,ant\n")).test
+    csv(tmp_path, "a,label\n1,bee\n")
+    with pytest.raises(DataError, match="label 'bee' is new; do not change the file while it is read"):
+        list(data.batches(1))
