@@ -46,10 +46,13 @@ def select(name: str | None = None) -> str:
 
 def load(name: str | None = None) -> Any:
     """Import Keras on the selected backend and return it; what libraries print while loading is dropped."""
-    select(name)
+    chosen = select(name)
     if "keras" not in sys.modules:
         with silenced():
             import keras  # noqa: F401
+
+            if chosen != "tensorflow" and installed("tensorflow"):
+                import tensorflow  # noqa: F401 - Keras does so itself, with noise, as soon as it serializes
     return sys.modules["keras"]
 
 

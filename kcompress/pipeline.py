@@ -102,7 +102,7 @@ def compress(
     source = Path(model) if isinstance(model, (str, Path)) else None
     form = preflight.paths(source, output, report_paths, overwrite)
     splits = resolve(data, calibration, test)
-    preflight.needs(steps, splits)
+    preflight.needs(steps, splits, budget, metric)
     backend.load()
     with tempfile.TemporaryDirectory() as scratch, trusting(trust):
         if source is None:

@@ -1,6 +1,6 @@
 """Everything about a run that can be known wrong before anything heavy is loaded: paths, suffixes, limits, needs."""
 
-import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,14 +66,22 @@ def check_folder(target: Path) -> None:
         raise OutputError(f"{target}: no folder {folder}; make it first")
     if target.is_dir():
         raise OutputError(f"{target}: is a folder; give the path of a file")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"{target}: the folder {folder} is read-only; give a path that can be written")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{target}: the folder {folder} cannot be written to ({error.strerror}); give another path"
+        ) from error
 
 
-def needs(steps: "Sequence[Pass]", data: "Splits") -> None:
-    """UsageError if a pass needs data that was not given."""
+def needs(steps: "Sequence[Pass]", data: "Splits", budget: Limits, metric: str | None) -> None:
+    """UsageError if a pass, a budget or a metric needs data that was not given."""
     from kcompress.passes.base import Need
 
+    asked = "--max-drop" if budget.max_drop is not None else "--metric" if metric is not None else None
+    if asked and (data.test is None or not data.test.labelled):
+        raise UsageError(f"{asked} needs labelled test data; give it with --data or --test")
     given: dict[Any, Any] = {Need.CALIBRATION: data.calibration, Need.TRAINING: data.training}
     for step in steps:
         for need in sorted(step.needs):

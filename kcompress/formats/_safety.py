@@ -4,7 +4,6 @@ A Keras config names classes. Those in the parts of Keras that hold layers, mode
 everything else, and the few Keras classes that carry or fetch code, is refused unless the caller trusts its module.
 """
 
-import copy
 import importlib
 import math
 import os
@@ -138,7 +137,7 @@ def implied_bytes(path: Path, config: Any, trust: Sequence[str] = ()) -> int:
 
     try:
         with trusting(trust), keras.StatelessScope(initialize_variables=False):
-            outline = keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=LAMBDA not in trust)
+            outline = keras.saving.deserialize_keras_object(_uncompiled(config), safe_mode=LAMBDA not in trust)
         implied = sum(4 * math.prod(map(int, variable.shape)) for variable in outline.variables)
     except Exception as error:
         raise ModelError(f"{path}: its config cannot be built ({one_line(error)}); re-save it with Keras 3") from error
@@ -146,6 +145,13 @@ def implied_bytes(path: Path, config: Any, trust: Sequence[str] = ()) -> int:
     if implied > memory:
         raise ModelError(f"{path}: needs {implied:,} bytes for its weights; this machine has {memory:,}")
     return implied
+
+
+def _uncompiled(item: Any) -> Any:
+    """A copy of a config without the compile state of any model in it, whose optimizers would want variables."""
+    if isinstance(item, dict):
+        return {key: _uncompiled(value) for key, value in item.items() if key != "compile_config"}
+    return [_uncompiled(value) for value in item] if isinstance(item, list) else item
 
 
 def check_size(path: Path, expanded_bytes: int, implied: int) -> None:

@@ -12,20 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kcompress.errors import KCompressError, ModelError, UnsafeError
-from kcompress.formats import _archive, _safety
+from kcompress.formats import _archive, _hdf5, _safety
 from kcompress.formats._keras_rows import describe_model
 from kcompress.formats._keras_runner import KerasRunner
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
 from kcompress.graph.rebuild import renumber_shared
 from kcompress.layers.plan import QuantPlan
-from kcompress.numerics.storage import on_float16_grid
 
 WEIGHTS = "model.weights.h5"
 CONFIG_LIMIT_BYTES = 100_000_000
-PORTABLE = ("v110", "v110")  # HDF5 1.10: compact groups, and readable by every h5py that Keras 3 runs with
 
 
 class Keras(Format):
@@ -54,7 +50,7 @@ class Keras(Format):
         with tempfile.TemporaryDirectory() as folder:
             raw, weights = Path(folder, "raw.weights.h5"), Path(folder, WEIGHTS)
             model.save_weights(raw)
-            repack(raw, weights)
+            _hdf5.repack(raw, weights)
             config = json.dumps(renumber_shared(keras.saving.serialize_keras_object(model))).encode()
             metadata = json.dumps({"keras_version": keras.__version__, "date_saved": "1980-01-01@00:00:00"}).encode()
             method = _archive.best_method(weights, deflate_only=options.compression == "deflate")
@@ -118,26 +114,6 @@ def _compiles_with_keras_only(path: Path, config: dict[str, Any]) -> bool:
     except UnsafeError:
         return False
     return True
-
-
-def repack(source: Path, target: Path) -> None:
-    """Copy an HDF5 weights file with compact groups, each float32 data set in the smallest float that holds it."""
-    import h5py
-
-    with h5py.File(source, "r") as old, h5py.File(target, "w", libver=PORTABLE) as new:
-
-        def visit(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset):
-                values = item[()]
-                if getattr(values, "dtype", None) == np.float32 and on_float16_grid(values):
-                    values = values.astype(np.float16)
-                copy = new.create_dataset(name, data=values)
-            else:
-                copy = new.require_group(name)
-            copy.attrs.update(item.attrs)
-
-        old.visititems(visit)
-        new.attrs.update(old.attrs)
 
 
 def _assets(model: Any, folder: str) -> dict[str, bytes]:

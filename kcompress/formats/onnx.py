@@ -69,8 +69,9 @@ def _convert(model: Any, path: Path, batch: int | None) -> Any:
     with warnings.catch_warnings(), backend.silenced():
         warnings.simplefilter("ignore")  # np.object in Keras's patch of tf2onnx for NumPy 2
         patch_tf2onnx()
-        from tf2onnx import convert, logging
+        from tf2onnx import convert, logging, utils
 
+        utils.INTERNAL_NAME = 1  # its counter for node names, or the same model would give other bytes the next time
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
         try:
             frozen = _tensorflow.frozen_function(model, batch)

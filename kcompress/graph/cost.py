@@ -123,7 +123,7 @@ def _cell(layer: Any, inputs: Any) -> int:
     conv = type(layer).__name__.startswith("ConvLSTM")
     positions = math.prod(shape[2:-1]) if conv else 1
     kernels = [w for w in layer.cell.weights if "kernel" in w.name]
-    return shape[0] * positions * sum(math.prod(w.shape) for w in kernels)
+    return shape[0] * positions * sum(math.prod(map(int, w.shape)) for w in kernels)
 
 
 def _attention(layer: Any) -> Callable[[tuple[Any, ...], dict[str, Any], Any], int]:

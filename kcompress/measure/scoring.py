@@ -124,7 +124,7 @@ def metric_named(name: str) -> Metric:
     except ValueError:
         found = None
     if found is None or not callable(found):
-        known = [item for item in dir(keras.metrics) if not item.startswith("_")]
+        known = ["accuracy", "mae", *(item for item in dir(keras.metrics) if not item.startswith("_"))]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else "give the name of a Keras metric, such as AUC"
         raise UsageError(f"metric={name} is no Keras metric; {hint}")

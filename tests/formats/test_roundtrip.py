@@ -1,0 +1,117 @@
+"""Every writer gives the same function back, under the same names, in the runtime that will run the file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kcompress.formats import WriteOptions, formats
+from kcompress.formats._keras_runner import KerasRunner
+from kcompress.formats.base import run_batches
+from kcompress.layers.plan import FLOAT16, QuantPlan
+from kcompress.passes import find
+from kcompress.passes.base import Context
+from tests.models import BUILDERS, batch_for, residual
+
+WRITERS = [name for name, form in formats().items() if form.writes]
+FLOAT_TOLERANCE = 1e-5  # float32 sums in another order
+FOLDED_HALF_TOLERANCE = 2e-3  # a kernel rounded to float16 before and after a batch normalization was folded into it
+
+
+@pytest.fixture(scope="module", params=list(BUILDERS))
+def model(request):
+    return BUILDERS[request.param]()
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_outputs_equal_those_of_the_source(form, model, tmp_path):
+    path = tmp_path / f"model.{form}"
+    written = formats()[form].write(model, QuantPlan(), path, WriteOptions())
+    x = batch_for(model)
+    source, artifact = KerasRunner(model), formats()[form].open(path)
+    assert set(artifact.inputs) == set(source.inputs)
+    assert artifact.outputs == source.outputs
+    assert written.float_weights == ()
+    for ours, theirs in zip(run_batches(artifact, x), source(x), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=FLOAT_TOLERANCE, atol=FLOAT_TOLERANCE)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_float16_halves_the_weights_and_keeps_the_function(form, model, tmp_path):
+    result = find("quantize.float16")().apply(model, Context())
+    plan = QuantPlan(result.formats)
+    whole, half = tmp_path / f"whole.{form}", tmp_path / f"half.{form}"
+    formats()[form].write(model, QuantPlan(), whole, WriteOptions())
+    written = formats()[form].write(result.model, plan, half, WriteOptions())
+    assert written.float_weights == ()
+    x = batch_for(model)
+    for ours, theirs in zip(run_batches(formats()[form].open(half), x), KerasRunner(result.model)(x), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=FOLDED_HALF_TOLERANCE, atol=FOLDED_HALF_TOLERANCE)
+    if form != "keras":  # which compresses whatever it stores
+        before, after = (formats()[form].describe(path).bits_per_weight for path in (whole, half))
+        assert before == 32
+        kernels = sum(np.prod(w.shape) for w in model.weights if len(w.shape) > 1)
+        share = kernels / model.count_params()
+        assert after < 32 - 16 * share + 3  # biases and normalization stay float32
+
+
+@pytest.mark.parametrize("form", ["tflite", "onnx"])
+def test_batch_is_dynamic_unless_fixed(form, tmp_path):
+    model = residual()
+    for batch in (None, 4):
+        path = tmp_path / f"model{batch}.{form}"
+        formats()[form].write(model, QuantPlan(), path, WriteOptions(batch=batch))
+        runner = formats()[form].open(path)
+        assert runner.inputs == {"image": (batch, 12, 12, 3)}
+        assert run_batches(runner, batch_for(model, 10))[0].shape == (10, 3)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_same_input_gives_same_bytes(form, tmp_path):
+    paths = [tmp_path / f"{number}.{form}" for number in range(2)]
+    for path in paths:
+        formats()[form].write(residual(), QuantPlan(), path, WriteOptions())
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_recurrent_tflite_says_that_its_batch_is_fixed(tmp_path):
+    path = tmp_path / "model.tflite"
+    written = formats()["tflite"].write(BUILDERS["recurrent"](), QuantPlan(), path, WriteOptions())
+    assert "batch size is fixed at 1" in written.notes[0]
+    assert formats()["tflite"].open(path).inputs["series"][0] == 1
+
+
+@pytest.mark.parametrize("form", ["tflite", "onnx"])
+def test_a_planned_weight_that_is_not_in_the_file_is_named(form, tmp_path):
+    """The plan is matched by content, so a weight that no output depends on cannot be found in the file."""
+    from tests.models import keras, seeded
+
+    k = keras()
+    inputs = k.Input((4,), name="x")
+    unused = k.layers.Dense(7, name="unused")(inputs)
+    used = k.layers.Dense(3, name="used")(inputs)
+    model = seeded(k.Model(inputs, used + 0 * k.ops.sum(unused * 0, axis=-1, keepdims=True), name="m"))
+    plan = QuantPlan({"used/kernel": FLOAT16, "unused/kernel": FLOAT16})
+    written = formats()[form].write(model, plan, tmp_path / f"m.{form}", WriteOptions())
+    assert "used/kernel" not in written.float_weights
+
+
+def test_onnx_file_passes_the_checker_with_standard_operators(tmp_path):
+    import onnx
+
+    for name, build in BUILDERS.items():
+        path = tmp_path / f"{name}.onnx"
+        formats()["onnx"].write(build(), QuantPlan(), path, WriteOptions())
+        proto = onnx.load(path)
+        onnx.checker.check_model(proto, full_check=True)
+        assert {node.domain for node in proto.graph.node} <= {"", "ai.onnx"}
+        assert next(o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")) >= 18
+
+
+def test_tflite_file_has_a_named_signature(tmp_path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    path: Path = tmp_path / "model.tflite"
+    formats()["tflite"].write(BUILDERS["two_in_two_out"](), QuantPlan(), path, WriteOptions())
+    signatures = Interpreter(model_path=str(path)).get_signature_list()
+    assert signatures == {"serving_default": {"inputs": ["left", "right"], "outputs": ["kind", "score"]}}
