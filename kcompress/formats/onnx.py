@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kcompress import backend
 from kcompress.errors import ModelError, UnsafeError
-from kcompress.formats import _safety, _tensorflow
+from kcompress.formats import _onnx_order, _safety, _tensorflow
 from kcompress.formats._plan import match_plan
 from kcompress.formats.base import Description, Format, Row, Runner, Tensors, WriteOptions, Written, cast_inputs
 from kcompress.graph.signature import signature
@@ -44,6 +44,7 @@ class ONNX(Format):
         tensors = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer} if plan else {}
         found, missing = match_plan(model, plan, tensors)
         _store_float16(proto, set(found))
+        _onnx_order.settle(proto.graph)
         onnx.checker.check_model(proto)
         onnx.save(proto, path)
         return Written(missing)
@@ -69,9 +70,8 @@ def _convert(model: Any, path: Path, batch: int | None) -> Any:
     with warnings.catch_warnings(), backend.silenced():
         warnings.simplefilter("ignore")  # np.object in Keras's patch of tf2onnx for NumPy 2
         patch_tf2onnx()
-        from tf2onnx import convert, logging, utils
+        from tf2onnx import convert, logging
 
-        utils.INTERNAL_NAME = 1  # its counter for node names, or the same model would give other bytes the next time
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
         try:
             frozen = _tensorflow.frozen_function(model, batch)

@@ -1,0 +1,24 @@
+"""Run the command as a user does, in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def kcompress(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`kcompress ARGUMENTS`, with extra environment variables; output and exit code come back."""
+    command = [sys.executable, "-m", "kcompress.cli", *map(str, arguments)]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, check=False, timeout=300)
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    """One line on standard error with these words, nothing on standard output, no traceback, this exit code."""
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("Error: ")
+    assert done.stdout == ""
+    for word in words:
+        assert word in lines[0]
