@@ -45,13 +45,13 @@ class Resume:
 
     def find(self) -> tuple[int, Any, QuantPlan, list[PassRecord]]:
         """Number of passes done, with the model, plan and records after them; (0, None, ...) if there are none."""
-        import keras
+        from kcompress.formats.keras import load
 
         for done in range(len(self._keys), 0, -1):
             entry = root() / self._keys[done - 1]
             try:
                 document = json.loads((entry / RECORD).read_text())
-                model = keras.saving.load_model(entry / MODEL)
+                model = load(entry / MODEL)
             except (OSError, ValueError):
                 continue
             records = [_record(item) for item in document["records"]]

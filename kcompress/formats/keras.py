@@ -7,6 +7,7 @@ in. So a weight that float16 holds exactly is stored as float16, HDF5's groups a
 
 import json
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,14 +30,12 @@ class Keras(Format):
     reads = writes = True
 
     def read(self, path: Path, trust: Sequence[str] = ()) -> Any:
-        import keras
-
         config = check(path, trust)
         keep_compiled = _compiles_with_keras_only(path, config)
         try:
             with _safety.trusting(trust):
                 safe = _safety.LAMBDA not in trust
-                return keras.saving.load_model(path, compile=keep_compiled, safe_mode=safe)
+                return load(path, compile=keep_compiled, safe_mode=safe)
         except KCompressError:
             raise
         except Exception as error:
@@ -105,6 +104,15 @@ def check(path: Path, trust: Sequence[str]) -> dict[str, Any]:
             f"{path}: damaged or not a .keras archive ({_safety.one_line(error)}); save the model again"
         ) from error
     return dict(config)
+
+
+def load(path: Path, **options: Any) -> Any:
+    """Keras's own load_model, without its warning that optimizer state, which is not needed, does not fit."""
+    import keras
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
+        return keras.saving.load_model(path, **options)
 
 
 def _compiles_with_keras_only(path: Path, config: dict[str, Any]) -> bool:
