@@ -23,7 +23,11 @@ def seeded(model: Any, seed: int = 0) -> Any:
 
 def dense() -> Any:
     k = keras()
-    layers = [k.Input((8,), name="x"), k.layers.Dense(16, "relu", name="hidden"), k.layers.Dense(3, "softmax", name="head")]
+    layers = [
+        k.Input((8,), name="x"),
+        k.layers.Dense(16, "relu", name="hidden"),
+        k.layers.Dense(3, "softmax", name="head"),
+    ]
     return seeded(k.Sequential(layers, name="dense"))
 
 

@@ -82,7 +82,11 @@ HEAVY = {
     "truncated": (["truncated.keras", "o.keras"], 2, ["truncated.keras", "damaged"]),
     "not a zip": (["text.keras", "o.keras"], 2, ["text.keras", "damaged"]),
     "zip bomb": (["bomb.keras", "o.keras"], 3, ["bomb.keras", "expands to"]),
-    "labels beyond the classes": (["good.keras", "o.keras", "--data", "labels.npz"], 2, ["label 19", "3 classes", "'head'"]),
+    "labels beyond the classes": (
+        ["good.keras", "o.keras", "--data", "labels.npz"],
+        2,
+        ["label 19", "3 classes", "'head'"],
+    ),
     "labels of another shape": (["good.keras", "o.keras", "--data", "values.npz"], 2, ["(5,)", "(3,)"]),
     "wrong input shape": (["good.keras", "o.keras", "--data", "shape.npz"], 2, ["(5,)", "(8,)"]),
     "NaN weights": (["nan.keras", "o.keras"], 2, ["hidden/kernel", "NaN"]),

@@ -128,10 +128,14 @@ def _is_foreign(entry: dict[str, Any]) -> bool:
     return not any(hasattr(space, str(name)) for space in (keras, *spaces) if space is not None)
 
 
+class OutlineError(ModelError):
+    """Keras 3 cannot build a model from this config."""
+
+
 def implied_bytes(path: Path, config: Any, trust: Sequence[str] = ()) -> int:
     """Bytes of float32 weights that a model's config accounts for; nothing is allocated to find out.
 
-    Raises ModelError if the config cannot be built, or its weights would not fit in this machine's memory.
+    Raises OutlineError if the config cannot be built, ModelError if its weights would not fit in this machine's memory.
     """
     import keras
 
@@ -140,7 +144,7 @@ def implied_bytes(path: Path, config: Any, trust: Sequence[str] = ()) -> int:
             outline = keras.saving.deserialize_keras_object(_uncompiled(config), safe_mode=LAMBDA not in trust)
         implied = sum(4 * math.prod(map(int, variable.shape)) for variable in outline.variables)
     except Exception as error:
-        raise ModelError(f"{path}: its config cannot be built ({one_line(error)}); re-save it with Keras 3") from error
+        raise OutlineError(f"{path}: its config cannot be built ({one_line(error)}); save it with Keras 3") from error
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
     if implied > memory:
         raise ModelError(f"{path}: needs {implied:,} bytes for its weights; this machine has {memory:,}")
