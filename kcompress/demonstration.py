@@ -12,7 +12,7 @@ from kcompress.report import terminal
 
 MODEL, DATA = "resnet8.keras", "fashion_mnist.npz"
 JOBS = {
-    "pruned.keras": ["prune.magnitude:sparsity=0.7", "quantize.float16"],
+    "pruned.keras": ["prune.magnitude:sparsity=0.3", "quantize.float16"],
     "half.tflite": ["quantize.float16"],
     "half.onnx": ["quantize.float16"],
 }
