@@ -68,7 +68,7 @@ def test_batch_is_dynamic_unless_fixed(form, tmp_path):
 
 
 @pytest.mark.parametrize("form", WRITERS)
-@pytest.mark.parametrize("name", ["residual", "recurrent"])
+@pytest.mark.parametrize("name", ["residual"])
 def test_same_input_gives_same_bytes(form, name, tmp_path):
     paths = [tmp_path / f"{number}.{form}" for number in range(2)]
     for path in paths:
