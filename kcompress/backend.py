@@ -38,6 +38,8 @@ def select(name: str | None = None) -> str:
     if chosen is None:
         raise MissingExtraError("tensorflow", "running a Keras model")
     if chosen in BACKENDS and not installed(chosen):
+        if chosen == "torch":  # no extra brings it: its builds come from an index of their own
+            raise UsageError("backend=torch, but PyTorch is not installed; run: pip install torch")
         raise MissingExtraError(chosen, f"Keras on the {chosen} backend")
     os.environ["KERAS_BACKEND"] = chosen
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -18,6 +18,10 @@ class KCompressError(Exception):
 
     exit_code = 2
 
+    def __str__(self) -> str:
+        """The message on one line, whatever was quoted in it."""
+        return " ".join(super().__str__().splitlines())
+
 
 class UsageError(KCompressError, ValueError):
     """An option, a field or a recipe that cannot be right."""

@@ -4,6 +4,7 @@ Nothing appears at the output path before the file was written and measured whol
 """
 
 import contextlib
+import gc
 import hashlib
 import os
 import tempfile
@@ -91,8 +92,10 @@ def compress(
     Raises:
         KCompressError: with one line, for anything that is wrong with what was given; nothing is written then.
 
-    >>> report = compress("fixtures/lenet300.keras", "small.keras", passes=["prune.magnitude:sparsity=0.9"])
-    ... # doctest: +SKIP
+    >>> folder = tempfile.mkdtemp()
+    >>> report = compress("fixtures/lenet300.keras", f"{folder}/o.keras", passes=["prune.magnitude:sparsity=0.8"])
+    >>> report.artifact.bytes < report.source.bytes / 4
+    True
     """
     started = time.perf_counter()
     hooks = hooks or Hooks()
@@ -109,8 +112,8 @@ def compress(
             source = Path(scratch, f"{model.name}.keras")
             model.save(source)
         run = _Run(source, form, steps, splits, seed, trust, hooks)
-        judged = run.prepare(metric)
-        compressed, plan, records = run.passes()
+        loaded, judged = run.prepare(metric)
+        compressed, plan, records = run.passes(loaded)
         target = _partial(output)
         try:
             with hooks.progress(f"writing {output.name}", None):
@@ -119,6 +122,7 @@ def compress(
             if strict:
                 _hold_to_strict(records, layers)
             del compressed
+            gc.collect()
             report = run.measure(output, target, records, layers, written, judged, started)
             report = replace(report, budgets=_judge(budget, report))
             _publish(report, target, output, report_paths)
@@ -144,15 +148,18 @@ class _Run:
         self.source, self.form, self.steps, self.splits = source, form, steps, splits
         self.seed, self.trust, self.hooks = seed, trust, hooks
 
-    def prepare(self, metric: str | None) -> Any:
-        """Read the source and check that its weights, the data and the labels fit; return the named metric."""
+    def prepare(self, metric: str | None) -> tuple[list[Any], Any]:
+        """Read the source and check that its weights, the data and the labels fit.
+
+        Returns the model, in a list that `passes` empties so that it can be freed, and the named metric.
+        """
         from kcompress.formats._keras_runner import KerasRunner
         from kcompress.measure import quality, scoring
 
         with self.hooks.progress(f"reading {self.source.name}", None):
-            self.model = find(self.source).read(self.source, self.trust)
-            _check_weights(self.source, self.model)
-            runner = KerasRunner(self.model)
+            model = find(self.source).read(self.source, self.trust)
+            _check_weights(self.source, model)
+            runner = KerasRunner(model)
             named = None if metric is None else scoring.metric_named(metric)
             self.splits = _fitted(self.splits, runner.inputs)
             if self.splits.test is not None:
@@ -161,23 +168,26 @@ class _Run:
         if any(step.needs for step in self.steps):
             identity += [d.fingerprint() for d in (self.splits.training, self.splits.calibration) if d is not None]
         self.resume = Resume(identity, self.steps)
-        return named
+        self.source_parameters, self.source_macs = parameters(model), macs(model)
+        return [model], named
 
-    def passes(self) -> tuple[Any, QuantPlan, list[PassRecord]]:
-        """Apply the passes that an earlier run of the same did not finish."""
-        self.source_parameters, self.source_macs = parameters(self.model), macs(self.model)
+    def passes(self, loaded: list[Any]) -> tuple[Any, QuantPlan, list[PassRecord]]:
+        """Apply the passes that an earlier run of the same did not finish; at most two models are alive at a time."""
+        original = loaded.pop()
+        cost, shapes = self.source_macs, _shapes(original)
         done, model, plan, records = self.resume.find()
         if done:
             self.hooks.log(f"resumed after {self.steps[done - 1].name}, pass {done} of {len(self.steps)}")
         else:
-            model = self.model
-        cost, shapes = self.source_macs, _shapes(self.model)
+            model = original
+        del original
         for number, step in enumerate(self.steps[done:], done + 1):
             with self.hooks.progress(step.name, None):
                 began = time.perf_counter()
                 result = step.apply(model, self._context(plan))
                 seconds = time.perf_counter() - began
             model, plan = result.model, plan.updated(result.formats)
+            gc.collect()  # Keras models lie in reference cycles
             if _shapes(model) != shapes:
                 cost, shapes = macs(model), _shapes(model)
             records.append(

@@ -5,7 +5,9 @@ own fields every pass takes `layers`, `skip` and `rules`; see `kcompress passes`
 """
 
 import json
+import re
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +76,7 @@ def _value(text: str) -> Any:
         return [_value(part.strip()) for part in _split(text[1:-1]) if part.strip()]
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: a date that cannot be
         return text
     return value if isinstance(value, (bool, int, float)) else text
 
@@ -103,11 +105,32 @@ def _document(path: Path) -> Any:
     try:
         if path.suffix.lower() == ".toml":
             return tomllib.loads(text)
-        return json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
+        if path.suffix.lower() == ".json":
+            return json.loads(text, object_pairs_hook=_unique)
+        return _yaml(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else str(error).splitlines()[0]
         raise UsageError(f"{path}: not valid {path.suffix[1:].upper()} ({place}); correct it there") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping from its pairs; ValueError where a key comes twice, for one of its values would be lost."""
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"'{twice[0]}' is given twice")
+    return dict(pairs)
+
+
+def _yaml(text: str) -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            _unique([(key.value, None) for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
+            return super().construct_mapping(node, deep)
+
+    return yaml.load(text, Loader)
 
 
 def resolve(recipe: Path | str | None, steps: "Sequence[str | dict[str, Any] | Pass]") -> "list[Pass]":
@@ -117,19 +140,28 @@ def resolve(recipe: Path | str | None, steps: "Sequence[str | dict[str, Any] | P
 
 def schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a recipe, derived from the fields that the passes declare."""
-    steps: list[dict[str, Any]] = [{"type": "string", "pattern": "^[a-z]+\\.[a-z0-9_]+(:.*)?$"}]
+    from kcompress.passes.base import Pass
+
+    titles = "|".join(map(re.escape, names()))
+    steps: list[dict[str, Any]] = [{"type": "string", "pattern": f"^({titles})(:.*)?$"}]
     definitions: dict[str, Any] = {}
     for name in names():
         document = find(name).model_json_schema(ref_template="#/$defs/{model}")
-        definitions.update(document.pop("$defs", {}))
+        shared = document.pop("$defs", {})
+        rule = shared.pop("Rule")
+        own = {field: entry for field, entry in document["properties"].items() if field not in Pass.model_fields}
+        for owner, fields in ((document, ("layers", "skip")), (rule, ("layers",))):
+            for field in fields:
+                owner["properties"][field] = _text_or_list(owner["properties"][field])
+        rule["properties"] |= own
+        rule["additionalProperties"] = False
+        definitions[f"{name}.rule"] = rule
+        document["properties"]["rules"]["items"] = {"$ref": f"#/$defs/{name}.rule"}
         document["properties"] = {"pass": {"const": name}, **document["properties"]}
         document["required"] = ["pass", *document.get("required", [])]
-        for field in ("layers", "skip"):
-            document["properties"][field] = _text_or_list(document["properties"][field])
+        definitions.update(shared)
         definitions[name] = document
         steps.append({"$ref": f"#/$defs/{name}"})
-    if "Rule" in definitions:
-        definitions["Rule"]["properties"]["layers"] = _text_or_list(definitions["Rule"]["properties"]["layers"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "kcompress recipe",
@@ -142,9 +174,10 @@ def schema() -> dict[str, Any]:
 
 
 def _text_or_list(field: dict[str, Any]) -> dict[str, Any]:
+    listed = {k: field[k] for k in ("type", "items", "minItems") if k in field}
     return {
-        **{k: v for k, v in field.items() if k not in ("type", "items")},
-        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        **{k: v for k, v in field.items() if k not in listed},
+        "anyOf": [{"type": "string"}, listed],
     }
 
 

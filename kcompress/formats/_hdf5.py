@@ -24,10 +24,10 @@ def repack(source: Path, target: Path) -> None:
                 copy = new.create_dataset(name, data=values)
             else:
                 copy = h5py.Group(h5py.h5g.create(new.id, name.encode(), gcpl=timeless))
-            copy.attrs.update(item.attrs)
+            if "dtype" in item.attrs:  # all that Keras reads; layer names differ where Keras numbers them itself
+                copy.attrs["dtype"] = item.attrs["dtype"]
 
         old.visititems(visit)
-        new.attrs.update(old.attrs)
 
 
 def _create(path: Path) -> Any:

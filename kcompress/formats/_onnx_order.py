@@ -1,14 +1,15 @@
 """The same model, the same bytes: put an ONNX graph's nodes, weights and names in an order of their own.
 
-tf2onnx walks sets of names, so that two runs on one model number and order its nodes differently. Here nodes are
-ordered by a walk back from the outputs, and values are renamed in that order; graphs inside Loop and If likewise.
+tf2onnx walks sets of names, and TensorFlow counts up the scopes of a process, so that two runs on one model number,
+name and order its nodes differently. Here nodes are ordered by a walk back from the outputs, and values are called
+after what makes them, in that order; of two equal outputs the later one is the copy; sizes that are unknown have no
+names but the batch's. Graphs inside Loop and If likewise.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
-COUNTER = re.compile(r"__\d+")
+BATCH = "batch"
 
 
 def settle(graph: Any) -> None:
@@ -19,47 +20,70 @@ def settle(graph: Any) -> None:
 
 def _settle(graph: Any, names: dict[str, str], taken: set[str]) -> None:
     """`names` maps old to new for all that is visible here, `taken` holds every new name so far."""
+    _settle_copies(graph)
     nodes = _ordered(graph)
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for value in graph.input:
-        _fresh(value.name, names, taken)
-    used: dict[str, None] = {}
-    for node in nodes:
-        used.update((name, None) for name in _reads(node) if name in weights)
-    used.update((name, None) for name in sorted(weights) if name in {value.name for value in graph.output})
+        _fresh(value.name, "input", names, taken)
+    reads = [name for node in nodes for name in _reads(node)] + [value.name for value in graph.output]
+    used = list(dict.fromkeys(name for name in reads if name in weights))
     for name in used:
-        _fresh(name, names, taken)
+        _fresh(name, "weight", names, taken)
     for number, node in enumerate(nodes):
-        for name in node.output:
-            if name:
-                _fresh(name, names, taken)
+        for name in filter(None, node.output):
+            _fresh(name, node.op_type, names, taken)
         for inner in _graphs(node):
+            inner.name = f"{node.op_type}_body"
             _settle(inner, dict(names), taken)
         node.input[:] = [names[name] if name else name for name in node.input]
         node.output[:] = [names[name] if name else name for name in node.output]
         node.name = f"{node.op_type}_{number}"
+        if not node.domain:
+            node.ClearField("domain")  # empty is the same as absent, but not in bytes
     for value in (*graph.input, *graph.output):
         value.name = names[value.name]
-    del graph.node[:], graph.value_info[:]
-    graph.node.extend(nodes)
-    tensors = [weights[name] for name in used]
-    for tensor in tensors:
+        for size in value.type.tensor_type.shape.dim:
+            if size.HasField("dim_param") and size.dim_param != BATCH:
+                size.ClearField("dim_param")
+    copies = [type(weights[name]).FromString(weights[name].SerializeToString()) for name in used]
+    for tensor in copies:
         tensor.name = names[tensor.name]
-    copies = [type(tensor).FromString(tensor.SerializeToString()) for tensor in tensors]
-    del graph.initializer[:]
+    del graph.node[:], graph.value_info[:], graph.initializer[:]
+    graph.node.extend(nodes)
     graph.initializer.extend(copies)
 
 
-def _fresh(name: str, names: dict[str, str], taken: set[str]) -> None:
-    """Give a value a new name: its own without counters, and a number where that is taken."""
-    if names.get(name) == name and name in taken:
+def _settle_copies(graph: Any) -> None:
+    """Where an output is an Identity of a later output, make it the other way round; the two are equal."""
+    order = {value.name: position for position, value in enumerate(graph.output)}
+    for node in list(graph.node):
+        if node.op_type != "Identity":
+            continue
+        copied, original = node.output[0], node.input[0]
+        if copied in order and original in order and order[copied] < order[original]:
+            _exchange(graph, {copied: original, original: copied})
+
+
+def _exchange(graph: Any, names: dict[str, str]) -> None:
+    """Rename values wherever nodes make or read them, also inside, but not in the list of outputs."""
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        for inner in _graphs(node):
+            _exchange(inner, names)
+            for value in inner.output:
+                value.name = names.get(value.name, value.name)
+
+
+def _fresh(name: str, kind: str, names: dict[str, str], taken: set[str]) -> None:
+    """Give a value a new name, `kind` and a number; the model's own inputs and outputs have theirs already."""
+    if names.get(name) == name:
         return
-    base = COUNTER.sub("", name)
-    new, number = base, 1
-    while new in taken:
-        new, number = f"{base}_{number}", number + 1
-    taken.add(new)
-    names[name] = new
+    number = len(taken)
+    while f"{kind}_{number}" in taken:
+        number += 1
+    names[name] = f"{kind}_{number}"
+    taken.add(names[name])
 
 
 def _ordered(graph: Any) -> list[Any]:

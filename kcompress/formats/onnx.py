@@ -150,7 +150,7 @@ def _rename(proto: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         value.name = names[value.name]
         dims = value.type.tensor_type.shape.dim
         if dims and not dims[0].dim_value:
-            dims[0].dim_param = "batch"
+            dims[0].dim_param = _onnx_order.BATCH
 
 
 def _replace_erfc(proto: Any) -> None:

@@ -2,18 +2,23 @@
 
 Counted on the shapes that each layer sees when the model is run symbolically, so that nested, shared and wrapped
 layers count as often as they are called. A kernel costs (elements of the output) × (kernel positions summed for each);
-attention adds the two products of queries, keys and values. Element-wise work is not counted.
+attention adds the two products of queries, keys and values. Element-wise work is not counted. A subclass of one of
+Keras's own layers counts as that layer does; any other custom layer only through the layers inside it.
 """
 
+import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from kcompress.graph.kernels import einsum_axes
 from kcompress.graph.signature import signature
 from kcompress.graph.view import Node, nodes
 
 Shape = tuple[int, ...]
+Counter = Callable[[Mapping[str, Any], Any], int]
+"""Multiply-adds of one call, from its arguments by name, the first of them as `""`, and its result."""
 
 
 def macs(model: Any) -> int | None:
@@ -29,49 +34,63 @@ def macs_by_layer(model: Any) -> dict[str, int] | None:
     sign = signature(model)
     if any(None in shape[1:] for shape in sign.inputs.values()):
         return None
+    batch = next(iter(sign.inputs.values()))[0] or 1
     tensors = [
-        keras.KerasTensor((1, *shape[1:]), dtype=dtype)
+        keras.KerasTensor((shape[0] or 1, *shape[1:]), dtype=dtype)
         for shape, dtype in zip(sign.inputs.values(), sign.dtypes.values(), strict=True)
     ]
     totals: dict[str, int] = {}
     with _counting(nodes(model), totals):
         keras.Operation.compute_output_spec(model, sign.pack(tensors), training=False)
-    return totals
+    return {name: total // batch for name, total in totals.items()}
 
 
 @contextmanager
 def _counting(all_nodes: list[Node], totals: dict[str, int]) -> Iterator[None]:
-    """Wrap each layer's `call` for the while; `repeat` holds the time steps of the TimeDistributed around."""
-    repeat = [1]
-    hooked = []
+    """Wrap for the while what each layer runs: `call`, or `quantized_call` in a layer that Keras has quantized."""
+    hooked: list[tuple[Any, str]] = []
 
-    def hook(node: Node) -> None:
-        layer, original = node.layer, node.layer.call
-        repeats = type(layer).__name__ == "TimeDistributed"
+    def hook(node: Node, count: Counter) -> None:
+        names = list(inspect.signature(node.layer.call).parameters)
+        method = "quantized_call" if getattr(node.layer, "quantization_mode", None) else "call"
+        original = getattr(node.layer, method)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            repeat.append(repeat[-1] * (_shape(args[0])[1] if repeats else 1))
-            try:
-                result = original(*args, **kwargs)
-            finally:
-                repeat.pop()
-            cost = count(args, kwargs, result) if count else 0
+            result = original(*args, **kwargs)
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            cost = count({**given, "": given[names[0]]}, result)
             if cost:
-                totals[node.name] = totals.get(node.name, 0) + cost * repeat[-1]
+                totals[node.name] = totals.get(node.name, 0) + cost
             return result
 
-        count = _counter(layer)
-        if count or repeats:
-            layer.__dict__["call"] = call
-            hooked.append(layer)
+        node.layer.__dict__[method] = call
+        hooked.append((node.layer, method))
 
-    for node in all_nodes:
-        hook(node)
+    in_cells = {id(part) for node in all_nodes if _is_recurrent(node.layer) for part in _parts(node.layer.cell)}
     try:
+        for node in all_nodes:
+            count = None if id(node.layer) in in_cells else _counter(node.layer)
+            if count is not None:
+                hook(node, count)
         yield
     finally:
-        for layer in hooked:
-            del layer.__dict__["call"]
+        for layer, method in hooked:
+            del layer.__dict__[method]
+
+
+def _kind(layer: Any) -> str:
+    """Name of the class of Keras's own that the layer is or derives from."""
+    return next(c.__name__ for c in type(layer).__mro__ if c.__module__.split(".")[0] == "keras")
+
+
+def _is_recurrent(layer: Any) -> bool:
+    import keras
+
+    return isinstance(layer, keras.layers.RNN)
+
+
+def _parts(cell: Any) -> list[Any]:
+    return list(cell._flatten_layers()) if hasattr(cell, "_flatten_layers") else []
 
 
 def _shape(tensor: Any) -> Shape:
@@ -80,29 +99,36 @@ def _shape(tensor: Any) -> Shape:
     return tuple(1 if size is None else int(size) for size in shape)
 
 
-def _counter(layer: Any) -> Callable[[tuple[Any, ...], dict[str, Any], Any], int] | None:
-    """How to count a call of this layer from its arguments and result; None for a layer that has no products."""
-    kind = type(layer).__name__
-    if kind == "EinsumDense" or kind == "Dense":
-        return lambda args, kwargs, out: math.prod(_shape(out)) * _summed(layer)
+def _counter(layer: Any) -> Counter | None:
+    """How to count a call of this layer; None for a layer that has no products."""
+    kind = _kind(layer)
+    if kind == "Dense":
+        return lambda given, out: math.prod(_shape(out)) * _shape(given[""])[-1]
+    if kind == "EinsumDense":
+        return lambda given, out: math.prod(_shape(out)) * _summed(layer)
+    if kind == "ReversibleEmbedding":
+        return lambda given, out: math.prod(_shape(out)) * _shape(given[""])[-1] if given.get("reverse") else 0
     if kind.startswith("SeparableConv"):
-        return lambda args, kwargs, out: _separable(layer, _positions(layer, out))
+        return lambda given, out: _separable(layer, _positions(layer, out))
     if kind.startswith("Conv") and kind.endswith("Transpose"):
-        return lambda args, kwargs, out: _positions(layer, args[0]) * math.prod(layer.kernel.shape)
+        return lambda given, out: _positions(layer, given[""]) * _size(layer.kernel)
     if kind.startswith(("Conv", "DepthwiseConv")) and kind.endswith("D") and not kind.startswith("ConvLSTM"):
-        return lambda args, kwargs, out: _positions(layer, out) * math.prod(layer.kernel.shape)
-    if hasattr(layer, "cell"):
-        return lambda args, kwargs, out: _shape(args[0])[1] * _cell(layer, args[0])
+        return lambda given, out: _positions(layer, out) * _size(layer.kernel)
+    if _is_recurrent(layer):
+        return lambda given, out: math.prod(_shape(given[""])[:2]) * _step(layer.cell, out)
     if kind in ("MultiHeadAttention", "GroupedQueryAttention"):
-        return _attention(layer)
+        return lambda given, out: _multi_head(layer, given["query"], given["value"])
+    if kind in ("Attention", "AdditiveAttention"):
+        return lambda given, out: _attention(*given[""])
     return None
 
 
-def _summed(layer: Any) -> int:
-    from kcompress.graph.kernels import kernel_axes
+def _size(kernel: Any) -> int:
+    return math.prod(map(int, kernel.shape))
 
-    axes = kernel_axes(layer, "kernel")
-    return math.prod(int(layer.kernel.shape[axis]) for axis in axes.inputs) if axes else int(layer.kernel.shape[0])
+
+def _summed(layer: Any) -> int:
+    return math.prod(int(layer.kernel.shape[axis]) for axis in einsum_axes(layer.equation).inputs)
 
 
 def _positions(layer: Any, tensor: Any) -> int:
@@ -113,25 +139,27 @@ def _positions(layer: Any, tensor: Any) -> int:
 
 
 def _separable(layer: Any, positions: int) -> int:
-    sizes = [math.prod(map(int, kernel.shape)) for kernel in (layer.depthwise_kernel, layer.pointwise_kernel)]
-    return positions * sum(sizes)
+    return positions * (_size(layer.depthwise_kernel) + _size(layer.pointwise_kernel))
 
 
-def _cell(layer: Any, inputs: Any) -> int:
+def _step(cell: Any, out: Any) -> int:
     """Multiply-adds of one time step: every kernel element once, or once per position for a convolutional cell."""
-    shape = _shape(inputs)
-    conv = type(layer).__name__.startswith("ConvLSTM")
-    positions = math.prod(shape[2:-1]) if conv else 1
-    kernels = [w for w in layer.cell.weights if "kernel" in w.name]
-    return shape[0] * positions * sum(math.prod(map(int, w.shape)) for w in kernels)
+    positions = 1
+    if _kind(cell) == "ConvLSTMCell":
+        shape = _shape(out[0] if isinstance(out, (list, tuple)) else out)
+        positions = math.prod(
+            shape[-cell.rank :] if cell.data_format == "channels_first" else shape[-1 - cell.rank : -1]
+        )
+    return positions * sum(_size(w) for w in getattr(cell, "weights", ()) if "kernel" in w.name)
 
 
-def _attention(layer: Any) -> Callable[[tuple[Any, ...], dict[str, Any], Any], int]:
-    def count(args: tuple[Any, ...], kwargs: dict[str, Any], _out: Any) -> int:
-        query = args[0]
-        value = args[1] if len(args) > 1 else kwargs.get("value", query)
-        heads = getattr(layer, "num_heads", None) or layer.num_query_heads
-        widths = (layer.key_dim + layer.value_dim) if hasattr(layer, "key_dim") else 2 * layer.head_dim
-        return math.prod(_shape(query)[:-1]) * math.prod(_shape(value)[1:-1]) * int(heads) * int(widths)
+def _multi_head(layer: Any, query: Any, value: Any) -> int:
+    """The products queries × keys and scores × values, for every head."""
+    heads = getattr(layer, "num_heads", None) or layer.num_query_heads
+    widths = (layer.key_dim + layer.value_dim) if hasattr(layer, "key_dim") else 2 * layer.head_dim
+    return math.prod(_shape(query)[:-1]) * math.prod(_shape(value)[1:-1]) * int(heads) * int(widths)
 
-    return count
+
+def _attention(query: Any, value: Any, _key: Any = None) -> int:
+    """The same two products where keys are as wide as queries."""
+    return math.prod(_shape(query)[:-1]) * _shape(value)[1] * (_shape(query)[-1] + _shape(value)[-1])

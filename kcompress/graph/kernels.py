@@ -45,11 +45,11 @@ def kernel_axes(layer: Any, weight: str) -> Axes | None:
     if not is_keras(layer):
         return None
     if type(layer).__name__ == "EinsumDense":
-        return _einsum_axes(layer.equation) if weight == "kernel" else None
+        return einsum_axes(layer.equation) if weight == "kernel" else None
     return KERNELS.get(type(layer).__name__, {}).get(weight)
 
 
-def _einsum_axes(equation: str) -> Axes:
+def einsum_axes(equation: str) -> Axes:
     """Axes of the second operand of an einsum: summed over where the output lacks the label."""
     operands, output = equation.replace(" ", "").split("->")
     kernel = operands.split(",")[1]

@@ -1,5 +1,6 @@
 """A model's inputs and outputs: their names in order, shapes, and how flat lists map to its nested structures."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,16 +40,32 @@ def signature(model: Any) -> Signature:
     tensors = list(model.inputs)
     names = [str(t._keras_history.operation.name) for t in tensors]
     structure = getattr(model, "_inputs_struct", None)
-    outputs = getattr(model, "_outputs_struct", None)
-    labels = list(outputs) if isinstance(outputs, dict) else None
-    if labels is None:
-        labels = [str(t._keras_history.operation.name) for t in model.outputs]
-        labels = [f"{n}_{i}" if labels.count(n) > 1 else n for i, n in enumerate(labels)]
-    else:
-        labels = sorted(labels)
     return Signature(
         {name: tuple(t.shape) for name, t in zip(names, tensors, strict=True)},
         {name: str(t.dtype) for name, t in zip(names, tensors, strict=True)},
-        tuple(map(str, labels)),
+        _output_names(model),
         tensors[0] if structure is None else structure,
     )
+
+
+def _output_names(model: Any) -> tuple[str, ...]:
+    """One name per output, in order: its key where the model returns a dict, else the layer's that it comes from.
+
+    Several outputs of one name get their position behind it.
+    """
+    import keras
+
+    structure = getattr(model, "_outputs_struct", None)
+    if isinstance(structure, dict):
+        names = [str(key) for key in sorted(structure) for _ in keras.tree.flatten(structure[key])]
+    else:
+        names = [str(t._keras_history.operation.name) for t in model.outputs]
+    counts, taken = Counter(names), set(names)
+    unique = []
+    for position, name in enumerate(names):
+        label = name
+        while counts[name] > 1 and label in taken:
+            label = f"{label}_{position}"
+        taken.add(label)
+        unique.append(label)
+    return tuple(unique)

@@ -1,7 +1,8 @@
 """A Keras model as a flat list of layers with qualified names, through nested models, wrappers and cells.
 
 A name is the path of layer names from the model down: `backbone/block1_conv1`, `encoder/attention/query`,
-`bidirectional/forward_lstm/lstm_cell`. A layer that is used twice appears once, under the first path that leads to it.
+`bidirectional/forward_lstm/lstm_cell`. A layer that is used twice appears once, under the first path that leads to it;
+so does a variable. Where two would have the same name, the second is called `name#2`.
 """
 
 from collections.abc import Iterator
@@ -20,12 +21,16 @@ NORMALIZATIONS = ("Normalization",)  # BatchNormalization, LayerNormalization, â
 
 @dataclass(frozen=True)
 class Weight:
-    """One variable of a layer: `name` is the variable's own, `axes` is set for kernels only."""
+    """One variable of a layer: `name` is the variable's own, `axes` is set for kernels only.
+
+    `learned` tells what training changes from what it does not, such as a moving mean; also where the layer is frozen.
+    """
 
     name: str
     variable: Any
     role: Role
     axes: Axes | None = None
+    learned: bool = True
 
     @property
     def values(self) -> NDArray[Any]:
@@ -64,35 +69,41 @@ def children(layer: Any) -> list[Any]:
 
 def nodes(model: Any) -> list[Node]:
     """Every layer below `model`, depth first in the model's order, containers before what they contain."""
-    names: dict[str, int] = {}
-    return list(_walk(model, "", set(), names))
+    return list(_walk(model, "", set(), {}))
 
 
 def _walk(parent: Any, prefix: str, seen: set[int], names: dict[str, int]) -> Iterator[Node]:
+    """`seen` holds the layers and variables that are listed already, `names` how often each name was given."""
     for layer in children(parent):
         if id(layer) in seen:
             continue
         seen.add(id(layer))
-        name = prefix + layer.name
-        names[name] = names.get(name, 0) + 1
-        if names[name] > 1:
-            name = f"{name}#{names[name]}"
+        name = _unique(prefix + layer.name, names)
         below = {id(v) for child in children(layer) for v in child.weights}
-        own = [v for v in layer.weights if id(v) not in below]
-        yield Node(name, layer, tuple(_weight(layer, v) for v in own))
+        own = [v for v in layer.weights if id(v) not in below and id(v) not in seen]
+        seen.update(map(id, own))
+        yield Node(name, layer, tuple(_weights(layer, own)))
         yield from _walk(layer, f"{name}/", seen, names)
 
 
-def _weight(layer: Any, variable: Any) -> Weight:
-    axes = kernel_axes(layer, variable.name)
-    role: Role = "other"
-    if axes is not None:
-        role = "kernel"
-    elif type(layer).__name__.endswith(NORMALIZATIONS) and variable.trainable:
-        role = "normalization"
-    elif variable.name == "bias":
-        role = "bias"
-    return Weight(variable.name, variable, role, axes)
+def _unique(name: str, names: dict[str, int]) -> str:
+    names[name] = names.get(name, 0) + 1
+    return name if names[name] == 1 else f"{name}#{names[name]}"
+
+
+def _weights(layer: Any, variables: list[Any]) -> Iterator[Weight]:
+    learned = {id(v) for v in layer._trainable_variables}
+    names: dict[str, int] = {}
+    for variable in variables:
+        axes = kernel_axes(layer, variable.name)
+        role: Role = "other"
+        if axes is not None:
+            role = "kernel"
+        elif type(layer).__name__.endswith(NORMALIZATIONS) and id(variable) in learned:
+            role = "normalization"
+        elif variable.name == "bias":
+            role = "bias"
+        yield Weight(_unique(variable.name, names), variable, role, axes, id(variable) in learned)
 
 
 def matches(name: str, pattern: str) -> bool:

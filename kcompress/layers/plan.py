@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from kcompress.numerics.storage import on_float16_grid
+from kcompress.numerics.storage import on_float16_grid, to_float16_grid
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,10 @@ class WeightFormat:
     def holds(self, values: NDArray[Any]) -> bool:
         """Whether every value lies on the grid."""
         return on_float16_grid(values)
+
+    def nearest(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Each value moved to the nearest one on the grid."""
+        return to_float16_grid(values)
 
 
 FLOAT16 = WeightFormat("float", 16)

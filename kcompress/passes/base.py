@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kcompress.data import Splits
-from kcompress.errors import ContractError
+from kcompress.errors import ContractError, UsageError
 from kcompress.graph.rebuild import fingerprint
 from kcompress.graph.signature import signature
 from kcompress.graph.view import Node, nodes
@@ -66,9 +66,9 @@ class PassResult:
 class Rule(BaseModel):
     """Other settings for some layers: `layers` names them, `skip` leaves them alone, the rest overrides fields."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
-    layers: tuple[str, ...]
+    layers: tuple[str, ...] = Field(min_length=1)
     """Glob patterns of qualified layer names, such as `block*/conv*`."""
     skip: bool = False
     """Leave these layers alone."""
@@ -95,14 +95,18 @@ class Pass(BaseModel):
 
     _to_tuple = field_validator("layers", "skip", mode="before")(patterns)
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         """Validate the fields and each rule's overrides; raise UsageError with one line on the first problem."""
         try:
             super().__init__(**fields)
         except ValidationError as error:
             raise explain(self.name, type(self), error) from None
         for rule in self.rules:
-            self.under(rule)
+            try:
+                self.under(rule)
+            except UsageError as error:
+                problem = str(error).removeprefix(f"{self.name}: ")
+                raise UsageError(f"{self.name}: rule for '{rule.layers[0]}': {problem}") from None
 
     @classmethod
     def title(cls) -> str:
@@ -119,6 +123,8 @@ class Pass(BaseModel):
 
     def under(self, rule: Rule) -> Self:
         """These settings with the rule's overrides; an override replaces the fields that exclude it."""
+        if "rules" in rule.overrides:
+            raise UsageError(f"{self.name}: no field 'rules' in a rule; write one list of rules")
         own = {k: v for k, v in self.config().items() if k not in ("layers", "skip", "rules")}
         return type(self)(**self.resolve_override(own, rule.overrides))
 

@@ -23,13 +23,23 @@ def explain(owner: str, model: type[BaseModel], error: ValidationError) -> Usage
     first = error.errors(include_url=False)[0]
     if first["type"] == "value_error":
         return UsageError(f"{owner}: {first['ctx']['error']}")
-    name = str(first["loc"][0]) if first["loc"] else ""
+    name, *inside = first["loc"] or ("",)
+    name = str(name)
+    if len(inside) > 1:  # a field of an entry of a list, such as ("rules", 0, "layers")
+        owner, name = f"{owner}: {name.removesuffix('s')} {int(inside[0]) + 1}", str(inside[1])
+        model = next(kind for kind in get_args(model.model_fields[str(first["loc"][0])].annotation))
     if first["type"] == "extra_forbidden":
         return UsageError(f"{owner}: no field '{name}'; {suggest(name, tuple(model.model_fields))}")
     info = model.model_fields[name]
     if first["type"] == "missing":
         return UsageError(f"{owner}: '{name}' is missing; give {_advice(info)}")
-    return UsageError(f"{owner}: {name}={first['input']} is not {allowed(info)}; give {_advice(info)}")
+    return UsageError(f"{owner}: {name}={short(first['input'])} is not {allowed(info)}; give {_advice(info)}")
+
+
+def short(value: Any) -> str:
+    """A value as it was written, cut where it is long."""
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def allowed(info: FieldInfo) -> str:
@@ -48,10 +58,17 @@ def allowed(info: FieldInfo) -> str:
         return "a whole number" if low == "(-inf" else f"a whole number in {low}, {high}"
     if float in kinds:
         return "a number" if (low, high) == ("(-inf", "inf)") else f"in {low}, {high}"
-    return "text or a list of texts" if str in kinds else "what this field takes"
+    if str in kinds:
+        return "text or a list of texts"
+    if any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds):
+        return "a list of mappings"
+    return "what this field takes"
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """The types that an annotation allows; those of its entries where it is a tuple."""
+    if get_origin(annotation) is tuple:
+        return tuple(part for part in get_args(annotation) if part is not Ellipsis)
     if get_origin(annotation) in (Union, types.UnionType):
         return tuple(part for part in get_args(annotation) if part is not type(None))
     return (annotation,)

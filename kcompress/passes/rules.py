@@ -1,6 +1,5 @@
 """Which layers a step works on, and with which settings: `layers`, `skip` and per-layer rules, first match wins."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,26 +38,29 @@ class Selection:
         return {node.name for node, _ in self.chosen} | {skip.layer for skip in self.skipped}
 
 
-def patterns(value: str | Sequence[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+def patterns(value: Any) -> Any:
+    """One text as a tuple of it; anything else as it is, for pydantic to judge."""
+    return (value,) if isinstance(value, str) else value
 
 
 def select(step: "Pass", model: Any) -> Selection:
-    """Go through the model's layers once; a pattern that fits no layer is reported among the skipped."""
+    """Go through the model's layers once; a pattern that had no effect is reported among the skipped."""
     chosen: list[tuple[Node, Pass]] = []
     skipped: list[Skip] = []
     unused = dict.fromkeys((*step.layers, *step.skip, *(p for rule in step.rules for p in rule.layers)))
+    shadowed: set[str] = set()
     for node in nodes(model):
         wanted = [p for p in step.layers if matches(node.name, p)]
         unwanted = [p for p in step.skip if matches(node.name, p)]
-        rule = next((r for r in step.rules if any(matches(node.name, p) for p in r.layers)), None)
-        ruled = [p for p in rule.layers if matches(node.name, p)] if rule else []
+        fitting = [(r, fits) for r in step.rules if (fits := [p for p in r.layers if matches(node.name, p)])]
+        rule, ruled = fitting[0] if fitting else (None, [])
         settings = step.under(rule) if rule else step
         concern = settings.concerns(node, named=bool(wanted or ruled))
         if concern is False:
             continue
         for pattern in (*wanted, *unwanted, *ruled):
             unused.pop(pattern, None)
+        shadowed.update(pattern for _, later in fitting[1:] for pattern in later)
         if step.layers and not wanted and not ruled:
             continue
         if unwanted:
@@ -69,5 +71,9 @@ def select(step: "Pass", model: Any) -> Selection:
             skipped.append(Skip(node.name, concern))
         else:
             chosen.append((node, settings))
-    skipped.extend(Skip(pattern, "this pattern fits no layer that the pass works on") for pattern in unused)
+    for pattern in unused:
+        if pattern in shadowed:
+            skipped.append(Skip(f"rule '{pattern}'", "an earlier rule comes first wherever this one fits"))
+        else:
+            skipped.append(Skip(pattern, "this pattern fits no layer that the pass works on"))
     return Selection(tuple(chosen), tuple(skipped))

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from kcompress.graph.rebuild import assign, copy
 from kcompress.graph.view import Node, Weight
+from kcompress.layers.plan import QuantPlan
 from kcompress.numerics import magnitude
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 from kcompress.passes.fields import tunable
@@ -32,14 +33,14 @@ class Magnitude(Pass):
     """The share of weights to zero, such as 0.7. Zeros already there count. Default 0.5."""
     keep: float | None = Field(None, gt=0, le=1)
     """The share of weights to keep, such as 0.3; the same as sparsity = 1 - keep."""
-    threshold: float | None = Field(None, ge=0)
+    threshold: float | None = Field(None, ge=0, allow_inf_nan=False)
     """The magnitude below which a weight is zeroed, such as 0.01, in the weights' own unit."""
     n: int | None = Field(None, ge=1)
     """The number of weights to keep in every m along the input axis, such as 2."""
     m: int | None = Field(None, ge=2)
     """The size of the groups of which n are kept, such as 4."""
     ranking: Literal["per_layer", "global"] = "per_layer"
-    """Whether a share is taken of each layer (per_layer) or of all layers together (global)."""
+    """Whether a share is taken of each kernel of each layer (per_layer) or of all layers together (global)."""
     amount: float = Field(1.0, gt=0, le=1)
     """The factor r in (0, 1] by which selected weights shrink, w - w * r, such as 1 to remove them."""
     biases: bool = False
@@ -68,10 +69,15 @@ class Magnitude(Pass):
         return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
 
     def resolve_override(self, own: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-        """A rule that names another mode replaces the step's mode."""
-        if any(name in overrides for name in (*MODES, "m")):
-            own = {k: v for k, v in own.items() if k not in (*MODES, "m")}
-        return {**own, **overrides}
+        """A rule that names another mode replaces the step's mode; n or m alone replaces that number."""
+        replaced: set[str] = set()
+        if overrides.keys() & {"sparsity", "keep", "threshold"}:
+            replaced = {*MODES, "m"}
+        elif overrides.keys() & {"n", "m"}:
+            replaced = {"sparsity", "keep", "threshold"}
+        if overrides.keys() & {"threshold", "n", "m"}:
+            replaced.add("ranking")
+        return {**{k: v for k, v in own.items() if k not in replaced}, **overrides}
 
     def concerns(self, node: Node, named: bool) -> bool | str:
         weights = self.selectable(node)
@@ -88,7 +94,7 @@ class Magnitude(Pass):
 
     def selectable(self, node: Node) -> list[Weight]:
         if node.is_custom:
-            return [w for w in node.weights if w.variable.trainable and len(w.variable.shape) >= 2]
+            return [w for w in node.weights if w.learned and len(w.variable.shape) >= 2]
         roles = {"kernel"} | ({"bias"} if self.biases else set()) | ({"normalization"} if self.normalization else set())
         return [w for w in node.weights if w.role in roles]
 
@@ -107,7 +113,7 @@ class Magnitude(Pass):
             weights = [settings.selectable(node) for node in members]
             masks = iter(settings.masks([w for ws in weights for w in ws]))
             for node, ws in zip(members, weights, strict=True):
-                outcome = settings.shrink(node, [(w, next(masks)) for w in ws])
+                outcome = settings.shrink(node, [(w, next(masks)) for w in ws], ctx.plan)
                 (changes if isinstance(outcome, Change) else skipped).append(outcome)  # type: ignore[arg-type]
         return PassResult(twin, tuple(changes), tuple(skipped))
 
@@ -126,9 +132,13 @@ class Magnitude(Pass):
             return magnitude.smallest(values, self.share)
         return [magnitude.smallest([v], self.share)[0] for v in values]
 
-    def shrink(self, node: Node, masked: Sequence[tuple[Weight, magnitude.Mask]]) -> Change | Skip:
-        """Apply the masks to one layer; a Skip if that changes nothing."""
-        pairs = [(w.variable, np.where(mask, w.values - w.values * self.amount, w.values)) for w, mask in masked]
+    def shrink(self, node: Node, masked: Sequence[tuple[Weight, magnitude.Mask]], plan: QuantPlan) -> Change | Skip:
+        """Apply the masks to one layer, on the grid of weights that have one; a Skip if that changes nothing."""
+        pairs = []
+        for weight, mask in masked:
+            shrunk = np.where(mask, weight.values - weight.values * self.amount, weight.values)
+            form = plan.weights.get(node.qualified(weight))
+            pairs.append((weight.variable, form.nearest(shrunk) if form else shrunk))
         if all(np.array_equal(new, w.values) for (_, new), (w, _) in zip(pairs, masked, strict=True)):
             return Skip(node.name, "no weight is selected that is not zero already")
         assign(pairs)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from kcompress.graph.rebuild import assign, copy
-from kcompress.graph.view import Node
+from kcompress.graph.view import Node, Weight
 from kcompress.layers.plan import FLOAT16
 from kcompress.numerics.storage import FLOAT16_MAX, on_float16_grid, to_float16_grid
 from kcompress.passes.base import Change, Context, Pass, PassResult
@@ -19,25 +19,32 @@ class Float16(Pass):
     """
 
     def concerns(self, node: Node, named: bool) -> bool | str:
-        if node.is_custom:
-            if not any(len(w.variable.shape) >= 2 for w in node.weights):
-                return False
-            return True if named else "a custom layer; name it in layers or in a rule to store it as float16"
-        if not node.kernels:
+        weights = self.storable(node)
+        if not weights:
             return False
-        for weight in node.kernels:
+        if node.is_custom and not named:
+            return "a custom layer; name it in layers or in a rule to store it as float16"
+        for weight in weights:
             if weight.variable.dtype != "float32":
                 return f"{weight.name} is stored as {weight.variable.dtype} already"
+            if not np.isfinite(weight.values).all():
+                return f"{weight.name} has values that are no finite numbers"
             if float(np.abs(weight.values).max(initial=0)) > FLOAT16_MAX:
                 return f"{weight.name} has values beyond {FLOAT16_MAX:g}, the largest float16"
         return True
+
+    def storable(self, node: Node) -> tuple[Weight, ...]:
+        """The kernels; of a custom layer, the weights of two or more dimensions that are no whole numbers."""
+        if not node.is_custom:
+            return node.kernels
+        return tuple(w for w in node.weights if len(w.variable.shape) >= 2 and "float" in w.variable.dtype)
 
     def run(self, model: Any, ctx: Context) -> PassResult:
         twin = copy(model)
         selection = self.select(twin)
         changes, formats = [], {}
         for node, _ in selection.chosen:
-            weights = node.kernels or tuple(w for w in node.weights if len(w.variable.shape) >= 2)
+            weights = self.storable(node)
             rounded = sum(0 if on_float16_grid(w.values) else 1 for w in weights)
             assign((w.variable, to_float16_grid(w.values)) for w in weights)
             formats.update({node.qualified(w): FLOAT16 for w in weights})

@@ -1,0 +1,27 @@
+"""Peak memory is the rise during the work, not what the process held before or let go."""
+
+import numpy as np
+import pytest
+
+from kcompress.measure.memory import CLEAR, peak_memory
+
+MEGABYTE = 1_000_000
+pytestmark = pytest.mark.skipif(not CLEAR.exists(), reason="only Linux keeps a high-water mark that can be reset")
+
+
+def test_an_allocation_that_is_freed_again_is_seen():
+    earlier = np.ones(300 * MEGABYTE, np.uint8)
+    del earlier
+    with peak_memory() as peak:
+        work = np.ones(100 * MEGABYTE, np.uint8)
+        del work
+        rise = peak()
+    assert 95 * MEGABYTE < rise < 130 * MEGABYTE
+
+
+def test_what_was_there_before_does_not_count():
+    kept = np.ones(100 * MEGABYTE, np.uint8)
+    with peak_memory() as peak:
+        rise = peak()
+    assert rise < 20 * MEGABYTE
+    assert kept.size

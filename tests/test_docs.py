@@ -1,0 +1,92 @@
+"""What README says works: its commands, its recipe and its Python run as they stand there."""
+
+import doctest
+import importlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.shell import kcompress
+
+README = (ROOT / "README.md").read_text()
+
+
+def part(marker: str) -> str:
+    found = re.search(rf"<!-- {marker} -->\n(.*?)<!-- end -->", README, re.DOTALL)
+    assert found is not None
+    return re.sub(r"```\w*\n?", "", found[1])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "fixtures", tmp_path / "fixtures")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_commands_of_the_readme_run_in_order(folder):
+    commands = re.sub(r"\\\n\s*", " ", part("run")).strip().splitlines()
+    assert len(commands) == 6
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        assert program == "kcompress"
+        done = kcompress(*arguments, cwd=folder)
+        assert (done.returncode, done.stderr) == (0, ""), command
+        assert done.stdout.strip()
+    assert {"out.keras", "out.tflite", "out.json", "out.md"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.slow
+def test_recipe_of_the_readme_runs(folder):
+    (folder / "recipe.yaml").write_text(part("recipe"))
+    done = kcompress(
+        *("compress", "fixtures/resnet8.keras", "o.onnx", "--data", "fixtures/fashion_mnist.npz"),
+        *("--recipe", "recipe.yaml", "--max-drop", "5"),
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "asked for by skip 'head'" in done.stdout
+    assert "fits no layer" not in done.stdout
+
+
+@pytest.mark.slow
+def test_python_of_the_readme_runs(folder):
+    done = subprocess.run(
+        [sys.executable, "-c", part("python")], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout.split()[0]) == (folder / "small.keras").stat().st_size
+
+
+@pytest.mark.slow
+def test_figures_that_the_readme_gives_are_those_that_are_measured(folder):
+    found = []
+    for sparsity in (0.3, 0.7):
+        done = kcompress(
+            *("compress", "fixtures/resnet8.keras", "o.keras", "--data", "fixtures/fashion_mnist.npz", "--overwrite"),
+            *("--apply", f"prune.magnitude:sparsity={sparsity}"),
+            cwd=folder,
+        )
+        found.append(float(re.search(r"drop (-?[\d.]+) points", done.stdout)[1]))
+    low, high = map(float, re.search(r"cost this ResNet-8 ([\d.]+) points, 70 % cost it ([\d.]+)", README).groups())
+    assert found == pytest.approx([low, high], abs=0.5)  # a handful of the 2,000 samples, between processors
+
+
+@pytest.mark.parametrize(
+    "module",
+    sorted(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "kcompress").rglob("*.py")
+        if ">>>" in path.read_text() and path.name != "__init__.py"
+    ),
+)
+def test_docstring_examples_run(module, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    found = doctest.testmod(importlib.import_module(module))
+    assert found.attempted > 0
+    assert found.failed == 0
