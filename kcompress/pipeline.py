@@ -4,7 +4,6 @@ Nothing appears at the output path before the file was written and measured whol
 """
 
 import contextlib
-import gc
 import hashlib
 import os
 import tempfile
@@ -26,6 +25,7 @@ from kcompress.formats._safety import one_line, trusting
 from kcompress.graph.cost import macs
 from kcompress.graph.view import nodes, nonzero, parameters
 from kcompress.layers.plan import QuantPlan
+from kcompress.measure.memory import release
 from kcompress.report import Budget, PassRecord, Report, SourceFigures
 from kcompress.report.files import render
 from kcompress.resume import Resume
@@ -122,7 +122,7 @@ def compress(
             if strict:
                 _hold_to_strict(records, layers)
             del compressed
-            gc.collect()
+            release()
             report = run.measure(output, target, records, layers, written, judged, started)
             report = replace(report, budgets=_judge(budget, report))
             _publish(report, target, output, report_paths)
@@ -169,6 +169,8 @@ class _Run:
             identity += [d.fingerprint() for d in (self.splits.training, self.splits.calibration) if d is not None]
         self.resume = Resume(identity, self.steps)
         self.source_parameters, self.source_macs = parameters(model), macs(model)
+        del runner
+        release()
         return [model], named
 
     def passes(self, loaded: list[Any]) -> tuple[Any, QuantPlan, list[PassRecord]]:
@@ -187,7 +189,7 @@ class _Run:
                 result = step.apply(model, self._context(plan))
                 seconds = time.perf_counter() - began
             model, plan = result.model, plan.updated(result.formats)
-            gc.collect()  # Keras models lie in reference cycles
+            release()
             if _shapes(model) != shapes:
                 cost, shapes = macs(model), _shapes(model)
             records.append(

@@ -60,11 +60,14 @@ class Resume:
 
     def keep(self, done: int, model: Any, plan: QuantPlan, records: Sequence[PassRecord]) -> None:
         """Store the state after `done` passes, whole or not at all, and drop the one before."""
+        from kcompress.formats.base import WriteOptions
+        from kcompress.formats.keras import Keras
+
         with contextlib.suppress(OSError):
             root().mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix="new-", dir=root()))
             try:
-                model.save(folder / MODEL)
+                Keras().write(model, plan, folder / MODEL, WriteOptions(compression="none"))
                 document = {"plan": plan.to_json(), "records": [asdict(record) for record in records]}
                 (folder / RECORD).write_text(json.dumps(document))
                 folder.rename(root() / self._keys[done - 1])

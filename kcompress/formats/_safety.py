@@ -140,7 +140,7 @@ def implied_bytes(path: Path, config: Any, trust: Sequence[str] = ()) -> int:
     import keras
 
     try:
-        with trusting(trust), keras.StatelessScope(initialize_variables=False):
+        with trusting(trust), _outlined():
             outline = keras.saving.deserialize_keras_object(_uncompiled(config), safe_mode=LAMBDA not in trust)
         implied = sum(4 * math.prod(map(int, variable.shape)) for variable in outline.variables)
     except Exception as error:
@@ -149,6 +149,24 @@ def implied_bytes(path: Path, config: Any, trust: Sequence[str] = ()) -> int:
     if implied > memory:
         raise ModelError(f"{path}: needs {implied:,} bytes for its weights; this machine has {memory:,}")
     return implied
+
+
+@contextmanager
+def _outlined() -> Iterator[None]:
+    """Let Keras build models whose variables have shapes but no values, and forget them afterwards.
+
+    Keras puts off their initialization until the end of the next StatelessScope, which would allocate all of them.
+    """
+    import keras
+    from keras.src.backend.common import global_state
+
+    waiting = global_state.get_global_attribute("uninitialized_variables", [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            global_state.set_global_attribute("uninitialized_variables", [])
+            yield
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", waiting)
 
 
 def _uncompiled(item: Any) -> Any:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +15,52 @@ from kcompress.formats.base import WriteOptions, Written
 from kcompress.graph.signature import signature
 from kcompress.layers.plan import QuantPlan
 
-
-def input_specs(model: Any, batch: int | None) -> list[Any]:
-    """One named tf.TensorSpec per input, in order; the batch axis is `batch`, or unknown if that is None."""
-    import tensorflow as tf
-
-    sign = signature(model)
-    return [
-        tf.TensorSpec((batch, *shape[1:]), sign.dtypes[name], name=name.replace("/", "_"))
-        for name, shape in sign.inputs.items()
-    ]
+LOWERED = "_lower_using_switch_merge"  # asks TensorFlow to take a loop apart, which converters cannot put together
 
 
-def frozen_function(model: Any, batch: int | None) -> Any:
-    """The model's inference pass as a concrete function with flat inputs and outputs and its weights as constants.
+@dataclass(frozen=True)
+class Frozen:
+    """A model's inference pass as a GraphDef whose weights are constants, with its input and output tensors."""
 
-    Freezing first lets the converter skip the SavedModel on disk, which takes most of its time.
+    definition: Any
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+
+
+def frozen_graph(model: Any, batch: int | None) -> Frozen:
+    """Trace a model on constants instead of variables, with flat inputs and outputs; the batch is dynamic without one.
+
+    No variables, nothing to freeze: converters need no SavedModel on disk, and one copy of the weights less than
+    TensorFlow's own freezing.
     """
     import keras
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     sign = signature(model)
+    trainable = [v.value.numpy() for v in model.trainable_variables]
+    rest = [v.value.numpy() for v in model.non_trainable_variables]
 
     def call(*tensors: Any) -> list[Any]:
-        outputs = model(sign.pack(tensors), training=False)
+        weights = [[tf.constant(values) for values in group] for group in (trainable, rest)]
+        outputs, _ = model.stateless_call(*weights, sign.pack(tensors), training=False)
         return [tf.identity(o) for o in keras.tree.flatten(outputs)]
 
+    specs = [
+        tf.TensorSpec((batch, *shape[1:]), sign.dtypes[name], name=name.replace("/", "_"))
+        for name, shape in sign.inputs.items()
+    ]
     eager = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)  # inlines Keras's compiled grouped convolution, which no converter reads
     try:
-        concrete = tf.function(call, autograph=False).get_concrete_function(*input_specs(model, batch))
+        concrete = tf.function(call, autograph=False).get_concrete_function(*specs)
     finally:
         tf.config.run_functions_eagerly(eager)
-    return convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    definition = concrete.graph.as_graph_def()
+    functions = (node for function in definition.library.function for node in function.node_def)
+    for node in (*definition.node, *functions):
+        if LOWERED in node.attr:
+            node.attr[LOWERED].b = False
+    return Frozen(definition, tuple(concrete.inputs), tuple(concrete.outputs))
 
 
 def on_tensorflow() -> bool:

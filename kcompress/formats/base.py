@@ -65,7 +65,7 @@ class Description:
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """`batch` fixes the batch size of a .tflite or .onnx file; `compression` of a .keras file is auto or deflate."""
+    """`batch` fixes the batch size of a .tflite or .onnx file; a .keras file's `compression`: auto, deflate or none."""
 
     batch: int | None = None
     compression: str = "auto"
@@ -113,8 +113,8 @@ class Format:
         """Load the file with the runtime that is to run it."""
         raise UnsupportedError(f"{path}: {self.name} files are not run")
 
-    def describe(self, path: Path, trust: Sequence[str] = ()) -> Description:
-        """What the file holds."""
+    def describe(self, path: Path, trust: Sequence[str] = (), runner: Runner | None = None) -> Description:
+        """What the file holds. `runner`, if the file is open already, saves loading it once more."""
         raise UnsupportedError(f"{path}: {self.name} files are not described")
 
 

@@ -44,10 +44,10 @@ class H5(Format):
     def open(self, path: Path, trust: Sequence[str] = ()) -> Runner:
         return KerasRunner(self.read(path, trust))
 
-    def describe(self, path: Path, trust: Sequence[str] = ()) -> Description:
+    def describe(self, path: Path, trust: Sequence[str] = (), runner: Runner | None = None) -> Description:
         import h5py
 
-        model = self.read(path, trust)
+        model = runner.model if isinstance(runner, KerasRunner) else self.read(path, trust)
         with h5py.File(path, "r") as file:
             stored = _safety.check_hdf5(path, file.get("model_weights", file))
         return describe_model(self.name, model, stored)

@@ -52,7 +52,9 @@ class Keras(Format):
             _hdf5.repack(raw, weights)
             config = json.dumps(renumber_shared(keras.saving.serialize_keras_object(model))).encode()
             metadata = json.dumps({"keras_version": keras.__version__, "date_saved": "1980-01-01@00:00:00"}).encode()
-            method = _archive.best_method(weights, deflate_only=options.compression == "deflate")
+            method = zipfile.ZIP_STORED
+            if options.compression != "none":
+                method = _archive.best_method(weights, deflate_only=options.compression == "deflate")
             members: dict[str, bytes | Path] = {
                 "metadata.json": metadata,
                 "config.json": config,
@@ -65,8 +67,8 @@ class Keras(Format):
     def open(self, path: Path, trust: Sequence[str] = ()) -> Runner:
         return KerasRunner(self.read(path, trust))
 
-    def describe(self, path: Path, trust: Sequence[str] = ()) -> Description:
-        model = self.read(path, trust)
+    def describe(self, path: Path, trust: Sequence[str] = (), runner: Runner | None = None) -> Description:
+        model = runner.model if isinstance(runner, KerasRunner) else self.read(path, trust)
         with zipfile.ZipFile(path) as archive:
             stored = archive.getinfo(WEIGHTS).compress_size
         return describe_model(self.name, model, stored)

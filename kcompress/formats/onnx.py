@@ -54,10 +54,10 @@ class ONNX(Format):
         _load(path)
         return ORTRunner(path)
 
-    def describe(self, path: Path, trust: Sequence[str] = ()) -> Description:
+    def describe(self, path: Path, trust: Sequence[str] = (), runner: Runner | None = None) -> Description:
         self.require(f"reading {path.name}")
         proto = _load(path)
-        return _describe(self.name, proto, ORTRunner(path))
+        return _describe(self.name, proto, runner or ORTRunner(path))
 
 
 def _convert(model: Any, path: Path, batch: int | None) -> Any:
@@ -74,9 +74,9 @@ def _convert(model: Any, path: Path, batch: int | None) -> Any:
 
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
         try:
-            frozen = _tensorflow.frozen_function(model, batch)
+            frozen = _tensorflow.frozen_graph(model, batch)
             proto, _ = convert.from_graph_def(
-                frozen.graph.as_graph_def(),
+                frozen.definition,
                 input_names=[t.name for t in frozen.inputs],
                 output_names=[t.name for t in frozen.outputs],
                 opset=OPSET,
@@ -187,7 +187,7 @@ def _store_float16(proto: Any, initializers: set[str]) -> None:
     proto.graph.node.extend([*casts, *rest])
 
 
-def _describe(form: str, proto: Any, runner: ORTRunner) -> Description:
+def _describe(form: str, proto: Any, runner: Runner) -> Description:
     import onnx
 
     tensors = [*proto.graph.initializer]

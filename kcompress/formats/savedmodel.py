@@ -41,17 +41,17 @@ class SavedModel(Format):
         _check(path, trust)
         return SavedModelRunner(path)
 
-    def describe(self, path: Path, trust: Sequence[str] = ()) -> Description:
+    def describe(self, path: Path, trust: Sequence[str] = (), runner: Runner | None = None) -> Description:
         self.require(f"reading {path.name}")
         operators = _check(path, trust)
-        runner = SavedModelRunner(path)
-        weights = [np.asarray(v) for v in runner.variables if v.dtype.is_floating]
+        opened = runner if isinstance(runner, SavedModelRunner) else SavedModelRunner(path)
+        weights = [np.asarray(v) for v in opened.variables if v.dtype.is_floating]
         rows = [Row("variables", "tensors", "", sum(w.size for w in weights), sum(map(np.count_nonzero, weights)))]
         rows += [Row(name, f"{count} operators", "", 0, 0) for name, count in sorted(operators.items())]
         return Description(
             self.name,
-            runner.inputs,
-            runner.outputs,
+            opened.inputs,
+            opened.outputs,
             parameters=rows[0].parameters,
             nonzero=int(rows[0].nonzero),
             weight_bytes=sum(w.nbytes for w in weights),

@@ -52,10 +52,9 @@ class TFLite(Format):
         self.require(f"running {path.name}")
         return LiteRTRunner(path)
 
-    def describe(self, path: Path, trust: Sequence[str] = ()) -> Description:
+    def describe(self, path: Path, trust: Sequence[str] = (), runner: Runner | None = None) -> Description:
         self.require(f"reading {path.name}")
-        runner = LiteRTRunner(path)
-        return _describe(self.name, _unpack(path.read_bytes()), runner)
+        return _describe(self.name, _unpack(path.read_bytes()), runner or LiteRTRunner(path))
 
 
 def _convert(model: Any, path: Path, batch: int | None) -> tuple[bytes, tuple[str, ...]]:
@@ -64,8 +63,9 @@ def _convert(model: Any, path: Path, batch: int | None) -> tuple[bytes, tuple[st
 
     try:
         with backend.silenced():
-            function = _tensorflow.frozen_function(model, batch)
-            return tf.lite.TFLiteConverter.from_concrete_functions([function]).convert(), ()
+            frozen = _tensorflow.frozen_graph(model, batch)
+            graph = frozen.definition, list(frozen.inputs), list(frozen.outputs)
+            return tf.compat.v1.lite.TFLiteConverter(*graph).convert(), ()
     except Exception as error:
         if batch is None and "TensorList" in str(error):
             data, _ = _convert(model, path, 1)
@@ -207,7 +207,7 @@ def _store_float16(model: Any, buffers: set[int]) -> None:
         graph.operators = heads + list(graph.operators)
 
 
-def _describe(form: str, model: Any, runner: LiteRTRunner) -> Description:
+def _describe(form: str, model: Any, runner: Runner) -> Description:
     schema = _schema()
     kinds = {value: name for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
     numbers = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}

@@ -38,12 +38,12 @@ def measure_file(path: Path, sample: Tensors | None, trust: Sequence[str] = ()) 
     Peak memory is what loading the file and the first call add to the process.
     """
     form = find(path)
-    description = form.describe(path, trust)
     with peak_memory() as peak:
         runner = form.open(path, trust)
         inputs = made_up_sample(runner) if sample is None else by_position(runner, sample)
         milliseconds = latency_ms(runner, inputs)
         rise = peak()
+    description = form.describe(path, trust, runner)
     figures = FileFigures(
         path=str(path),
         format=form.name,

@@ -17,8 +17,7 @@ RESET_PEAK = "5"
 @contextmanager
 def peak_memory() -> Iterator[Callable[[], int | None]]:
     """`with peak_memory() as peak: work()`, then `peak()` is the rise in bytes, or None where it cannot be measured."""
-    gc.collect()
-    _return_free_memory()
+    release()
     try:
         CLEAR.write_text(RESET_PEAK)
         start: int | None = _status("VmRSS")
@@ -36,8 +35,9 @@ def _status(key: str) -> int:
     raise KeyError(key)
 
 
-def _return_free_memory() -> None:
-    """Have the C library give freed memory back, so that its reuse does not hide what the work needs."""
+def release() -> None:
+    """Free what lies in reference cycles, as Keras models do, and have the C library give freed memory back."""
+    gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError, TypeError):

@@ -2,8 +2,8 @@
 
 Three keys, all blind to the order of elements inside a channel. The exact one is a pair of sums over the bit patterns
 of all elements (mod 2^64): equal for a transposed or reshaped copy. The next survives a factor per channel, which is
-what a converter leaves when it folds a batch normalization: r_c = Σ|w| / √Σw² over channel c, as a sorted vector. The
-last is containment, for several weights in one tensor, as in ONNX's LSTM: the weight, or every slice of it along one
+what a converter leaves when it folds a batch normalization: Σ|w| / √Σw² and max|w| / √Σw² over each channel, both as
+sorted vectors. The last is containment, for several weights in one tensor, as in ONNX's LSTM: the weight, or every slice of it along one
 of its axes, occurs among the slices of the tensor, at least as often.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TOLERANCE = 1e-5  # r_c is a quotient of float32 sums; two different trained kernels differ by far more somewhere
+TOLERANCE = 1e-5  # these are quotients of float32 sums; two different trained kernels differ by far more somewhere
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,17 @@ def slice_keys(rows: NDArray[Any]) -> list[tuple[int, int, int]]:
 
 
 def channel_ratios(values: NDArray[Any], axes: tuple[int, ...]) -> NDArray[np.float64]:
-    """r_c for every channel along `axes`, sorted; zero for a channel of zeros."""
+    """Σ|w| / √Σw² of every channel along `axes`, sorted, then max|w| / √Σw² likewise; zero for a channel of zeros.
+
+    Shape (2, channels).
+    """
     kept = tuple(axis % values.ndim for axis in axes)
     rest = tuple(axis for axis in range(values.ndim) if axis not in kept)
     absolute = np.abs(values.astype(np.float64))
     norms = np.sqrt((absolute**2).sum(rest))
-    ratios = np.divide(absolute.sum(rest), norms, out=np.zeros_like(norms), where=norms > 0)
-    return np.sort(ratios.ravel())
+    sizes = np.stack([absolute.sum(rest), absolute.max(rest, initial=0)])
+    ratios = np.divide(sizes, norms, out=np.zeros_like(sizes), where=norms > 0)
+    return np.sort(ratios.reshape(2, -1))
 
 
 def match(tensors: Mapping[str, NDArray[Any]], wanted: Mapping[str, Wanted]) -> dict[str, tuple[str, ...]]:
@@ -77,7 +81,7 @@ def _scaled(tensors: Mapping[str, NDArray[Any]], wanted: Mapping[str, Wanted]) -
     by_size: dict[int, list[tuple[str, NDArray[np.float64]]]] = {}
     for name, weight in wanted.items():
         ratios = channel_ratios(weight.values, weight.output_axes)
-        if ratios.max(initial=0) > 1 + TOLERANCE:  # a channel of one weight has the ratio 1, whatever the weight
+        if ratios[0].max(initial=0) > 1 + TOLERANCE:  # a channel of one weight has the ratio 1, whatever the weight
             by_size.setdefault(weight.values.size, []).append((name, ratios))
     found: dict[str, tuple[str, ...]] = {}
     for tensor, values in tensors.items():
