@@ -3,8 +3,8 @@
 Three keys, all blind to the order of elements inside a channel. The exact one is a pair of sums over the bit patterns
 of all elements (mod 2^64): equal for a transposed or reshaped copy. The next survives a factor per channel, which is
 what a converter leaves when it folds a batch normalization: Σ|w| / √Σw² and max|w| / √Σw² over each channel, both as
-sorted vectors. The last is containment, for several weights in one tensor, as in ONNX's LSTM: the weight, or every slice of it along one
-of its axes, occurs among the slices of the tensor, at least as often.
+sorted vectors. The last is containment, for several weights in one tensor, as in ONNX's LSTM: the weight, or every
+slice of it along one of its axes, occurs among the slices of the tensor, at least as often.
 """
 
 import math

@@ -149,4 +149,4 @@ def test_depthwise_channels_on_two_axes_are_found_after_folding():
 
 def test_a_channel_of_zeros_has_ratio_zero():
     w = np.array([[0.0, 3.0], [0.0, -4.0]], np.float32)
-    np.testing.assert_allclose(channel_ratios(w, (1,)), [0, 7 / 5])  # Σ|w| = 7, √Σw² = 5
+    np.testing.assert_allclose(channel_ratios(w, (1,)), [[0, 7 / 5], [0, 4 / 5]])  # Σ|w| = 7, max|w| = 4, √Σw² = 5
