@@ -117,7 +117,7 @@ def compress(
         target = _partial(output)
         try:
             with hooks.progress(f"writing {output.name}", None):
-                written = _write(form, compressed, plan, target, WriteOptions(batch=batch))
+                written = _write(form, compressed, plan, target, WriteOptions(batch, run.splits.calibration))
             layers = tuple(dict.fromkeys(name.rsplit("/", 1)[0] for name in written.float_weights))
             if strict:
                 _hold_to_strict(records, layers)
@@ -165,7 +165,7 @@ class _Run:
             if self.splits.test is not None:
                 quality.check_labels(runner, self.splits.test, named)
         identity = [_version(), _digest(self.source), str(self.seed), self.form.name]
-        if any(step.needs for step in self.steps):
+        if any(step.required for step in self.steps):
             identity += [d.fingerprint() for d in (self.splits.training, self.splits.calibration) if d is not None]
         self.resume = Resume(identity, self.steps)
         self.source_parameters, self.source_macs = parameters(model), macs(model)
@@ -188,7 +188,7 @@ class _Run:
                 began = time.perf_counter()
                 result = step.apply(model, self._context(plan))
                 seconds = time.perf_counter() - began
-            model, plan = result.model, plan.updated(result.formats)
+            model, plan = result.model, plan.updated(result.formats, result.activations)
             release()
             if _shapes(model) != shapes:
                 cost, shapes = macs(model), _shapes(model)

@@ -84,7 +84,7 @@ def needs(steps: "Sequence[Pass]", data: "Splits", budget: Limits, metric: str |
         raise UsageError(f"{asked} needs labelled test data; give it with --data or --test")
     given: dict[Any, Any] = {Need.CALIBRATION: data.calibration, Need.TRAINING: data.training}
     for step in steps:
-        for need in sorted(step.needs):
+        for need in sorted(step.required):
             if need in given and given[need] is None:
                 option = "--calibration or --data" if need is Need.CALIBRATION else "--data"
                 raise UsageError(f"{step.name}: needs {need}; give it with {option}")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.backend import installed
+from kcompress.data import Dataset
 from kcompress.errors import MissingExtraError, ModelError, UnsupportedError, UsageError
 from kcompress.layers.plan import QuantPlan
 
@@ -65,9 +66,13 @@ class Description:
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """`batch` fixes the batch size of a .tflite or .onnx file; a .keras file's `compression`: auto, deflate or none."""
+    """`batch` fixes the batch size of a .tflite or .onnx file; a .keras file's `compression`: auto, deflate or none.
+
+    `calibration` holds samples for the ranges of integer activations, by the model's input names.
+    """
 
     batch: int | None = None
+    calibration: Dataset | None = None
     compression: str = "auto"
 
 

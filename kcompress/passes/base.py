@@ -19,7 +19,7 @@ from kcompress.errors import ContractError, UsageError
 from kcompress.graph.rebuild import fingerprint
 from kcompress.graph.signature import signature
 from kcompress.graph.view import Node, nodes
-from kcompress.layers.plan import QuantPlan, WeightFormat
+from kcompress.layers.plan import Activations, QuantPlan, WeightFormat
 from kcompress.passes.fields import explain
 from kcompress.passes.rules import Change, Selection, Skip, patterns, select
 
@@ -55,12 +55,13 @@ class Context:
 
 @dataclass(frozen=True)
 class PassResult:
-    """The new model, what changed, what did not and why, and how the changed weights are to be stored."""
+    """The new model, what changed, what did not and why, how changed weights are stored and activations computed."""
 
     model: Any
     changes: tuple[Change, ...]
     skipped: tuple[Skip, ...] = ()
     formats: Mapping[str, WeightFormat] = field(default_factory=dict)
+    activations: Activations | None = None
 
 
 class Rule(BaseModel):
@@ -86,6 +87,7 @@ class Pass(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    """All that the pass may need; `required` narrows it to what its settings need."""
 
     layers: tuple[str, ...] = ()
     """Glob patterns of the layers to work on, such as `block*/conv*`; all that the pass handles if empty."""
@@ -116,6 +118,11 @@ class Pass(BaseModel):
     @property
     def name(self) -> str:
         return self.title()
+
+    @property
+    def required(self) -> frozenset[Need]:
+        """What must be given for these settings."""
+        return self.needs
 
     def config(self) -> dict[str, Any]:
         """The fields that were set, as plain data."""

@@ -1,0 +1,61 @@
+"""Uniform quantization: w ≈ q · s with whole numbers q between `low` and `high`.
+
+`s` is one number or one per channel; symmetric levels reach from -L to L, L = 2^(bits - 1) - 1. A scale that is a power
+of two, s = 2^-p (q = round(w · 2^p)), leaves the low bits of a float's mantissa zero, so that files compress well.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TINY = float(np.finfo(np.float32).tiny)
+TOLERANCE = 1e-3  # how far from a whole number q may lie, in levels; float32 products of 2^8 levels are off by 1e-5
+
+
+def largest_level(bits: int) -> int:
+    """L of symmetric levels: 127 for 8 bits, 7 for 4, 1 for 2."""
+    return (1 << (bits - 1)) - 1
+
+
+def scales(limits: NDArray[Any], bits: int, power_of_two: bool = False) -> NDArray[np.float32]:
+    """Scales for which the largest level is `limits`, the largest magnitudes to represent; 1 where a limit is 0.
+
+    A power of two is rounded up, so that nothing is clipped.
+
+    >>> scales(np.array([12.7, 0.0]), 8).tolist()
+    [0.10000000149011612, 1.0]
+    >>> scales(np.array([12.7]), 8, power_of_two=True).tolist()
+    [0.125]
+    """
+    exact = np.asarray(limits, np.float64) / largest_level(bits)
+    if power_of_two:
+        exact = np.exp2(np.ceil(np.log2(np.maximum(exact, TINY)) - 1e-9))
+    return np.where(np.asarray(limits) > 0, np.maximum(exact, TINY), 1.0).astype(np.float32)
+
+
+def to_levels(values: NDArray[Any], scale: NDArray[Any], low: int, high: int) -> NDArray[np.int32]:
+    """The nearest levels, ties to even; `scale` broadcasts against `values`."""
+    return np.asarray(np.clip(np.rint(values.astype(np.float64) / scale), low, high), np.int32)
+
+
+def from_levels(levels: NDArray[Any], scale: NDArray[Any]) -> NDArray[np.float32]:
+    """q · s in float32, as every runtime computes it."""
+    return np.asarray(levels, np.float32) * np.asarray(scale, np.float32)
+
+
+def on_levels(values: NDArray[Any], scale: NDArray[Any], low: int, high: int) -> bool:
+    """Whether every value is q · s up to float32 rounding, for a q between `low` and `high`."""
+    q = values.astype(np.float64) / scale
+    near = np.rint(q)
+    return bool(np.all(np.abs(q - near) <= TOLERANCE) and np.all((near >= low) & (near <= high)))
+
+
+def along(scale: NDArray[Any], axes: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Reshape scales, one per position of `axes`, so that they broadcast against an array of `shape`.
+
+    >>> along(np.arange(6.0), (-2, -1), (3, 3, 2, 3)).shape
+    (1, 1, 2, 3)
+    """
+    kept = {axis % len(shape) for axis in axes}
+    return scale.reshape([size if axis in kept else 1 for axis, size in enumerate(shape)])

@@ -1,0 +1,117 @@
+"""What all passes share that put kernels on a grid of whole numbers: which kernels, which channels, which change."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.graph.rebuild import assign, copy
+from kcompress.graph.view import Node, Weight
+from kcompress.layers.plan import Activations, QuantPlan, WeightFormat
+from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
+
+PER_TENSOR = ("Embedding", "ReversibleEmbedding", "LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTMCell")
+"""Layers whose kernels get one scale: files hold these in an order or in an operator that knows no channels."""
+
+
+def channel_axes(node: Node, weight: Weight) -> tuple[int, ...]:
+    """The axes along which a kernel has a scale of its own per position, counted from 0; none for one scale in all."""
+    if weight.axes is None or type(node.layer).__name__ in PER_TENSOR:
+        return ()
+    dimensions = len(weight.variable.shape)
+    return tuple(sorted(axis % dimensions for axis in weight.axes.outputs))
+
+
+def to_rows(values: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
+    """One row per channel: shape (channels, weights of each)."""
+    moved = np.moveaxis(values, axes, range(len(axes)))
+    return moved.reshape(int(np.prod(moved.shape[: len(axes)], dtype=int)), -1)
+
+
+class GridPass(Pass):
+    """Base of the passes that choose a grid per kernel; a subclass says which one in `format_of`."""
+
+    def concerns(self, node: Node, named: bool) -> bool | str:
+        weights = self.kernels(node)
+        if not weights:
+            return False
+        if node.is_custom and not named:
+            return "a custom layer; name it in layers or in a rule to quantize its weights of two or more dimensions"
+        for weight in weights:
+            if weight.variable.dtype != "float32":
+                return f"{weight.name} is stored as {weight.variable.dtype} already"
+            if not np.isfinite(weight.values).all():
+                return f"{weight.name} has values that are no finite numbers"
+        return True
+
+    def kernels(self, node: Node) -> tuple[Weight, ...]:
+        """The kernels; of a custom layer, the weights of two or more dimensions that are no whole numbers."""
+        if not node.is_custom:
+            return node.kernels
+        return tuple(w for w in node.weights if len(w.variable.shape) >= 2 and "float" in w.variable.dtype)
+
+    def format_of(self, node: Node, weight: Weight) -> WeightFormat:
+        """The grid for one kernel, from its values."""
+        raise NotImplementedError
+
+    def spared(self, nodes: list[Node]) -> dict[str, str]:
+        """Of the layers that would be worked on, in order: those to leave alone all the same, and why."""
+        return {}
+
+    def keeps(self, format: WeightFormat) -> bool:
+        """Whether a grid of an earlier pass may stay as it is, which counts as done."""
+        return False
+
+    def computation(self) -> Activations | None:
+        """How the values between layers are computed."""
+        return None
+
+    def run(self, model: Any, ctx: Context) -> PassResult:
+        twin = copy(model)
+        selection = self.select(twin)
+        changes: list[Change] = []
+        skipped = list(selection.skipped)
+        formats: dict[str, WeightFormat] = {}
+        spared = self.spared([node for node, _ in selection.chosen])
+        for node, settings in selection.chosen:
+            assert isinstance(settings, GridPass)
+            if node.name in spared:
+                skipped.append(Skip(node.name, spared[node.name]))
+                continue
+            found, details = settings._grids(node, ctx.plan)
+            if not details:
+                skipped.append(Skip(node.name, "its kernels lie on a grid already"))
+                continue
+            formats.update(found)
+            changes.append(Change(node.name, "; ".join(details)))
+        return PassResult(twin, tuple(changes), tuple(skipped), formats, self.computation())
+
+    def _grids(self, node: Node, plan: QuantPlan) -> tuple[dict[str, WeightFormat], list[str]]:
+        """Move the kernels of a layer to their grids; their formats by qualified name, and what was done to each."""
+        formats, details = {}, []
+        for weight in self.kernels(node):
+            name, values = node.qualified(weight), weight.values
+            earlier = plan.weights.get(name)
+            if earlier is not None and earlier.kind == "int":
+                if self.keeps(earlier):
+                    details.append(f"{weight.name} keeps its {describe(earlier)}")
+                continue
+            format = self.format_of(node, weight)
+            rounded = format.nearest(values)
+            assign([(weight.variable, rounded)])
+            formats[name] = format
+            details.append(f"{weight.name} as {describe(format)}, {noise(values, rounded)}")
+        return formats, details
+
+
+def describe(format: WeightFormat) -> str:
+    """`8 bits, 64 scales`."""
+    named = {(1, -1): "1 bit", (2, -1): "3 levels"}.get((format.bits, format.low), f"{format.bits} bits")
+    return f"{named}, {len(format.scale)} scale{'s' if len(format.scale) > 1 else ''}"
+
+
+def noise(values: NDArray[Any], rounded: NDArray[Any]) -> str:
+    """Signal-to-quantization-noise ratio, 10 log10(Σw² / Σ(w − ŵ)²), in words."""
+    error = float(((values.astype(np.float64) - rounded) ** 2).sum())
+    signal = float((values.astype(np.float64) ** 2).sum())
+    return f"SQNR {10 * np.log10(signal / error):.1f} dB" if error and signal else "exact"

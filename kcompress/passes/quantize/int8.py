@@ -1,0 +1,63 @@
+"""Compute with 8-bit integers: weights symmetric per channel, activations asymmetric per tensor with fixed ranges."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from kcompress.graph.view import Node, Weight
+from kcompress.layers.plan import Activations, WeightFormat
+from kcompress.numerics import affine
+from kcompress.numerics.ranges import Method, limits
+from kcompress.passes.base import Need
+from kcompress.passes.quantize._grid import GridPass, channel_axes, to_rows
+
+BITS = 8
+
+
+class Int8(GridPass):
+    """Compute with 8-bit integers: a quarter of the bytes, and faster where the processor has integer kernels.
+
+    Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+    Inference", 2018. Weights that an earlier pass put on a grid keep it, so that `quantize.weights:bits=4` followed by
+    this gives 4-bit weights with 8-bit activations. A `.keras` file holds weights on the grid and computes in float.
+    What a file cannot compute in integers is named in the report.
+    """
+
+    needs = frozenset({Need.CALIBRATION})
+
+    mode: Literal["static", "dynamic", "weight_only"] = "static"
+    """Whether activations are integers with ranges from calibration (static) or found at run time, or floats."""
+    activations: Literal[8, 16] = 8
+    """The bits of activations in static mode: 8, or 16 for more accuracy at less speed."""
+    io: Literal["float", "int8"] = "float"
+    """The type of the file's inputs and outputs in static mode."""
+    ranges: Method = "minmax"
+    """How the range of an activation is chosen; what lies outside is clipped, and minmax clips nothing."""
+    percentile: float = Field(99.99, gt=50, le=100)
+    """The share of an activation's values below its upper end, in percent, with ranges=percentile, such as 99.9."""
+    samples: int = Field(512, ge=1)
+    """The number of calibration samples to use; fewer are fine."""
+
+    @model_validator(mode="after")
+    def _static_only(self) -> Self:
+        if self.mode != "static" and (self.activations != 8 or self.io != "float"):
+            raise ValueError(f"activations and io go with mode=static, not mode={self.mode}; leave them out")
+        return self
+
+    @property
+    def required(self) -> frozenset[Need]:
+        return self.needs if self.mode == "static" else frozenset()
+
+    def format_of(self, node: Node, weight: Weight) -> WeightFormat:
+        axes = channel_axes(node, weight)
+        scale = affine.scales(limits(to_rows(weight.values, axes), "minmax", BITS, 100), BITS)
+        top = affine.largest_level(BITS)
+        return WeightFormat("int", BITS, -top, top, axes, tuple(map(float, scale)))
+
+    def keeps(self, format: WeightFormat) -> bool:
+        return format.bits <= BITS
+
+    def computation(self) -> Activations | None:
+        if self.mode == "weight_only":
+            return None
+        return Activations(self.mode, self.activations, self.ranges, self.percentile, self.samples, self.io)
