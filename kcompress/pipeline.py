@@ -104,6 +104,7 @@ def compress(
     budget = preflight.limits(max_drop, max_size)
     source = Path(model) if isinstance(model, (str, Path)) else None
     form = preflight.paths(source, output, report_paths, overwrite)
+    preflight.holds(steps, form)
     splits = resolve(data, calibration, test)
     preflight.needs(steps, splits, budget, metric)
     backend.load()

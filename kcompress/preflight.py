@@ -75,6 +75,17 @@ def check_folder(target: Path) -> None:
         ) from error
 
 
+def holds(steps: "Sequence[Pass]", form: "Format") -> None:
+    """UsageError if a pass asks for activations that the output's format cannot hold."""
+    for step in steps:
+        asked = step.computation()
+        if asked is not None and (asked.mode, asked.bits) not in form.activations:
+            raise UsageError(
+                f"{step.name}: .{form.name} files do not hold {asked.bits}-bit {asked.mode} activations; "
+                "give mode=weight_only, or an output that ends in .tflite"
+            )
+
+
 def needs(steps: "Sequence[Pass]", data: "Splits", budget: Limits, metric: str | None) -> None:
     """UsageError if a pass, a budget or a metric needs data that was not given."""
     from kcompress.passes.base import Need

@@ -5,8 +5,13 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from kcompress import backend
+from kcompress.data import resolve
+from kcompress.formats._tensorflow import CALIBRATION
 from kcompress.formats.base import WriteOptions, formats
+from kcompress.graph.signature import signature
 from kcompress.layers.plan import QuantPlan
 
 
@@ -14,8 +19,18 @@ def main(source: str, job: str) -> None:
     keras = backend.load("tensorflow")
     document = json.loads(Path(job).read_text())
     model = keras.saving.load_model(source, compile=False)
+    arrays = Path(source).with_name(CALIBRATION)
+    calibration = None
+    if arrays.exists():
+        with np.load(arrays) as file:
+            calibration = resolve(calibration=dict(file)).calibration
+        assert calibration is not None
+        calibration = calibration.fit_to(signature(model).inputs)
     written = formats()[document["format"]].write(
-        model, QuantPlan.from_json(document["plan"]), Path(document["output"]), WriteOptions(batch=document["batch"])
+        model,
+        QuantPlan.from_json(document["plan"]),
+        Path(document["output"]),
+        WriteOptions(document["batch"], calibration),
     )
     Path(job).write_text(json.dumps(asdict(written)))
 

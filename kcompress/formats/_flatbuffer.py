@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.formats._plan import Stored
+from kcompress.numerics.packing import pack_levels
 
 IDENTIFIER = b"TFL3"
 SIGNATURE = b"serving_default"
@@ -61,15 +62,6 @@ def float_constants(model: Any) -> dict[int, NDArray[Any]]:
                 values = np.frombuffer(np.asarray(data).tobytes(), np.float32)
                 found[tensor.buffer] = values.reshape(tensor.shape)
     return found
-
-
-def pack_levels(levels: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    """Whole numbers as bytes: one each for 8 bits, two for 4, the lower half first."""
-    flat = levels.ravel().astype(np.int8)
-    if bits == 8:
-        return flat.view(np.uint8)
-    pairs = np.pad(flat, (0, flat.size % 2)).reshape(-1, 2).astype(np.uint8) & 0x0F
-    return np.asarray(pairs[:, 0] | (pairs[:, 1] << 4), np.uint8)
 
 
 def store(model: Any, constants: Mapping[int, Stored]) -> None:

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kcompress.errors import ModelError, UnsupportedError
 from kcompress.formats.base import WriteOptions, Written
 from kcompress.graph.signature import signature
 from kcompress.layers.plan import QuantPlan
 
 LOWERED = "_lower_using_switch_merge"  # asks TensorFlow to take a loop apart, which converters cannot put together
+
+CALIBRATION = "calibration.npz"
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,9 @@ def in_child(form: str, model: Any, plan: QuantPlan, path: Path, options: WriteO
     with tempfile.TemporaryDirectory() as folder:
         source, job = Path(folder, "model.keras"), Path(folder, "job.json")
         model.save(source)
+        if plan.activations is not None and options.calibration is not None:
+            samples = next(options.calibration.batches(plan.activations.samples, limit=plan.activations.samples)).x
+            np.savez(Path(folder, CALIBRATION), **samples)  # type: ignore[arg-type]
         task = {"plan": plan.to_json(), "format": form, "batch": options.batch, "output": str(path)}
         job.write_text(json.dumps(task))
         command = [sys.executable, "-m", "kcompress.formats._child", str(source), str(job)]

@@ -8,6 +8,7 @@ it needs no calibration of its own.
 import contextlib
 import io
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -47,7 +48,8 @@ def quantize(
     """
     from ai_edge_quantizer import quantizer as library
 
-    with backend.silenced(), contextlib.redirect_stdout(io.StringIO()):
+    with backend.silenced(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the memory that keeping all tensors takes
         worker = library.Quantizer(bytearray(data))
         ranges = _weight_ranges(model, stored)
         if activations.mode == "static":
@@ -122,9 +124,13 @@ class _observer:  # noqa: N801 - used as a function
     """Runs a batch and yields every float tensor."""
 
     def __init__(self, data: bytes, tensors: Mapping[str, int]) -> None:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-        self._interpreter = Interpreter(model_content=data, experimental_preserve_all_tensors=True, num_threads=2)
+        self._interpreter = Interpreter(
+            model_content=data,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
         details = self._interpreter.get_input_details()
         names = self._interpreter.get_signature_list()["serving_default"]["inputs"]
         runner = self._interpreter.get_signature_runner("serving_default").get_input_details()

@@ -91,6 +91,8 @@ class Format:
     extra: ClassVar[str] = ""
     """The extra that brings what `modules` lists."""
     modules: ClassVar[tuple[str, ...]] = ()
+    activations: ClassVar[frozenset[tuple[str, int]]] = frozenset()
+    """Mode and bits of the activations that a plan may ask for here; what is not computed so is noted by the writer."""
     reads: ClassVar[bool] = False
     writes: ClassVar[bool] = False
 

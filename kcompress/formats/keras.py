@@ -27,6 +27,7 @@ CONFIG_LIMIT_BYTES = 100_000_000
 
 class Keras(Format):
     suffixes = (".keras",)
+    activations = frozenset({("static", 8), ("static", 16), ("dynamic", 8)})
     reads = writes = True
 
     def read(self, path: Path, trust: Sequence[str] = ()) -> Any:
@@ -62,7 +63,8 @@ class Keras(Format):
                 **_assets(model, folder),
             }
             _archive.write_zip(path, members, {WEIGHTS: method})
-        return Written()
+        floats = ("activations are floats: Keras computes in float, on weights that lie on their grids",)
+        return Written(notes=floats if plan.activations is not None else ())
 
     def open(self, path: Path, trust: Sequence[str] = ()) -> Runner:
         return KerasRunner(self.read(path, trust))

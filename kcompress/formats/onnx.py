@@ -1,12 +1,14 @@
 """The `.onnx` protobuf: converted by tf2onnx, then edited and checked; run by ONNX Runtime.
 
 The edit gives outputs the model's own names and stores each planned weight in its format: a float16 weight becomes a
-float16 initializer behind a Cast, which ONNX Runtime folds when it loads the file. Standard operators only.
+float16 initializer behind a Cast, whole numbers become int8 or packed int4 behind a Cast and a Mul, all of which ONNX
+Runtime folds when it loads the file. (It turns DequantizeLinear before MatMul into an operator of its own that rounds
+activations to 8 bits, which is not the function that was asked for.) Standard operators only.
 """
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,15 @@ from numpy.typing import NDArray
 from kcompress import backend
 from kcompress.errors import ModelError, UnsafeError
 from kcompress.formats import _onnx_order, _safety, _tensorflow
-from kcompress.formats._plan import match_plan
+from kcompress.formats._plan import Stored, match_plan
 from kcompress.formats.base import Description, Format, Row, Runner, Tensors, WriteOptions, Written, cast_inputs
 from kcompress.graph.signature import signature
 from kcompress.layers.plan import QuantPlan
+from kcompress.numerics import affine
+from kcompress.numerics.packing import pack_levels
 
 OPSET = 18
+OPSET_OF_INT4, IR_OF_INT4 = 21, 10  # the first with 4-bit tensors
 TYPES = {"float": "float32", "double": "float64", "float16": "float16"}
 
 
@@ -43,7 +48,7 @@ class ONNX(Format):
         _rename(proto, list(sign.inputs), list(sign.outputs))
         tensors = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer} if plan else {}
         found, missing = match_plan(model, plan, tensors)
-        _store_float16(proto, set(found))
+        _store(proto, found)
         _onnx_order.settle(proto.graph)
         onnx.checker.check_model(proto)
         onnx.save(proto, path)
@@ -171,20 +176,43 @@ def _replace_erfc(proto: Any) -> None:
         proto.graph.node.append(node)
 
 
-def _store_float16(proto: Any, initializers: set[str]) -> None:
-    """Turn these initializers into float16, each behind a Cast to float32 at the head of the graph."""
+def _store(proto: Any, initializers: Mapping[str, Stored]) -> None:
+    """Store these float32 initializers as given, each behind the operator that turns it back, at the graph's head."""
     import onnx
 
-    casts = []
-    for tensor in proto.graph.initializer:
-        if tensor.name in initializers:
-            name = tensor.name
+    heads = []
+    for tensor in list(proto.graph.initializer):
+        if tensor.name not in initializers:
+            continue
+        name, stored = tensor.name, initializers[tensor.name]
+        if stored.levels is None:
             values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, f"{name}_float16"))
-            casts.append(onnx.helper.make_node("Cast", [f"{name}_float16"], [name], to=onnx.TensorProto.FLOAT))
+            heads.append(onnx.helper.make_node("Cast", [f"{name}_float16"], [name], to=onnx.TensorProto.FLOAT))
+            continue
+        kind = onnx.TensorProto.INT4 if stored.bits <= 4 else onnx.TensorProto.INT8
+        if kind == onnx.TensorProto.INT4:
+            _raise_opset(proto, OPSET_OF_INT4)
+        data = pack_levels(stored.levels, 4 if stored.bits <= 4 else 8).tobytes()
+        tensor.CopyFrom(onnx.helper.make_tensor(f"{name}_int", kind, stored.levels.shape, data, raw=True))
+        axes = () if stored.axis is None else (stored.axis,)
+        scale = affine.along(stored.scale, axes, stored.levels.shape)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(scale, f"{name}_scale"))
+        heads += [
+            onnx.helper.make_node("Cast", [f"{name}_int"], [f"{name}_level"], to=onnx.TensorProto.FLOAT),
+            onnx.helper.make_node("Mul", [f"{name}_level", f"{name}_scale"], [name]),
+        ]
     rest = list(proto.graph.node)
     del proto.graph.node[:]
-    proto.graph.node.extend([*casts, *rest])
+    proto.graph.node.extend([*heads, *rest])
+
+
+def _raise_opset(proto: Any, version: int) -> None:
+    """Declare a newer version of the standard operators; those that tf2onnx writes mean the same in it."""
+    for entry in proto.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            entry.version = max(entry.version, version)
+    proto.ir_version = max(proto.ir_version, IR_OF_INT4)
 
 
 def _describe(form: str, proto: Any, runner: Runner) -> Description:

@@ -28,6 +28,7 @@ class TFLite(Format):
     suffixes = (".tflite",)
     extra = "tensorflow"
     modules = ("tensorflow", "ai_edge_litert")
+    activations = frozenset({("static", 8), ("static", 16), ("dynamic", 8)})
     writes = True
 
     def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:

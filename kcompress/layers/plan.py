@@ -21,7 +21,8 @@ from kcompress.numerics.storage import on_float16_grid, to_float16_grid
 class WeightFormat:
     """How one weight is stored: `bits` per value, as a float, or as whole numbers from `low` to `high` times `scale`.
 
-    `scale` holds one number per position of the kernel's `axes`, in order; a single one where `axes` is empty.
+    One bit means -1 and 1, without 0. `scale` holds one number per position of the kernel's `axes`, in order; a single
+    one where `axes` is empty.
     """
 
     kind: Literal["float", "int"]
@@ -43,6 +44,8 @@ class WeightFormat:
         """Whether every value lies on the grid."""
         if self.kind == "float":
             return on_float16_grid(values)
+        if self.bits == 1 and not values.all():
+            return False
         return affine.on_levels(values, self.scales(values.shape), self.low, self.high)
 
     def nearest(self, values: NDArray[Any]) -> NDArray[Any]:

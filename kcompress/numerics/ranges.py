@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Method = Literal["minmax", "percentile", "mse", "entropy"]
 BINS = 2048
 SHARES = np.linspace(1.0, 0.3, 71)  # of the full range, tried in this order; the first of equals wins
+ENOUGH = 50  # values per bin; with fewer, entropy sees noise between bins and clips to avoid it, so it clips nothing
 SAMPLE = 1 << 16  # values of one batch that go into a histogram; minimum and maximum are exact
 
 
@@ -67,6 +68,8 @@ class Range:
             return max(low, min(lower, 0.0)), min(high, max(upper, 0.0))
         centres = (edges[:-1] + edges[1:]) / 2
         inside = (self.counts > 0).nonzero()[0]
+        if method == "entropy" and self.counts.sum() < ENOUGH * len(inside):
+            return low, high
         values, counts = centres[inside], self.counts[inside] / self.counts.sum()
         judge = _squared_error if method == "mse" else _divergence
         costs = [judge(values, counts, low * share, high * share, levels) for share in SHARES]

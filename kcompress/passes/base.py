@@ -124,6 +124,10 @@ class Pass(BaseModel):
         """What must be given for these settings."""
         return self.needs
 
+    def computation(self) -> Activations | None:
+        """How the values between layers are to be computed; None where the pass has no say in it."""
+        return None
+
     def config(self) -> dict[str, Any]:
         """The fields that were set, as plain data."""
         return self.model_dump(mode="json", exclude_unset=True)

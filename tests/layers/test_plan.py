@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from kcompress.layers.plan import FLOAT16, QuantPlan, WeightFormat
+from kcompress.layers.plan import FLOAT16, Activations, QuantPlan, WeightFormat
 
 
 def test_a_format_holds_exactly_what_lies_on_its_grid():
@@ -35,6 +35,16 @@ def test_updating_adds_and_replaces_and_leaves_the_plan_itself_alone():
     assert first.weights["b/kernel"] is FLOAT16
 
 
-@pytest.mark.parametrize("plan", [QuantPlan(), QuantPlan({"a/kernel": FLOAT16, "inner/b/kernel": FLOAT16})])
+INT4 = WeightFormat("int", 4, -7, 7, (1,), (0.1, 0.25))
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        QuantPlan(),
+        QuantPlan({"a/kernel": FLOAT16, "inner/b/kernel": INT4}),
+        QuantPlan({"a/kernel": INT4}, Activations("static", ranges="mse", samples=7)),
+    ],
+)
 def test_a_plan_comes_back_from_json(plan):
     assert QuantPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan

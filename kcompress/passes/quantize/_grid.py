@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from kcompress.graph.rebuild import assign, copy
 from kcompress.graph.view import Node, Weight
-from kcompress.layers.plan import Activations, QuantPlan, WeightFormat
+from kcompress.layers.plan import QuantPlan, WeightFormat
+from kcompress.numerics import affine
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 
 PER_TENSOR = ("Embedding", "ReversibleEmbedding", "LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTMCell")
@@ -29,7 +30,7 @@ def to_rows(values: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
 
 
 class GridPass(Pass):
-    """Base of the passes that choose a grid per kernel; a subclass says which one in `format_of`."""
+    """Base of the passes that choose a grid per kernel: which one, a subclass says in `format_of`; how, in `round`."""
 
     def concerns(self, node: Node, named: bool) -> bool | str:
         weights = self.kernels(node)
@@ -54,6 +55,10 @@ class GridPass(Pass):
         """The grid for one kernel, from its values."""
         raise NotImplementedError
 
+    def round(self, values: NDArray[Any], format: WeightFormat) -> NDArray[Any]:
+        """The whole number for each value of a kernel."""
+        return format.levels(values)
+
     def spared(self, nodes: list[Node]) -> dict[str, str]:
         """Of the layers that would be worked on, in order: those to leave alone all the same, and why."""
         return {}
@@ -61,10 +66,6 @@ class GridPass(Pass):
     def keeps(self, format: WeightFormat) -> bool:
         """Whether a grid of an earlier pass may stay as it is, which counts as done."""
         return False
-
-    def computation(self) -> Activations | None:
-        """How the values between layers are computed."""
-        return None
 
     def run(self, model: Any, ctx: Context) -> PassResult:
         twin = copy(model)
@@ -97,7 +98,7 @@ class GridPass(Pass):
                     details.append(f"{weight.name} keeps its {describe(earlier)}")
                 continue
             format = self.format_of(node, weight)
-            rounded = format.nearest(values)
+            rounded = affine.from_levels(self.round(values, format), format.scales(values.shape))
             assign([(weight.variable, rounded)])
             formats[name] = format
             details.append(f"{weight.name} as {describe(format)}, {noise(values, rounded)}")

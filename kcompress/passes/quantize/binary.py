@@ -4,7 +4,7 @@ Binary: ŵ = α · sign(w), α = mean |w|. Ternary: ŵ = α · sign(w) where |w|
 of the |w| above Δ. Both minimize the squared error per channel.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from kcompress.passes.quantize._grid import GridPass, channel_axes, to_rows
 
 
 class Binary(GridPass):
-    """Store kernels with one bit per weight, their sign, or three levels; the first and the last layer are spared.
+    """Store kernels with one bit per weight, its sign, or with three levels; the first and last layer are spared.
 
     Sources: Rastegari, Ordonez, Redmon and Farhadi, "XNOR-Net", 2016; Li, Zhang and Liu, "Ternary Weight Networks",
     2016. Accuracy falls a lot without fine-tuning afterwards. A kernel that has zeros, after pruning for example, can
@@ -51,9 +51,21 @@ class Binary(GridPass):
         rows = np.abs(to_rows(weight.values, axes).astype(np.float64))
         if self.levels == 2:
             return WeightFormat("int", 1, -1, 1, axes, _scales(rows.mean(1)))
-        large = rows > self.threshold * rows.mean(1, keepdims=True)
+        large = rows > self._cut(rows, 1)
         scale = np.divide(rows.sum(1, where=large), large.sum(1), out=np.zeros(len(rows)), where=large.any(1))
         return WeightFormat("int", 2, -1, 1, axes, _scales(scale))
+
+    def round(self, values: NDArray[Any], format: WeightFormat) -> NDArray[Any]:
+        signs = np.sign(values)
+        if self.levels == 2:
+            return np.asarray(signs)
+        magnitudes = np.abs(values.astype(np.float64))
+        others = tuple(axis for axis in range(values.ndim) if axis not in format.axes)
+        return np.asarray(np.where(magnitudes > self._cut(magnitudes, others), signs, 0))
+
+    def _cut(self, magnitudes: NDArray[Any], axes: int | tuple[int, ...]) -> NDArray[Any]:
+        """The largest magnitude that becomes zero, per channel; `axes` are those of the weights in a channel."""
+        return np.asarray(self.threshold * magnitudes.mean(axes, keepdims=True))
 
 
 def _scales(values: NDArray[np.float64]) -> tuple[float, ...]:
