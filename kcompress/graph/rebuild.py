@@ -1,14 +1,19 @@
-"""Copies of a model, and a fingerprint that tells whether two models are the same function."""
+"""Copies of a model, as it is or with other layers in it, and a fingerprint that tells whether two are the same."""
 
 import codecs
 import hashlib
 import inspect
 import json
 import marshal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.graph.kernels import is_keras
+from kcompress.graph.view import nodes
 
 
 def copy(model: Any) -> Any:
@@ -19,15 +24,80 @@ def copy(model: Any) -> Any:
     """
     import keras
 
-    config = keras.saving.serialize_keras_object(model)
+    twin = _build(model, keras.saving.serialize_keras_object(model))
+    for source, target in zip(model.weights, twin.weights, strict=True):
+        target.assign(source.value)
+    return twin
+
+
+def edited(model: Any, layers: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> Any:
+    """A copy with some layers replaced and some weights set; both by qualified name, as `view.nodes` gives them.
+
+    `layers` holds new layers that were not built yet; each takes the name, the dtype policy and the calls of the one
+    whose place it takes, is built by them, and is not given arguments that it does not take. `weights` are in the new layers' shapes. A weight that it does not name
+    is copied where there is one of that name and shape, and left as the new layer initialized it otherwise. Layers
+    inside wrappers and subclassed models can't be replaced. A layer that gets another input shape must be replaced too.
+    Raises KeyError for a name that the model does not have.
+    """
+    import keras
+
+    sources = nodes(model)
+    named = {node.name: node.layer for node in sources}
+    places = {id(named[name]): layer for name, layer in layers.items()}
+    config = deepcopy(keras.saving.serialize_keras_object(model))
+    if layers:
+        found = _replace(model, config, places)
+        if found != places.keys():
+            raise KeyError(next(name for name in layers if id(named[name]) not in found))
+    twin = _build(model, config)
+    own = (m._trainable_variables + m._non_trainable_variables for m in (model, twin))
+    assign(zip(*own, strict=True))
+    values = {node.qualified(w): w.values for node in sources for w in node.weights}
+    targets = {node.qualified(w): w.variable for node in nodes(twin) for w in node.weights}
+    for name in weights:
+        if name not in targets:
+            raise KeyError(name)
+    for name, variable in targets.items():
+        if name in weights:
+            assign([(variable, weights[name])])
+        elif name in values and values[name].shape == tuple(variable.shape):
+            variable.assign(values[name])
+    return twin
+
+
+def _replace(model: Any, config: dict[str, Any], places: Mapping[int, Any]) -> set[int]:
+    """Put new layers into a model's config, wherever it holds the old ones; gives the old ones that were found."""
+    import keras
+
+    found: set[int] = set()
+    by_name: dict[str, Any] = {layer.name: layer for layer in model.layers}
+    for entry in config["config"].get("layers", ()):
+        layer: Any = by_name.get(entry.get("name", entry["config"].get("name")))
+        if id(layer) in places:
+            new = keras.saving.serialize_keras_object(places[id(layer)])
+            new["config"]["name"] = layer.name
+            entry.update(new)
+            entry.pop("build_config", None)  # the shapes that the old layer was built for
+            taken = list(inspect.signature(places[id(layer)].call).parameters)
+            for node in entry.get("inbound_nodes", ()):
+                node["args"] = node["args"][: len(taken)]
+                node["kwargs"] = {name: value for name, value in node["kwargs"].items() if name in taken}
+            found.add(id(layer))
+        elif isinstance(layer, keras.Model) and is_keras(layer):
+            found |= _replace(layer, entry, places)
+    return found
+
+
+def _build(model: Any, config: dict[str, Any]) -> Any:
+    """A model from the config of another, with its names and dtype policies, which a config may lack."""
+    import keras
+
     twin = keras.saving.deserialize_keras_object(config, custom_objects=dict(_custom_objects(model)), safe_mode=False)
     for source, target in zip(model._flatten_layers(), twin._flatten_layers(), strict=True):
         if target.name != source.name:  # a layer's config does not always hold its own name, or those of its parts
             target.name = source.name
         if target.dtype_policy.name != source.dtype_policy.name:  # nor a Sequential's its policy
             target.dtype_policy = source.dtype_policy
-    for source, target in zip(model.weights, twin.weights, strict=True):
-        target.assign(source.value)
     return twin
 
 

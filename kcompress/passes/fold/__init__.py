@@ -1,0 +1,1 @@
+"""Passes that merge layers into their neighbours without changing what the model computes."""
