@@ -16,7 +16,7 @@ from kcompress.passes.quantize._grid import GridPass, channel_axes, to_rows
 
 
 class Binary(GridPass):
-    """Store kernels with one bit per weight, its sign, or with three levels; the first and last layer are spared.
+    """Store kernels with one bit per weight, its sign, or with three levels; edge layers are spared.
 
     Sources: Rastegari, Ordonez, Redmon and Farhadi, "XNOR-Net", 2016; Li, Zhang and Liu, "Ternary Weight Networks",
     2016. Accuracy falls a lot without fine-tuning afterwards. A kernel that has zeros, after pruning for example, can
