@@ -33,10 +33,11 @@ def copy(model: Any) -> Any:
 def edited(model: Any, layers: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> Any:
     """A copy with some layers replaced and some weights set; both by qualified name, as `view.nodes` gives them.
 
-    `layers` holds new layers that were not built yet; each takes the name, the dtype policy and the calls of the one
-    whose place it takes, is built by them, and is not given arguments that it does not take. `weights` are in the new layers' shapes. A weight that it does not name
-    is copied where there is one of that name and shape, and left as the new layer initialized it otherwise. Layers
-    inside wrappers and subclassed models can't be replaced. A layer that gets another input shape must be replaced too.
+    `layers` holds new layers that were not built yet. Each takes the name, the dtype policy and the calls of the one
+    whose place it takes, is built by them, and is not given arguments that it does not take. A layer that gets another
+    input shape must be replaced too; layers inside wrappers and subclassed models can't be. `weights` are in the new
+    layers' shapes. A weight that it does not name is copied where there was one of that name and shape, and left as the
+    new layer initialized it otherwise.
     Raises KeyError for a name that the model does not have.
     """
     import keras
