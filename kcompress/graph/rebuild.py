@@ -79,9 +79,8 @@ def _replace(model: Any, config: dict[str, Any], places: Mapping[int, Any]) -> s
             new["config"]["name"] = layer.name
             entry.update(new)
             entry.pop("build_config", None)  # the shapes that the old layer was built for
-            taken = list(inspect.signature(places[id(layer)].call).parameters)
+            taken = inspect.signature(places[id(layer)].call).parameters
             for node in entry.get("inbound_nodes", ()):
-                node["args"] = node["args"][: len(taken)]
                 node["kwargs"] = {name: value for name, value in node["kwargs"].items() if name in taken}
             found.add(id(layer))
         elif isinstance(layer, keras.Model) and is_keras(layer):
