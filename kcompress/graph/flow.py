@@ -6,7 +6,6 @@ number of its own, so that the two outputs of a layer that is called twice are t
 Keras keeps of a model; nothing is run.
 """
 
-import inspect
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -129,7 +128,8 @@ class _Tracer:
 
     def call(self, node: Any, given: tuple[int, ...], training: bool | None) -> tuple[int, ...]:
         operation, arguments = node.operation, node.arguments
-        training = _training(node) if training is None else training
+        if training is None:
+            training = arguments.kwargs.get("training")
         inner = _graph(operation)
         order = None if inner is None else _order(operation, inner, node)
         if inner is not None and order is not None:
@@ -139,16 +139,6 @@ class _Tracer:
         args, kwargs = tuple(arguments.args), dict(arguments.kwargs)
         self.calls.append(Call(operation, name, given, outputs, args, kwargs, training))
         return outputs
-
-
-def _training(node: Any) -> bool | None:
-    """The mode that a call gives, by name or by position."""
-    given = dict(node.arguments.kwargs)
-    if len(node.arguments.args) > 1:
-        names = inspect.signature(node.operation.call).parameters
-        given.update(zip(names, node.arguments.args, strict=False))
-    training = given.get("training")
-    return None if training is None else bool(training)
 
 
 def _graph(operation: Any) -> Any:

@@ -33,12 +33,12 @@ def copy(model: Any) -> Any:
 def edited(model: Any, layers: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> Any:
     """A copy with some layers replaced and some weights set; both by qualified name, as `view.nodes` gives them.
 
-    `layers` holds new layers that were not built yet; each takes the name, the dtype policy and the calls of the
-    one whose place it takes, is built by them, and is not given arguments that it does not take. `weights` are in
-    the new layers' shapes. A weight that it does not name is copied where there is one of that name and shape, and
-    left as the new layer initialized it otherwise. Layers inside wrappers and subclassed models can't be replaced.
-    A layer that gets another input shape must be replaced too. Raises KeyError for a name that the model does not
-    have.
+    `layers` holds new layers that were not built yet. Each takes the name, the dtype policy and the calls of the one
+    whose place it takes, is built by them, and is not given arguments that it does not take. A layer that gets another
+    input shape must be replaced too; layers inside wrappers and subclassed models can't be. `weights` are in the new
+    layers' shapes. A weight that it does not name is copied where there was one of that name and shape, and left as the
+    new layer initialized it otherwise.
+    Raises KeyError for a name that the model does not have.
     """
     import keras
 
@@ -79,9 +79,8 @@ def _replace(model: Any, config: dict[str, Any], places: Mapping[int, Any]) -> s
             new["config"]["name"] = layer.name
             entry.update(new)
             entry.pop("build_config", None)  # the shapes that the old layer was built for
-            taken = list(inspect.signature(places[id(layer)].call).parameters)
+            taken = inspect.signature(places[id(layer)].call).parameters
             for node in entry.get("inbound_nodes", ()):
-                node["args"] = node["args"][: len(taken)]
                 node["kwargs"] = {name: value for name, value in node["kwargs"].items() if name in taken}
             found.add(id(layer))
         elif isinstance(layer, keras.Model) and is_keras(layer):

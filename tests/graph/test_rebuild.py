@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kcompress.formats._keras_runner import KerasRunner
-from kcompress.graph.rebuild import assign, copy, fingerprint, renumber_shared
+from kcompress.graph.rebuild import assign, copy, edited, fingerprint, renumber_shared
 from kcompress.graph.signature import signature
 from kcompress.graph.view import nodes
 from tests.models import BUILDERS, batch_for, dense, keras, seeded, two_in_two_out
@@ -167,3 +167,70 @@ def test_assigned_values_take_the_variable_s_type():
     assign([(variable, np.full((3, 2), 0.1, np.float32))])
     assert variable.dtype == "float64"
     np.testing.assert_array_equal(variable.numpy(), np.float64(np.float32(0.1)))
+
+
+def twice():
+    """A layer and a model that are each called twice, the layer within a model."""
+    inner = k.Sequential([k.Input((4,)), nn.Dense(4, name="d"), nn.BatchNormalization(name="bn")], name="inner")
+    x = k.Input((4,), name="x")
+    return seeded(k.Model(x, inner(inner(x)), name="twice"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_without_edits_is_a_copy(name):
+    model = MODELS[name]()
+    assert fingerprint(edited(model, {}, {})) == fingerprint(model)
+
+
+def test_a_layer_is_replaced_wherever_it_is_called_and_all_else_is_copied():
+    model = twice()
+    kernel = np.eye(4, dtype=np.float32)
+    new = nn.Dense(4, use_bias=False, name="another")
+    twin = edited(model, {"inner/d": new, "inner/bn": nn.Identity()}, {"inner/d/kernel": kernel})
+    assert (
+        [node.name for node in nodes(twin)]
+        == [node.name for node in nodes(model)]
+        == [
+            "x",
+            "inner",
+            "inner/d",
+            "inner/bn",
+        ]
+    )
+    assert [node.qualified(w) for node in nodes(twin) for w in node.weights] == ["inner/d/kernel"]
+    x = np.ones((2, 4), np.float32)
+    np.testing.assert_array_equal(twin(x), x)
+    assert len(model.weights) == 6
+    np.testing.assert_array_equal(
+        edited(model, {"inner/bn": nn.Identity()}, {}).weights[0].numpy(), model.weights[0].numpy()
+    )
+
+
+def test_arguments_that_a_new_layer_does_not_take_are_dropped():
+    x = k.Input((4,), name="x")
+    model = k.Model(x, nn.BatchNormalization(name="bn")(x, training=False))
+    assert edited(model, {"bn": nn.Identity()}, {}).weights == []
+
+
+def test_edits_keep_the_compile_state_and_policies():
+    model = dense()
+    model.compile(k.optimizers.SGD(0.25), "mse")
+    twin = edited(model, {"head": nn.Dense(3)}, {})
+    assert twin.loss == "mse"
+    assert twin.optimizer.get_config() == model.optimizer.get_config()
+    mixed = half()
+    first = mixed.layers[0].name
+    policies = [layer.dtype_policy.name for layer in edited(mixed, {first: nn.Dense(3)}, {})._flatten_layers()]
+    assert policies == [layer.dtype_policy.name for layer in mixed._flatten_layers()]
+
+
+@pytest.mark.parametrize("edits", [({"none": None}, {}), ({}, {"inner/d/none": np.ones(4)})])
+def test_an_edit_of_what_is_not_there_is_an_error(edits):
+    with pytest.raises(KeyError, match="none"):
+        edited(twice(), *edits)
+
+
+def test_a_layer_inside_a_wrapper_can_not_be_replaced():
+    model = k.Sequential([k.Input((3, 4)), nn.TimeDistributed(nn.Dense(2, name="d"), name="each")])
+    with pytest.raises(KeyError, match="each/d"):
+        edited(model, {"each/d": nn.Dense(2)}, {})

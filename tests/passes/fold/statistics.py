@@ -7,11 +7,12 @@ import numpy as np
 from tests.models import keras
 
 
-def randomized(model: Any, seed: int = 0) -> Any:
-    """Give every BatchNormalization random weights that keep activations near unit size, whatever the depth.
+def randomized(model: Any, samples: Any, seed: int = 0) -> Any:
+    """Give every BatchNormalization random weights that keep activations near unit size on inputs like `samples`.
 
-    Kernels are the random ones that the model was built with; the moving statistics are those of the layer's own input
-    times a random factor, which takes one run of the model in training mode with momentum 0.
+    Kernels are the random ones that the model was built with. The moving statistics are those of each layer's own
+    input times a random factor; running the model in training mode with momentum 0 gives them. They must be of inputs
+    like those that are compared: on others, activations explode with depth and no two roundings agree.
     """
     k = keras()
     random = np.random.default_rng(seed)
@@ -23,11 +24,9 @@ def randomized(model: Any, seed: int = 0) -> Any:
         if layer.beta is not None:
             layer.beta.assign(random.uniform(-0.5, 0.5, layer.beta.shape))
         layer.momentum = 0.0
-    (shape,) = [tensor.shape for tensor in model.inputs]
-    model(random.uniform(-1, 1, (8, *shape[1:])).astype(np.float32), training=True)
+    model(samples, training=True)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         layer.moving_mean.assign(layer.moving_mean * random.uniform(0.8, 1.2, layer.moving_mean.shape))
-        variance = (layer.moving_variance + 1e-3) * random.uniform(0.7, 1.5, layer.moving_variance.shape)
-        layer.moving_variance.assign(variance)
+        layer.moving_variance.assign(layer.moving_variance * random.uniform(0.7, 1.5, layer.moving_variance.shape))
     return model
