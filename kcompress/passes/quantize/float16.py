@@ -12,7 +12,7 @@ from kcompress.passes.base import Change, Context, Pass, PassResult
 
 
 class Float16(Pass):
-    """Store kernels as float16: half the bytes, about three decimal digits; computation stays in float32.
+    """Store kernels as float16: half the bytes, three decimal digits; computation stays in float32.
 
     Works on all kernels of Dense, EinsumDense, convolutions, Embedding, recurrent cells and attention. Custom layers
     only where they are named. A `.tflite` or `.onnx` file holds float16 tensors, a `.keras` file float16 data sets.

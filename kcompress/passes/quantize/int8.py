@@ -15,7 +15,7 @@ BITS = 8
 
 
 class Int8(GridPass):
-    """Compute with 8-bit integers: a quarter of the bytes, and faster on processors with integer kernels.
+    """Compute with 8-bit integers: a quarter of the bytes, faster where there are integer kernels.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference", 2018. Weights that an earlier pass put on a grid keep it, so that `quantize.weights:bits=4` followed by
