@@ -1,5 +1,10 @@
 """Moments against those of the layers' own inputs, and the change of outputs that they foretell."""
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -97,3 +102,30 @@ def test_the_model_keeps_its_weights(name):
     moments(model, [batch_for(model)])
     for one, two in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(one, np.asarray(two))
+
+
+def summary():
+    """Sums of every moment of the small models, as JSON gives them back."""
+    found = {}
+    for build in BUILDERS.values():
+        model = build()
+        for name, moment in moments(model, [batch_for(model)], draw=50).items():
+            sums = None if moment is None else [moment.rows, float(moment.second.sum()), float(moment.mean.sum())]
+            found[f"{model.name}/{name}"] = sums
+    return found
+
+
+@pytest.mark.slow
+def test_jax_gives_the_same_moments():
+    pytest.importorskip("jax")
+    program = "import json; from tests.graph.test_moments import summary; print(json.dumps(summary()))"
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    theirs, ours = json.loads(done.stdout), summary()
+    assert theirs["recurrent/both/forward_lstm/lstm_cell/kernel"] is None
+    assert theirs.keys() == ours.keys()
+    for name, sums in ours.items():
+        assert (sums is None) == (theirs[name] is None), name
+        if sums is not None:
+            np.testing.assert_allclose(theirs[name], sums, rtol=1e-3, err_msg=name)  # float32 activations

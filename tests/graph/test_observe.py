@@ -1,9 +1,5 @@
 """Every call of the chosen layers is seen, with its values, and the model is left as it was."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -75,24 +71,3 @@ def test_hooks_go_also_when_a_visit_fails():
 def test_an_unknown_name_is_an_error():
     with pytest.raises(KeyError, match="nowhere"):
         observe(two_in_two_out(), [], ["nowhere"], lambda *_: None)
-
-
-def test_jax_gives_the_same_moments():
-    pytest.importorskip("jax")
-    program = (
-        "from tests.models import BUILDERS, batch_for\n"
-        "from kcompress.graph.moments import moments\n"
-        "for build in BUILDERS.values():\n"
-        "    model = build()\n"
-        "    for name, m in moments(model, [batch_for(model)], draw=50).items():\n"
-        "        print(name, None if m is None else (m.rows, *(f'{v:.4g}' for v in (m.second.sum(), m.mean.std()))))\n"
-    )
-    printed = {}
-    for backend in ("tensorflow", "jax"):
-        environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stderr
-        printed[backend] = done.stdout
-    assert printed["jax"] == printed["tensorflow"]
-    assert "both/forward_lstm/lstm_cell/kernel None" in printed["jax"]
-    assert len(printed["jax"].splitlines()) > 20
