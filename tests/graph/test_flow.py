@@ -75,6 +75,16 @@ def test_inputs_in_another_order_reach_the_right_layers():
     assert before == [graph.inputs[1], graph.inputs[0]]
 
 
+def test_a_dict_reaches_the_inputs_of_a_model_that_takes_a_list_by_name():
+    a, b = k.Input((4,), name="a"), k.Input((4,), name="b")
+    inner = k.Model([b, a], nn.Subtract(name="minus")([nn.ReLU(name="of_b")(b), a]), name="inner")
+    x, y = k.Input((4,), name="x"), k.Input((4,), name="y")
+    graph = flow(k.Model([x, y], inner({"a": x, "b": y})))
+    assert [call.label for call in graph.calls] == ["inner/of_b", "inner/minus"]
+    assert graph.calls[0].inputs == (graph.inputs[1],)
+    assert graph.calls[1].inputs == (graph.calls[0].outputs[0], graph.inputs[0])
+
+
 def test_bare_operations_have_no_name_but_a_label():
     graph = flow(two_in_two_out())
     bare = [call for call in graph.calls if call.name is None]

@@ -136,6 +136,13 @@ def test_what_does_nothing_at_inference_may_stand_between():
     assert left(fold(stack(nn.Conv2D(6, 3), *between, bn())).model) == []
 
 
+def test_dropout_in_training_mode_is_not_seen_past():
+    x = k.Input(VECTOR, name="x")
+    y = nn.Dropout(0.5, name="drop")(nn.Dense(6, name="l")(x), training=True)
+    result = BatchNorm().apply(seeded(k.Model(x, bn()(y))), Context())
+    assert reasons(result)["bn"].startswith("its input comes from drop, which has no weights")
+
+
 DECLINED = {
     "an activation": lambda: [nn.Conv2D(6, 3, activation="relu", name="l"), bn()],
     "relu": lambda: [nn.Conv2D(6, 3, name="l"), nn.ReLU(name="relu"), bn()],
