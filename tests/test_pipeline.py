@@ -260,6 +260,14 @@ def killable(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def heard():
+    """Processes started meanwhile hear Ctrl-C, even if the tests run in the background, where a shell ignores it."""
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, earlier)
+
+
 def run_killable(folder: Path, **environment: str):
     arguments = ["compress", "s.keras", "o.keras", "--overwrite", "--test", "killable:fatal", "--report", "r.json"]
     steps = ["--apply", "prune.magnitude:sparsity=0.5", "--apply", "quantize.float16"]
@@ -291,7 +299,7 @@ def test_a_killed_run_resumes_and_gives_the_same_bytes(killable):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_an_interrupted_run_leaves_nothing_half_written(name, code, killable):
+def test_an_interrupted_run_leaves_nothing_half_written(name, code, killable, heard):
     before = sorted(p.name for p in killable.iterdir() if p.is_file())
     done = run_killable(killable, FATAL="1", SIGNAL=name)
     assert done.returncode == code
