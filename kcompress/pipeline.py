@@ -189,7 +189,7 @@ class _Run:
                 began = time.perf_counter()
                 result = step.apply(model, self._context(plan))
                 seconds = time.perf_counter() - began
-            model, plan = result.model, plan.updated(result.formats, result.activations)
+            model, plan = result.model, plan.updated(result.formats, step.computation())
             release()
             if _shapes(model) != shapes:
                 cost, shapes = macs(model), _shapes(model)

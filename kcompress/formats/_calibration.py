@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.data import Dataset
 from kcompress.errors import DataError
-from kcompress.formats.base import Tensors
+from kcompress.formats.base import Tensors, by_position
 from kcompress.layers.plan import Activations
 from kcompress.numerics.ranges import Range
 
@@ -39,10 +40,11 @@ def measure_ranges(
 
 
 def _batches(data: Dataset, samples: int, inputs: Mapping[str, tuple[int | None, ...]]) -> Iterator[dict[str, Any]]:
-    """Batches under the file's input names; of the size that the file has fixed, where it has."""
+    """Batches under the file's input names; of the size that the file has fixed, where it has, the last filled up."""
     fixed = next(iter(inputs.values()))[0]
     for batch in data.batches(fixed or BATCH, limit=samples):
         assert isinstance(batch.x, dict)
-        x = batch.x if set(batch.x) == set(inputs) else dict(zip(inputs, batch.x.values(), strict=True))
-        if fixed is None or len(next(iter(x.values()))) == fixed:
-            yield x
+        x = by_position(batch.x, inputs)
+        if fixed is not None:
+            x = {name: np.resize(values, (fixed, *values.shape[1:])) for name, values in x.items()}
+        yield x

@@ -3,7 +3,7 @@
 A weight is stored in fewer bits as a constant of that type behind a DEQUANTIZE operator, whichever operator reads it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,13 @@ def schema() -> Any:
 
 
 def unpack(data: bytes) -> Any:
-    return schema().ModelT.InitFromObj(schema().Model.GetRootAs(data))
+    """The file as objects; buffers that lie behind the flatbuffer proper are taken into it."""
+    model = schema().ModelT.InitFromObj(schema().Model.GetRootAs(data))
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # 0 and 1 stand for none
+            buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
 
 
 def pack(model: Any) -> bytes:
@@ -51,40 +57,63 @@ def add_signature(model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> 
     model.signatureDefs = [definition]
 
 
-def float_constants(model: Any) -> dict[int, NDArray[Any]]:
-    """Buffer index to values, for every float32 constant."""
-    float32 = schema().TensorType.FLOAT32
-    found = {}
+def signature_names(data: bytes) -> dict[int, str]:
+    """Index of an input's or output's tensor to its name in the first signature; empty without one."""
+    model = schema().Model.GetRootAs(data)
+    if not model.SignatureDefsLength():
+        return {}
+    definition = model.SignatureDefs(0)
+    entries = [definition.Inputs(i) for i in range(definition.InputsLength())]
+    entries += [definition.Outputs(i) for i in range(definition.OutputsLength())]
+    return {entry.TensorIndex(): entry.Name().decode() for entry in entries}
+
+
+def operators(model: Any) -> Iterator[tuple[Any, Any, str]]:
+    """Every operator: the graph that it stands in, itself, and the name of its kind."""
+    names = {value: name for name, value in vars(schema().BuiltinOperator).items() if not name.startswith("_")}
     for graph in model.subgraphs:
-        for tensor in graph.tensors:
-            data = model.buffers[tensor.buffer].data
-            if tensor.type == float32 and data is not None and len(data):
-                values = np.frombuffer(np.asarray(data).tobytes(), np.float32)
-                found[tensor.buffer] = values.reshape(tensor.shape)
-    return found
+        for operator in graph.operators:
+            code = model.operatorCodes[operator.opcodeIndex]
+            yield graph, operator, names[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
-def store(model: Any, constants: Mapping[int, Stored]) -> None:
-    """Store the float32 constants in these buffers as given, each behind a DEQUANTIZE at the head of its graph."""
+def is_float_constant(model: Any, tensor: Any) -> bool:
+    data = model.buffers[tensor.buffer].data
+    return tensor.type == schema().TensorType.FLOAT32 and data is not None and len(data) > 0
+
+
+def float_constants(model: Any) -> dict[str, NDArray[Any]]:
+    """Tensor name to values, for every float32 constant."""
+    return {
+        tensor.name.decode(): _values(model, tensor)
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+        if is_float_constant(model, tensor)
+    }
+
+
+def _values(model: Any, tensor: Any) -> NDArray[np.float32]:
+    data = np.asarray(model.buffers[tensor.buffer].data)
+    return np.frombuffer(data.tobytes(), np.float32).reshape(tensor.shape)
+
+
+def store(model: Any, constants: Mapping[str, Stored]) -> None:
+    """Store these float32 constants, by tensor name, as given, each behind a DEQUANTIZE at the head of its graph."""
     opcodes: dict[str, int] = {}
-    kinds = {}
-    for index, stored in constants.items():
-        if stored.levels is None:
-            values = np.frombuffer(np.asarray(model.buffers[index].data).tobytes(), np.float32)
-            kinds[index] = "FLOAT16"
-            model.buffers[index].data = np.frombuffer(values.astype(np.float16).tobytes(), np.uint8)
-        else:
-            kinds[index] = "INT4" if stored.bits <= 4 else "INT8"
-            model.buffers[index].data = pack_levels(stored.levels, 4 if stored.bits <= 4 else 8)
+    done: set[int] = set()
     for graph in model.subgraphs:
         heads = []
         for position, tensor in enumerate(list(graph.tensors)):
-            if tensor.buffer not in constants or tensor.type != schema().TensorType.FLOAT32:
+            stored = constants.get(tensor.name.decode()) if tensor.name else None
+            if stored is None:
                 continue
-            kind = kinds[tensor.buffer]
+            kind = "FLOAT16" if stored.levels is None else "INT4" if stored.bits <= 4 else "INT8"
+            if tensor.buffer not in done:
+                model.buffers[tensor.buffer].data = _packed(model, tensor, stored)
+                done.add(tensor.buffer)
             if kind not in opcodes:
                 opcodes[kind] = _dequantize(model, DEQUANTIZE_VERSIONS[kind])
-            graph.tensors.append(_constant(tensor, kind, constants[tensor.buffer]))
+            graph.tensors.append(_constant(tensor, kind, stored))
             tensor.buffer = 0
             operator = schema().OperatorT()
             operator.opcodeIndex = opcodes[kind]
@@ -93,6 +122,12 @@ def store(model: Any, constants: Mapping[int, Stored]) -> None:
             operator.builtinOptions = schema().DequantizeOptionsT()
             heads.append(operator)
         graph.operators = heads + list(graph.operators)
+
+
+def _packed(model: Any, tensor: Any, stored: Stored) -> NDArray[np.uint8]:
+    if stored.levels is None:
+        return np.frombuffer(_values(model, tensor).astype(np.float16).tobytes(), np.uint8)
+    return pack_levels(stored.levels, 4 if stored.bits <= 4 else 8)
 
 
 def _dequantize(model: Any, version: int) -> int:

@@ -25,14 +25,14 @@ class Stored:
     """How a file's tensor is to be stored: as float16, or as `levels`, whole numbers, times `scale` along `axis`.
 
     `scale` has one entry per position of `axis`, or one in all where that is None; `levels` the tensor's shape.
+    `weights` are the qualified names of what it holds.
     """
 
+    weights: tuple[str, ...]
     bits: int
     levels: NDArray[np.int32] | None = None
     axis: int | None = None
     scale: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))
-    low: int = 0
-    high: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,17 @@ def match_plan(model: Any, plan: QuantPlan, tensors: Tensors) -> tuple[dict[str,
     found: dict[str, Stored] = {}
     placed: set[str] = set()
     for tensor, names in match(tensors, {n: Wanted(p.values, p.outputs) for n, p in planned.items()}).items():
-        stored = _stored(tensors[tensor], [planned[name] for name in names])
+        stored = _stored(tensors[tensor], names, [planned[name] for name in names])
         if stored is not None:
             found[tensor] = stored
             placed.update(names)
     return found, tuple(sorted(set(planned) - placed))
 
 
-def _stored(values: NDArray[Any], planned: list[_Planned]) -> Stored | None:
+def _stored(values: NDArray[Any], names: tuple[str, ...], planned: list[_Planned]) -> Stored | None:
     """The first way that holds the tensor exactly; None if there is none."""
     if all(p.format.kind == "float" for p in planned):
-        return Stored(16)
+        return Stored(names, 16)
     if any(p.format.kind == "float" for p in planned):
         return None
     formats = [p.format for p in planned]
@@ -71,7 +71,7 @@ def _stored(values: NDArray[Any], planned: list[_Planned]) -> Stored | None:
     for axis, scale in _candidates(values, planned):
         spread = scale if axis is None else affine.along(scale, (axis,), values.shape)
         if affine.on_levels(values, spread, low, high):
-            return Stored(bits, affine.to_levels(values, spread, low, high), axis, scale, low, high)
+            return Stored(names, bits, affine.to_levels(values, spread, low, high), axis, scale)
     return None
 
 

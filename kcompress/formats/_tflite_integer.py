@@ -2,15 +2,17 @@
 
 The quantizer derives a tensor's scale from its minimum and maximum. Given ±L · s for a weight, L being the largest
 level of the type that holds it, it arrives at the scale s of the plan; given the ranges measured here for activations,
-it needs no calibration of its own.
+it needs no calibration of its own. Where it could not keep a planned grid it is told to leave the operator in float.
 """
 
 import contextlib
 import io
 import re
+import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,68 +20,73 @@ from numpy.typing import NDArray
 
 from kcompress import backend
 from kcompress.formats._calibration import measure_ranges
-from kcompress.formats._flatbuffer import schema
+from kcompress.formats._flatbuffer import is_float_constant, operators
+from kcompress.formats._litert import LiteRTRunner
 from kcompress.formats._plan import Stored
-from kcompress.formats.base import Tensors, WriteOptions, cast_inputs
+from kcompress.formats.base import Tensors, WriteOptions
 from kcompress.layers.plan import Activations
 from kcompress.numerics import affine
 
-WEIGHTED = {
-    "CONV_2D": 1,
-    "DEPTHWISE_CONV_2D": 1,
-    "FULLY_CONNECTED": 1,
-    "CONV_3D": 1,
-    "BATCH_MATMUL": 1,
-    "TRANSPOSE_CONV": 1,
-    "EMBEDDING_LOOKUP": 1,
-    "GATHER": 0,
-}
-"""Operators with a kernel, and at which of their inputs."""
+CHANNELS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
+"""Operators whose kernel, their second input, LiteRT takes as integers with a scale per channel: the axis of those."""
+OTHERS = {"CONV_3D": 1, "CONV_3D_TRANSPOSE": 1, "BATCH_MATMUL": 1, "EMBEDDING_LOOKUP": 1, "GATHER": 0}
+"""Operators with a kernel that it does not, or with other scales: at which of their inputs it is."""
 FOUR_BITS = {"CONV_2D", "FULLY_CONNECTED"}
 """Operators that LiteRT runs on 4-bit kernels with integer activations."""
 
 
 def quantize(
-    data: bytes, model: Any, stored: Mapping[int, Stored], activations: Activations, options: WriteOptions
+    data: bytes, model: Any, stored: Mapping[str, Stored], activations: Activations, options: WriteOptions
 ) -> bytes:
-    """The file with its planned kernels (by buffer index) and, in static mode, its activations as integers.
+    """The file with its planned kernels (by tensor name) and, in static mode, its activations as integers.
 
-    Operators with a kernel that the plan does not name stay in float.
+    Operators with a kernel that the plan does not name stay in float, as do those in loops in static mode.
     """
     from ai_edge_quantizer import quantizer as library
 
     with backend.silenced(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the memory that keeping all tensors takes
         worker = library.Quantizer(bytearray(data))
-        ranges = _weight_ranges(model, stored)
+        ranges = {name: {"min": -reach, "max": reach} for name, reach in _reaches(model, stored) if reach is not None}
         if activations.mode == "static":
-            assert options.calibration is not None
-            tensors = _float_tensors(model)
-            run = _observer(data, tensors)
-            measured = measure_ranges(options.calibration, activations, run, run.inputs)
-            ranges.update({name: _pair(low, high, tensors[name]) for name, (low, high) in measured.items()})
+            ranges.update(_activation_ranges(data, model, activations, options))
         _set_recipe(worker, model, stored, activations)
         result = worker.quantize(ranges or None, enable_progress_report=False, enable_progress_bar=False)
     return bytes(result.quantized_model)
 
 
-def _pair(low: float, high: float, dimensions: int) -> dict[str, NDArray[Any]]:
-    shape = (1,) * dimensions
-    return {"min": np.full(shape, low, np.float32), "max": np.full(shape, high, np.float32)}
+def _activation_ranges(
+    data: bytes, model: Any, activations: Activations, options: WriteOptions
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """Tensor name to minimum and maximum, as arrays of as many dimensions as the tensor."""
+    assert options.calibration is not None  # the pass declares that it needs it
+    graph = model.subgraphs[0]
+    used = {int(index) for operator in graph.operators for index in operator.inputs} | set(map(int, graph.outputs))
+    tensors = [graph.tensors[index] for index in used if index >= 0]  # what no operator reads is never filled in
+    wanted = {tensor.name.decode() for tensor in tensors if not is_float_constant(model, tensor)}
+    dimensions: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "float.tflite")
+        path.write_bytes(data)
+        runner = LiteRTRunner(path, all_tensors=True)
 
+        def run(x: Tensors) -> Iterator[tuple[str, NDArray[Any]]]:
+            runner(x)
+            for name, values in runner.tensors():
+                if name in wanted:
+                    dimensions[name] = values.ndim
+                    yield name, values
 
-def _operators(model: Any) -> Iterator[tuple[Any, Any, str]]:
-    """Graph, operator and operator name."""
-    names = {value: name for name, value in vars(schema().BuiltinOperator).items() if not name.startswith("_")}
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            code = model.operatorCodes[operator.opcodeIndex]
-            yield graph, operator, names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        measured = measure_ranges(options.calibration, activations, run, runner.inputs)
+    return {
+        name: {"min": np.full((1,) * dimensions[name], low), "max": np.full((1,) * dimensions[name], high)}
+        for name, (low, high) in measured.items()
+    }
 
 
 def _kernel(graph: Any, operator: Any, kind: str) -> Any | None:
-    """The tensor at the place of the operator's kernel."""
-    place = WEIGHTED.get(kind)
+    """The tensor at the place of the operator's kernel, constant or not."""
+    place = 1 if kind in CHANNELS else OTHERS.get(kind)
     if place is None or len(operator.inputs) <= place or operator.inputs[place] < 0:
         return None
     return graph.tensors[operator.inputs[place]]
@@ -90,106 +97,61 @@ def _bits(kind: str, stored: Stored) -> int:
     return 4 if stored.bits <= 4 and kind in FOUR_BITS else 8
 
 
-def _weight_ranges(model: Any, stored: Mapping[int, Stored]) -> dict[str, dict[str, NDArray[Any]]]:
-    ranges = {}
-    for graph, operator, kind in _operators(model):
+def _reach(tensor: Any, kind: str, stored: Stored | None) -> NDArray[Any] | None:
+    """±what the quantizer must see for the kernel's planned scales; None where it could not arrive at them."""
+    axis = CHANNELS.get(kind)
+    if stored is None or stored.levels is None or axis is None or stored.axis not in (None, axis):
+        return None
+    shape = tuple(int(size) for size in tensor.shape)
+    scale = np.broadcast_to(stored.scale, (shape[axis],))
+    return affine.along(scale * affine.largest_level(_bits(kind, stored)), (axis,), shape)
+
+
+def _reaches(model: Any, stored: Mapping[str, Stored]) -> Iterator[tuple[str, NDArray[Any] | None]]:
+    for graph, operator, kind in operators(model):
         tensor = _kernel(graph, operator, kind)
-        if tensor is not None and tensor.buffer in stored:
-            entry = stored[tensor.buffer]
-            shape = tuple(int(n) for n in tensor.shape)
-            axis = _channel_axis(kind, shape)
-            scale = np.broadcast_to(entry.scale, (shape[axis],)) if entry.axis is None else entry.scale
-            reach = affine.along(scale * affine.largest_level(_bits(kind, entry)), (axis,), shape)
-            ranges[tensor.name.decode()] = {"min": -reach, "max": reach}
-    return ranges
+        if tensor is not None:
+            name = tensor.name.decode()
+            yield name, _reach(tensor, kind, stored.get(name))
 
 
-def _channel_axis(kind: str, shape: tuple[int, ...]) -> int:
-    return len(shape) - 1 if kind == "DEPTHWISE_CONV_2D" else 0
-
-
-def _float_tensors(model: Any) -> dict[str, int]:
-    """Names of the float32 tensors of the main graph that are computed, and how many dimensions they have."""
-    graph = model.subgraphs[0]
-    made = {index for operator in graph.operators for index in operator.outputs} | set(graph.inputs)
-    tensors = {int(i): graph.tensors[i] for i in made}
-    return {
-        t.name.decode(): len(t.shape) if t.shape is not None else 0
-        for t in tensors.values()
-        if t.type == schema().TensorType.FLOAT32
-    }
-
-
-class _observer:  # noqa: N801 - used as a function
-    """Runs a batch and yields every float tensor."""
-
-    def __init__(self, data: bytes, tensors: Mapping[str, int]) -> None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        self._interpreter = Interpreter(
-            model_content=data,
-            experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-        details = self._interpreter.get_input_details()
-        names = self._interpreter.get_signature_list()["serving_default"]["inputs"]
-        runner = self._interpreter.get_signature_runner("serving_default").get_input_details()
-        by_index = {runner[name]["index"]: name for name in names}
-        self._details = {by_index[d["index"]]: d for d in details}
-        self.inputs = {name: _dimensions(d) for name, d in self._details.items()}
-        self._wanted = {d["index"]: d["name"] for d in self._interpreter.get_tensor_details() if d["name"] in tensors}
-        self._shapes: dict[str, tuple[int, ...]] = {}
-
-    def __call__(self, x: Tensors) -> Iterator[tuple[str, NDArray[Any]]]:
-        arrays = cast_inputs(x, {name: d["dtype"] for name, d in self._details.items()})
-        shapes = {name: value.shape for name, value in arrays.items()}
-        if shapes != self._shapes:
-            for name, shape in shapes.items():
-                self._interpreter.resize_tensor_input(self._details[name]["index"], shape)
-            self._interpreter.allocate_tensors()
-            self._shapes = shapes
-        for name, value in arrays.items():
-            self._interpreter.set_tensor(self._details[name]["index"], value)
-        self._interpreter.invoke()
-        for index, name in self._wanted.items():
-            with contextlib.suppress(ValueError):  # a tensor that the runtime needed only while it prepared
-                yield name, self._interpreter.get_tensor(index)
-
-
-def _dimensions(details: Any) -> tuple[int | None, ...]:
-    sizes = details["shape_signature"] if len(details["shape_signature"]) else details["shape"]
-    return tuple(None if size < 0 else int(size) for size in sizes)
-
-
-def _set_recipe(worker: Any, model: Any, stored: Mapping[int, Stored], activations: Activations) -> None:
-    """One setting for all operators, others for those whose kernel has fewer bits, none where it is not planned."""
+def _set_recipe(worker: Any, model: Any, stored: Mapping[str, Stored], activations: Activations) -> None:
+    """One setting for all operators, others for those whose kernel has fewer bits, none for those to leave in float."""
     from ai_edge_quantizer import qtyping
 
     everything = qtyping.TFLOperationName.ALL_SUPPORTED
-    if activations.mode == "static":
-        worker.add_static_config(".*", everything, activations.bits, 8)
-    else:
-        worker.add_dynamic_config(".*", everything, 8)
-    scopes: dict[str | None, list[str]] = defaultdict(list)
-    for graph, operator, kind in _operators(model):
-        tensor = _kernel(graph, operator, kind)
-        if tensor is None or model.buffers[tensor.buffer].data is None:
-            continue
-        if tensor.type != schema().TensorType.FLOAT32:
-            continue
-        scope = ";".join(graph.tensors[i].name.decode() for i in operator.outputs) + ";"
-        if tensor.buffer not in stored:
-            scopes[None].append(re.escape(scope))
-        elif _bits(kind, stored[tensor.buffer]) == 4:
-            scopes[kind].append(re.escape(scope))
-    for number, (width, names) in enumerate(scopes.items()):
-        regex = f"^(?:{'|'.join(names)})$" + "(?:)" * number
-        if width is None:
-            worker.update_quantization_recipe(regex, everything, None, "no_quantize")
-        elif activations.mode == "static":
-            worker.add_static_config(regex, qtyping.TFLOperationName(width), activations.bits, 4)
+    static = activations.mode == "static"
+
+    def configure(regex: str, operation: Any, bits: int) -> None:
+        if static:
+            worker.add_static_config(regex, operation, activations.bits, bits)
         else:
-            worker.add_dynamic_config(regex, qtyping.TFLOperationName(width), 4)
-    if activations.mode == "static" and activations.io == "float":
+            worker.add_dynamic_config(regex, operation, bits)
+
+    configure(".*", everything, 8)
+    special: dict[str, list[str]] = defaultdict(list)
+    for graph, operator, kind in operators(model):
+        scope = _scope(graph, operator.outputs)
+        tensor = _kernel(graph, operator, kind)
+        constant = tensor is not None and is_float_constant(model, tensor)
+        entry = stored.get(tensor.name.decode()) if constant and tensor is not None else None
+        if (static and graph is not model.subgraphs[0]) or (constant and _reach(tensor, kind, entry) is None):
+            special[""].append(scope)
+        elif entry is not None and _bits(kind, entry) == 4:
+            special[kind].append(scope)
+    for graph in model.subgraphs[1:] if static else ():
+        special[""] += [_scope(graph, indices) for indices in (graph.inputs, graph.outputs)]
+    for kind, scopes in special.items():
+        regex = f"^(?:{'|'.join(scopes)})$"
+        if kind:
+            configure(regex, qtyping.TFLOperationName(kind), 4)
+        else:
+            worker.update_quantization_recipe(regex, everything, None, "no_quantize")
+    if static and activations.io == "float":
         for edge in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
             worker.update_quantization_recipe(".*", edge, None, "no_quantize")
+
+
+def _scope(graph: Any, outputs: Any) -> str:
+    """A pattern for the name by which the quantizer looks up an operator: those of what it computes."""
+    return re.escape(";".join(graph.tensors[index].name.decode() for index in outputs) + ";")

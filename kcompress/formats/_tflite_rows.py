@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.formats._flatbuffer import schema
+from kcompress.formats._flatbuffer import operators, schema
 from kcompress.formats.base import Description, Row, Runner
+
+EDGES = ("QUANTIZE", "DEQUANTIZE")
 
 
 def describe(form: str, model: Any, runner: Runner) -> Description:
     kinds = {value: name for name, value in vars(schema().TensorType).items() if not name.startswith("_")}
-    numbers = {value: name for name, value in vars(schema().BuiltinOperator).items() if not name.startswith("_")}
     weights: Counter[str] = Counter()
     alive: Counter[str] = Counter()
     stored = 0
@@ -26,13 +27,9 @@ def describe(form: str, model: Any, runner: Runner) -> Description:
             weights[kinds[tensor.type]] += int(np.prod(tensor.shape, dtype=np.int64))
             alive[kinds[tensor.type]] += _nonzero(kinds[tensor.type], np.asarray(data), tensor)
             stored += len(data)
-    operators = Counter(
-        numbers[max(code.builtinCode, code.deprecatedBuiltinCode)]
-        for graph in model.subgraphs
-        for code in (model.operatorCodes[operator.opcodeIndex] for operator in graph.operators)
-    )
+    kinds_of = Counter(kind for _, _, kind in operators(model))
     rows = [Row(f"{kind} weights", "tensors", "", weights[kind], alive[kind]) for kind in sorted(weights)]
-    rows += [Row(name, f"{count} operators", "", 0, 0) for name, count in sorted(operators.items())]
+    rows += [Row(name, f"{count} operators", "", 0, 0) for name, count in sorted(kinds_of.items())]
     return Description(form, runner.inputs, runner.outputs, weights.total(), alive.total(), stored, tuple(rows))
 
 
@@ -65,18 +62,11 @@ def _nonzero(kind: str, data: NDArray[Any], tensor: Any) -> int:
     return int(sum(np.count_nonzero(field) for field in fields))
 
 
-EDGES = ("QUANTIZE", "DEQUANTIZE")
-
-
 def float_operators(model: Any) -> Counter[str]:
     """How many operators of each kind compute float values, those at the edges between float and integer aside."""
-    names = {value: name for name, value in vars(schema().BuiltinOperator).items() if not name.startswith("_")}
-    found: Counter[str] = Counter()
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            code = model.operatorCodes[operator.opcodeIndex]
-            kind = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
-            made = [graph.tensors[index].type for index in operator.outputs]
-            if kind not in EDGES and schema().TensorType.FLOAT32 in made:
-                found[kind] += 1
-    return found
+    float32 = schema().TensorType.FLOAT32
+    return Counter(
+        kind
+        for graph, operator, kind in operators(model)
+        if kind not in EDGES and any(graph.tensors[index].type == float32 for index in operator.outputs)
+    )

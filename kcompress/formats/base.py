@@ -203,6 +203,15 @@ def run_batches(runner: Runner, x: Tensors) -> list[NDArray[Any]]:
     return [np.concatenate(outputs)[:count] for outputs in zip(*parts, strict=True)]
 
 
+def by_position(x: Tensors, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """The same arrays under these input names: by name where the names agree, else in order; ModelError if neither."""
+    if set(x) == set(inputs):
+        return dict(x)
+    if len(x) != len(inputs):
+        raise ModelError(f"models take {len(x)} and {len(inputs)} inputs; compare like with like")
+    return dict(zip(inputs, x.values(), strict=True))
+
+
 def cast_inputs(x: Tensors, dtypes: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """Give each input the dtype that the runtime wants."""
     return {name: np.asarray(x[name], dtype=dtype) for name, dtype in dtypes.items()}

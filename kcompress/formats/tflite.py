@@ -11,17 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from kcompress import backend
-from kcompress.errors import ModelError
-from kcompress.formats import _safety, _tensorflow, _tflite_integer
-from kcompress.formats._flatbuffer import add_signature, float_constants, pack, schema, store, unpack
+from kcompress.formats import _tensorflow, _tflite_integer
+from kcompress.formats._flatbuffer import add_signature, float_constants, pack, store, unpack
+from kcompress.formats._litert import LiteRTRunner
 from kcompress.formats._plan import match_plan
 from kcompress.formats._tflite_rows import describe, float_operators
-from kcompress.formats.base import Description, Format, Runner, Tensors, WriteOptions, Written, cast_inputs
+from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
 from kcompress.graph.signature import signature
-from kcompress.layers.plan import QuantPlan
+from kcompress.layers.plan import Activations, QuantPlan
 
 
 class TFLite(Format):
@@ -39,17 +37,17 @@ class TFLite(Format):
         buffer = unpack(data)
         sign = signature(model)
         add_signature(buffer, tuple(sign.inputs), sign.outputs)
-        tensors = {str(index): values for index, values in float_constants(buffer).items()} if plan else {}
-        found, missing = match_plan(model, plan, tensors)
-        stored = {int(index): entry for index, entry in found.items()}
-        if plan.activations is not None:
-            whole = {index: entry for index, entry in stored.items() if entry.levels is not None}
-            buffer = unpack(_tflite_integer.quantize(pack(buffer), buffer, whole, plan.activations, options))
-            left = float_constants(buffer)
-            stored = {index: entry for index, entry in stored.items() if index in left}
-        store(buffer, stored)
+        found, missing = match_plan(model, plan, float_constants(buffer) if plan else {})
+        if plan.activations is None:
+            store(buffer, found)
+            path.write_bytes(pack(buffer))
+            return Written(missing, notes)
+        buffer = unpack(_tflite_integer.quantize(pack(buffer), buffer, found, plan.activations, options))
+        left = {name: found[name] for name in float_constants(buffer) if name in found}
+        store(buffer, left)
         path.write_bytes(pack(buffer))
-        return Written(missing, (*notes, *_left_in_float(buffer, plan)))
+        whole = [name for stored in left.values() if stored.levels is not None for name in stored.weights]
+        return Written(tuple(sorted({*missing, *whole})), (*notes, *_computed_in_float(buffer, plan.activations)))
 
     def open(self, path: Path, trust: Sequence[str] = ()) -> Runner:
         self.require(f"running {path.name}")
@@ -60,11 +58,9 @@ class TFLite(Format):
         return describe(self.name, unpack(path.read_bytes()), runner or LiteRTRunner(path))
 
 
-def _left_in_float(buffer: Any, plan: QuantPlan) -> tuple[str, ...]:
-    """What an integer file still computes in float, as a remark."""
-    if plan.activations is None or plan.activations.mode != "static":
-        return ()
-    left = float_operators(buffer)
+def _computed_in_float(buffer: Any, activations: Activations) -> tuple[str, ...]:
+    """What a static file still computes in float, as a remark; in a dynamic one all values between layers are."""
+    left = float_operators(buffer) if activations.mode == "static" else None
     if not left:
         return ()
     return (f"computed in float: {', '.join(f'{name} ({count})' for name, count in sorted(left.items()))}",)
@@ -86,54 +82,5 @@ def _convert(model: Any, path: Path, batch: int | None) -> tuple[bytes, tuple[st
         raise _tensorflow.explain_failure(path, error, _unknown_operators) from error
 
 
-class LiteRTRunner:
-    """A `.tflite` file in LiteRT's interpreter, with its default kernels and threads."""
-
-    def __init__(self, path: Path) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        try:
-            with backend.silenced():
-                self._interpreter = Interpreter(model_path=str(path))
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{path}: LiteRT cannot load it ({_safety.one_line(error)}); convert it again") from error
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        names = _signature_names(path)
-        self._inputs = {names.get(d["index"], d["name"]): d for d in inputs}
-        self._outputs = [d["index"] for d in outputs]
-        self.inputs = {
-            name: tuple(None if size < 0 else int(size) for size in _shape(d)) for name, d in self._inputs.items()
-        }
-        self.outputs = tuple(names.get(d["index"], d["name"]) for d in outputs)
-
-    def __call__(self, x: Tensors) -> list[NDArray[Any]]:
-        tensors = cast_inputs(x, {name: d["dtype"] for name, d in self._inputs.items()})
-        current = {d["index"]: tuple(d["shape"]) for d in self._interpreter.get_input_details()}
-        if any(current[self._inputs[name]["index"]] != value.shape for name, value in tensors.items()):
-            for name, value in tensors.items():
-                self._interpreter.resize_tensor_input(self._inputs[name]["index"], value.shape)
-            self._interpreter.allocate_tensors()
-        for name, value in tensors.items():
-            self._interpreter.set_tensor(self._inputs[name]["index"], value)
-        self._interpreter.invoke()
-        return [self._interpreter.get_tensor(index) for index in self._outputs]
-
-
-def _shape(details: Any) -> Any:
-    signature_shape = details["shape_signature"]
-    return signature_shape if len(signature_shape) else details["shape"]
-
-
 def _unknown_operators(message: str) -> list[str]:
     return re.findall(r"tf\.[A-Z]\w+", message)
-
-
-def _signature_names(path: Path) -> dict[int, str]:
-    model = schema().Model.GetRootAs(path.read_bytes())
-    if not model.SignatureDefsLength():
-        return {}
-    definition = model.SignatureDefs(0)
-    entries = [definition.Inputs(i) for i in range(definition.InputsLength())]
-    entries += [definition.Outputs(i) for i in range(definition.OutputsLength())]
-    return {entry.TensorIndex(): entry.Name().decode() for entry in entries}

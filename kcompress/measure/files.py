@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.formats import Runner, find
-from kcompress.formats.base import Tensors, file_bytes, gzip_bytes
+from kcompress.formats.base import Tensors, by_position, file_bytes, gzip_bytes
 from kcompress.measure.latency import latency_ms
 from kcompress.measure.memory import peak_memory
 
@@ -40,7 +40,7 @@ def measure_file(path: Path, sample: Tensors | None, trust: Sequence[str] = ()) 
     form = find(path)
     with peak_memory() as peak:
         runner = form.open(path, trust)
-        inputs = made_up_sample(runner) if sample is None else by_position(runner, sample)
+        inputs = made_up_sample(runner) if sample is None else by_position(sample, runner.inputs)
         milliseconds = latency_ms(runner, inputs)
         rise = peak()
     description = form.describe(path, trust, runner)
@@ -57,11 +57,6 @@ def measure_file(path: Path, sample: Tensors | None, trust: Sequence[str] = ()) 
         peak_memory_bytes=rise,
     )
     return figures, runner
-
-
-def by_position(runner: Runner, x: Tensors) -> Tensors:
-    """The same arrays under the runner's own input names."""
-    return x if set(x) == set(runner.inputs) else dict(zip(runner.inputs, x.values(), strict=False))
 
 
 def made_up_sample(runner: Runner) -> dict[str, NDArray[Any]]:

@@ -18,7 +18,7 @@ from kcompress.data import Dataset
 from kcompress.errors import DataError, KCompressError, ModelError
 from kcompress.formats import Runner
 from kcompress.formats._safety import one_line
-from kcompress.formats.base import Tensors, run_batches
+from kcompress.formats.base import Tensors, by_position, run_batches
 from kcompress.measure import scoring
 from kcompress.measure.scoring import ACCURACY, ERROR, Metric
 
@@ -93,12 +93,7 @@ def check_labels(source: Runner, data: Dataset, metric: Metric | None = None) ->
 
 def _aligned(source: Runner, artifact: Runner, x: Tensors) -> list[Array]:
     """Run an artifact on the source's inputs, by name where the names agree, else by position."""
-    if set(artifact.inputs) != set(source.inputs):
-        if len(artifact.inputs) != len(source.inputs):
-            raise ModelError(
-                f"models take {len(source.inputs)} and {len(artifact.inputs)} inputs; compare like with like"
-            )
-        x = dict(zip(artifact.inputs, x.values(), strict=True))
+    x = by_position(x, artifact.inputs)
     try:
         outputs = run_batches(artifact, x)
     except KCompressError:

@@ -55,13 +55,12 @@ class Context:
 
 @dataclass(frozen=True)
 class PassResult:
-    """The new model, what changed, what did not and why, how changed weights are stored and activations computed."""
+    """The new model, what changed, what did not and why, and how the changed weights are to be stored."""
 
     model: Any
     changes: tuple[Change, ...]
     skipped: tuple[Skip, ...] = ()
     formats: Mapping[str, WeightFormat] = field(default_factory=dict)
-    activations: Activations | None = None
 
 
 class Rule(BaseModel):

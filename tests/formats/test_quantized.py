@@ -5,7 +5,7 @@ import pytest
 
 from kcompress import data
 from kcompress.formats import WriteOptions, formats
-from kcompress.formats._flatbuffer import unpack
+from kcompress.formats._flatbuffer import schema, unpack
 from kcompress.formats._keras_runner import KerasRunner
 from kcompress.formats._tflite_rows import float_operators
 from kcompress.formats.base import run_batches
@@ -14,7 +14,8 @@ from kcompress.layers.plan import QuantPlan
 from kcompress.passes import find
 from kcompress.passes.base import Context
 from tests.models import BUILDERS, batch_for, residual
-from tests.shell import kcompress
+from tests.passes.models import convolutional
+from tests.shell import assert_refused, kcompress
 
 EXACT = 1e-4  # relative to the largest output: float32 sums in another order
 STEPS = {
@@ -28,7 +29,7 @@ STEPS = {
 
 def quantized(model, step):
     result = step.apply(model, Context())
-    return result.model, QuantPlan(result.formats, result.activations)
+    return result.model, QuantPlan(result.formats, step.computation())
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
@@ -47,49 +48,114 @@ def test_weights_are_stored_as_integers_and_the_function_stays(form, name, step,
         assert np.abs(ours - theirs).max() <= EXACT * max(1e-3, np.abs(theirs).max())
 
 
-def calibration(model, count=32):
+def calibration(model, count=64):
+    """Samples, and the same as calibration data."""
     x = batch_for(model, count=count, seed=3)
-    return data.resolve(calibration=x if len(x) > 1 else next(iter(x.values()))).calibration.fit_to(
-        KerasRunner(model).inputs
-    )
+    found = data.resolve(calibration=x if len(x) > 1 else next(iter(x.values()))).calibration
+    return x, found.fit_to(KerasRunner(model).inputs)
+
+
+def integer_file(model, path, batch=None, **fields):
+    """Write a model with integer activations; what the writer said, and the largest relative error on the samples."""
+    x, samples = calibration(model)
+    stock, plan = quantized(model, find("quantize.int8")(**fields))
+    written = formats()["tflite"].write(stock, plan, path, WriteOptions(batch, samples))
+    outputs = zip(run_batches(formats()["tflite"].open(path), x), KerasRunner(model)(x), strict=True)
+    return written, max(np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in outputs)
+
+
+SETTINGS = [{}, {"activations": 16}, {"io": "int8"}, {"mode": "dynamic"}]
+
+
+@pytest.mark.parametrize("fields", SETTINGS, ids=str)
+@pytest.mark.parametrize("name", BUILDERS)
+def test_an_integer_file_is_close_to_the_float_model(name, fields, tmp_path):
+    _, error = integer_file(BUILDERS[name](), tmp_path / "m.tflite", **fields)
+    assert error < 0.03  # 8-bit steps of a few layers, relative to the largest output
 
 
 @pytest.mark.parametrize("ranges", ["minmax", "percentile", "mse", "entropy"])
-def test_a_static_file_computes_in_integers_close_to_the_float_model(ranges, tmp_path):
-    model = residual()
-    step = find("quantize.int8")(ranges=ranges)
-    stock, plan = quantized_static(model, step)
-    written = formats()["tflite"].write(stock, plan, tmp_path / "m.tflite", WriteOptions(None, calibration(model)))
-    assert written.float_weights == ()
+def test_a_static_file_computes_in_integers_whatever_chooses_its_ranges(ranges, tmp_path):
+    written, error = integer_file(residual(), tmp_path / "m.tflite", ranges=ranges)
+    assert (written.float_weights, written.notes) == ((), ())
     assert not float_operators(unpack((tmp_path / "m.tflite").read_bytes()))
-    x = batch_for(model, count=64)
-    ours, theirs = run_batches(formats()["tflite"].open(tmp_path / "m.tflite"), x)[0], KerasRunner(model)(x)[0]
-    assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
+    assert error < 0.05  # some clip
 
 
-def quantized_static(model, step):
-    splits = data.resolve(calibration=next(iter(batch_for(model, count=8).values())))
-    result = step.apply(model, Context(data=splits))
-    return result.model, QuantPlan(result.formats, result.activations)
+def test_a_batch_that_is_larger_than_the_calibration_data_does_no_harm(tmp_path):
+    assert integer_file(residual(), tmp_path / "m.tflite", batch=100)[1] < 0.03
+
+
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
+def test_kernels_of_four_bits_are_packed_under_integer_activations(mode, tmp_path):
+    model = residual()
+    first = find("quantize.weights")(bits=4).apply(model, Context())
+    second = find("quantize.int8")(mode=mode)
+    plan = QuantPlan(first.formats)
+    result = second.apply(first.model, Context(plan=plan))
+    x, samples = calibration(model)
+    path = tmp_path / "m.tflite"
+    plan = plan.updated(result.formats, second.computation())
+    written = formats()["tflite"].write(result.model, plan, path, WriteOptions(None, samples))
+    assert written.float_weights == ()
+    rows = {row.name: row.parameters for row in formats()["tflite"].describe(path).rows}
+    assert rows["INT4 weights"] > 0
+    ours, theirs = run_batches(formats()["tflite"].open(path), x)[0], KerasRunner(result.model)(x)[0]
+    assert np.abs(ours - theirs).max() < 0.03 * np.abs(theirs).max()  # against the model on the 4-bit grid
+
+
+def dequantized(path):
+    """The values that every integer constant of a file stands for."""
+    model, types = unpack(path.read_bytes()), schema().TensorType
+    found = []
+    for tensor in model.subgraphs[0].tensors:
+        stored = (
+            np.asarray(model.buffers[tensor.buffer].data) if model.buffers[tensor.buffer].data is not None else None
+        )
+        if stored is None or tensor.type not in (types.INT8, types.INT4) or not len(tensor.quantization.scale):
+            continue
+        levels = stored.view(np.int8)
+        if tensor.type == types.INT4:
+            levels = (np.stack([levels << 4, levels], 1).ravel() >> 4)[: np.prod(tensor.shape)]
+        shape = [1] * len(tensor.shape)
+        shape[tensor.quantization.quantizedDimension] = -1
+        found.append(levels.reshape(tensor.shape) * np.reshape(tensor.quantization.scale, shape))
+    return found
+
+
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_kernels_under_integer_activations_lie_exactly_on_their_planned_grids(bits, mode, tmp_path):
+    model = convolutional()
+    first, second = find("quantize.weights")(bits=bits).apply(model, Context()), find("quantize.int8")(mode=mode)
+    plan = QuantPlan(first.formats, second.computation())
+    path = tmp_path / "m.tflite"
+    formats()["tflite"].write(first.model, plan, path, WriteOptions(None, calibration(model)[1]))
+    stored = dequantized(path)
+    for node in nodes(first.model):
+        for weight in node.kernels:
+            wanted = np.sort(weight.values.ravel())
+            alike = [np.sort(v.ravel()) for v in stored if v.size == wanted.size]
+            assert any(np.allclose(v, wanted, rtol=1e-5, atol=1e-7) for v in alike), node.name
 
 
 @pytest.mark.parametrize(("fields", "expected"), [({"io": "int8"}, "int8"), ({}, "float32")])
 def test_inputs_and_outputs_have_the_type_that_was_asked_for(fields, expected, tmp_path):
     from ai_edge_litert.interpreter import Interpreter
 
-    model, plan = quantized_static(residual(), find("quantize.int8")(**fields))
-    path = tmp_path / "m.tflite"
-    formats()["tflite"].write(model, plan, path, WriteOptions(None, calibration(model)))
-    interpreter = Interpreter(str(path))
+    integer_file(residual(), tmp_path / "m.tflite", **fields)
+    interpreter = Interpreter(str(tmp_path / "m.tflite"))
     details = interpreter.get_input_details() + interpreter.get_output_details()
     assert {np.dtype(d["dtype"]).name for d in details} == {expected}
 
 
 def test_a_skipped_layer_stays_float_and_is_named_in_the_file(tmp_path):
-    model, plan = quantized_static(residual(), find("quantize.int8")(skip=("*dense*", "*head*", "logits")))
-    path = tmp_path / "m.tflite"
-    written = formats()["tflite"].write(model, plan, path, WriteOptions(None, calibration(model)))
-    assert any("FULLY_CONNECTED (1)" in note for note in written.notes)
+    written, _ = integer_file(residual(), tmp_path / "m.tflite", skip="head")
+    assert written.notes == ("computed in float: FULLY_CONNECTED (1)",)
+
+
+def test_planned_kernels_that_the_file_computes_with_in_float_are_named(tmp_path):
+    assert integer_file(BUILDERS["tokens"](), tmp_path / "m.tflite")[0].float_weights == ("embedding/embeddings",)
 
 
 def test_static_activations_in_onnx_are_refused_before_work_starts(tmp_path):
@@ -97,7 +163,15 @@ def test_static_activations_in_onnx_are_refused_before_work_starts(tmp_path):
         *("compress", "fixtures/lenet300.keras", tmp_path / "o.onnx", "--data", "fixtures/fashion_mnist.npz"),
         *("--apply", "quantize.int8"),
     )
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert ".onnx files do not hold 8-bit static activations" in done.stderr
+    assert_refused(done, 2, ".onnx files do not hold 8-bit static activations", ".tflite")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_another_backend_gives_the_same_integer_file(tmp_path):
+    arguments = ("--data", "fixtures/fashion_mnist.npz", "--apply", "quantize.int8", "--quiet")
+    for name in ("tensorflow", "jax"):
+        target = tmp_path / f"{name}.tflite"
+        done = kcompress("compress", "fixtures/lenet300.keras", target, *arguments, KERAS_BACKEND=name)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "jax.tflite").read_bytes() == (tmp_path / "tensorflow.tflite").read_bytes()

@@ -85,7 +85,7 @@ class GridPass(Pass):
                 continue
             formats.update(found)
             changes.append(Change(node.name, "; ".join(details)))
-        return PassResult(twin, tuple(changes), tuple(skipped), formats, self.computation())
+        return PassResult(twin, tuple(changes), tuple(skipped), formats)
 
     def _grids(self, node: Node, plan: QuantPlan) -> tuple[dict[str, WeightFormat], list[str]]:
         """Move the kernels of a layer to their grids; their formats by qualified name, and what was done to each."""

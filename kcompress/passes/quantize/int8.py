@@ -42,6 +42,8 @@ class Int8(GridPass):
     def _static_only(self) -> Self:
         if self.mode != "static" and (self.activations != 8 or self.io != "float"):
             raise ValueError(f"activations and io go with mode=static, not mode={self.mode}; leave them out")
+        if self.io == "int8" and self.activations != 8:
+            raise ValueError("io=int8 goes with activations=8; leave one of them out")
         return self
 
     @property

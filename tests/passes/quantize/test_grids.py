@@ -108,9 +108,12 @@ def test_only_static_mode_needs_calibration_data():
     assert INT8(mode="dynamic").required == INT8(mode="weight_only").required == frozenset()
 
 
-@pytest.mark.parametrize("fields", [{"mode": "dynamic", "activations": 16}, {"mode": "weight_only", "io": "int8"}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"mode": "dynamic", "activations": 16}, {"mode": "weight_only", "io": "int8"}, {"activations": 16, "io": "int8"}],
+)
 def test_activation_settings_without_static_mode_are_refused(fields):
-    with pytest.raises(UsageError, match="go with mode=static"):
+    with pytest.raises(UsageError, match="go with mode=static|goes with activations=8"):
         INT8(**fields)
 
 

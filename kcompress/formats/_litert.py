@@ -1,0 +1,87 @@
+"""Run a `.tflite` file in LiteRT, with floats in and out whatever the file's own types are."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress import backend
+from kcompress.errors import ModelError
+from kcompress.formats import _safety
+from kcompress.formats._flatbuffer import signature_names
+from kcompress.formats.base import Tensors
+from kcompress.numerics import affine
+
+
+class LiteRTRunner:
+    """A `.tflite` file in LiteRT's interpreter, with its default kernels and threads.
+
+    With `all_tensors` it runs plain kernels instead and keeps what each of them computed, for `tensors`.
+    """
+
+    def __init__(self, path: Path, all_tensors: bool = False) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if all_tensors else OpResolverType.AUTO
+        try:
+            with backend.silenced():
+                self._interpreter = Interpreter(
+                    model_path=str(path),
+                    experimental_preserve_all_tensors=all_tensors,
+                    experimental_op_resolver_type=resolver,
+                )
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{path}: LiteRT cannot load it ({_safety.one_line(error)}); convert it again") from error
+        inputs, self._outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        names = signature_names(path.read_bytes())
+        self._inputs = {names.get(d["index"], d["name"]): d for d in inputs}
+        self.inputs = {
+            name: tuple(None if size < 0 else int(size) for size in _shape(d)) for name, d in self._inputs.items()
+        }
+        self.outputs = tuple(names.get(d["index"], d["name"]) for d in self._outputs)
+
+    def __call__(self, x: Tensors) -> list[NDArray[Any]]:
+        values = {name: _to_type(x[name], details) for name, details in self._inputs.items()}
+        current = {d["index"]: tuple(d["shape"]) for d in self._interpreter.get_input_details()}
+        if any(current[self._inputs[name]["index"]] != value.shape for name, value in values.items()):
+            for name, value in values.items():
+                self._interpreter.resize_tensor_input(self._inputs[name]["index"], value.shape)
+            self._interpreter.allocate_tensors()
+        for name, value in values.items():
+            self._interpreter.set_tensor(self._inputs[name]["index"], value)
+        self._interpreter.invoke()
+        return [_to_float(self._interpreter.get_tensor(d["index"]), d) for d in self._outputs]
+
+    def tensors(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Name and values of every float32 tensor of the last call, those that LiteRT keeps no values of left out."""
+        for details in self._interpreter.get_tensor_details():
+            if details["dtype"] == np.float32:
+                try:
+                    yield details["name"], self._interpreter.get_tensor(details["index"])
+                except ValueError:  # needed only while the interpreter prepared itself
+                    continue
+
+
+def _shape(details: Any) -> Any:
+    signature_shape = details["shape_signature"]
+    return signature_shape if len(signature_shape) else details["shape"]
+
+
+def _to_type(values: NDArray[Any], details: Any) -> NDArray[Any]:
+    """Values in an input's type; a quantized input gets the whole numbers that stand for them."""
+    scale, zero = details["quantization"]
+    if not scale or not np.issubdtype(np.asarray(values).dtype, np.floating):
+        return np.asarray(values, details["dtype"])
+    limits = np.iinfo(details["dtype"])
+    shift = int(zero)
+    levels = affine.to_levels(np.asarray(values), scale, limits.min - shift, limits.max - shift)
+    return (levels + shift).astype(details["dtype"])
+
+
+def _to_float(values: NDArray[Any], details: Any) -> NDArray[Any]:
+    """The values that a quantized output stands for; any other as it is."""
+    scale, zero = details["quantization"]
+    return affine.from_levels(values.astype(np.int32) - int(zero), np.asarray(scale)) if scale else values
