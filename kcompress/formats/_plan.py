@@ -88,16 +88,16 @@ def _candidates(values: NDArray[Any], planned: list[_Planned]) -> Iterator[tuple
     if len(planned) > 1 and not all(p.format == planned[0].format for p in planned):
         return
     kernel, outputs, format = planned[0].values, planned[0].outputs, planned[0].format
-    channels = np.moveaxis(kernel, outputs, range(len(outputs)))
-    count = int(np.prod(channels.shape[: len(outputs)], dtype=int))
+    channels = affine.to_rows(kernel, outputs)
+    count = len(channels)
     if format.axes and len(scales[0]) != count:
         return
     own = np.broadcast_to(scales[0], (count,))
-    norms = _norms(channels.reshape(count, -1))
+    norms = _norms(channels)
     for axis in range(values.ndim):
         if values.shape[axis] != count:
             continue
-        theirs = _norms(np.moveaxis(values, axis, 0).reshape(count, -1))
+        theirs = _norms(affine.to_rows(values, (axis,)))
         factor = np.divide(theirs, norms, out=np.ones_like(norms), where=(norms > 0) & (theirs > 0))
         factor[np.abs(factor - 1) < SAME] = 1
         yield axis, (own * factor).astype(np.float32)

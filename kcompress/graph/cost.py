@@ -6,12 +6,11 @@ attention adds the two products of queries, keys and values. Element-wise work i
 Keras's own layers counts as that layer does; any other custom layer only through the layers inside it.
 """
 
-import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from kcompress.graph.hooks import cells, watched
 from kcompress.graph.kernels import einsum_axes
 from kcompress.graph.signature import signature
 from kcompress.graph.view import Node, nodes
@@ -39,43 +38,20 @@ def macs_by_layer(model: Any) -> dict[str, int] | None:
         keras.KerasTensor((shape[0] or 1, *shape[1:]), dtype=dtype)
         for shape, dtype in zip(sign.inputs.values(), sign.dtypes.values(), strict=True)
     ]
+    all_nodes = nodes(model)
+    hidden = cells(all_nodes)
+    counters = {node.name: _counter(node.layer) for node in all_nodes if id(node.layer) not in hidden}
     totals: dict[str, int] = {}
-    with _counting(nodes(model), totals):
+
+    def seen(node: Node, given: Mapping[str, Any], result: Any) -> None:
+        counter = counters[node.name]
+        cost = counter(given, result) if counter is not None else 0
+        if cost:
+            totals[node.name] = totals.get(node.name, 0) + cost
+
+    with watched([node for node in all_nodes if counters.get(node.name)], seen):
         keras.Operation.compute_output_spec(model, sign.pack(tensors), training=False)
     return {name: total // batch for name, total in totals.items()}
-
-
-@contextmanager
-def _counting(all_nodes: list[Node], totals: dict[str, int]) -> Iterator[None]:
-    """Wrap for the while what each layer runs: `call`, or `quantized_call` in a layer that Keras has quantized."""
-    hooked: list[tuple[Any, str]] = []
-
-    def hook(node: Node, count: Counter) -> None:
-        names = list(inspect.signature(node.layer.call).parameters)
-        method = "quantized_call" if getattr(node.layer, "quantization_mode", None) else "call"
-        original = getattr(node.layer, method)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            result = original(*args, **kwargs)
-            given = {**dict(zip(names, args, strict=False)), **kwargs}
-            cost = count({**given, "": given[names[0]]}, result)
-            if cost:
-                totals[node.name] = totals.get(node.name, 0) + cost
-            return result
-
-        node.layer.__dict__[method] = call
-        hooked.append((node.layer, method))
-
-    in_cells = {id(part) for node in all_nodes if _is_recurrent(node.layer) for part in _parts(node.layer.cell)}
-    try:
-        for node in all_nodes:
-            count = None if id(node.layer) in in_cells else _counter(node.layer)
-            if count is not None:
-                hook(node, count)
-        yield
-    finally:
-        for layer, method in hooked:
-            del layer.__dict__[method]
 
 
 def _kind(layer: Any) -> str:
@@ -87,10 +63,6 @@ def _is_recurrent(layer: Any) -> bool:
     import keras
 
     return isinstance(layer, keras.layers.RNN)
-
-
-def _parts(cell: Any) -> list[Any]:
-    return list(cell._flatten_layers()) if hasattr(cell, "_flatten_layers") else []
 
 
 def _shape(tensor: Any) -> Shape:

@@ -1,16 +1,14 @@
 """See what goes into and comes out of chosen layers while a model runs on data.
 
-The model is called eagerly with each layer's `call` wrapped, as in `graph/cost.py`, so that layers in nested models,
-in wrappers and used more than once are seen at every call; what was seen of a call is let go before the next.
+The model is called eagerly; what was seen of a call is let go before the next.
 """
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from kcompress.graph.hooks import cells, watched
 from kcompress.graph.signature import signature
 from kcompress.graph.view import Node, nodes
 
@@ -28,50 +26,17 @@ def observe(model: Any, batches: Iterable[Mapping[str, Any]], names: Iterable[st
     inside a loop of JAX's. Raises KeyError for a name that no layer has.
     """
     by_name = {node.name: node for node in nodes(model)}
-    cells = _cells(by_name.values())
-    chosen = [by_name[name] for name in names if id(by_name[name].layer) not in cells]
+    hidden = cells(by_name.values())
+    chosen = [by_name[name] for name in names if id(by_name[name].layer) not in hidden]
     sign = signature(model)
-    with _hooked(chosen, visit):
+
+    def seen(node: Node, given: Mapping[str, Any], result: Any) -> None:
+        if not _traced(result) and not _traced(given[""]):
+            visit(node.name, _arrays(given[""]), _arrays(result))
+
+    with watched(chosen, seen):
         for batch in batches:
             model(sign.pack([np.asarray(batch[name], sign.dtypes[name]) for name in sign.inputs]), training=False)
-
-
-def _cells(all_nodes: Iterable[Node]) -> set[int]:
-    """Identities of the cells of recurrent layers, and of what they hold: some backends would show them, some not."""
-    import keras
-
-    cells = [node.layer.cell for node in all_nodes if isinstance(node.layer, keras.layers.RNN)]
-    return {id(part) for cell in cells if isinstance(cell, keras.Layer) for part in cell._flatten_layers()}
-
-
-@contextmanager
-def _hooked(chosen: list[Node], visit: Visit) -> Iterator[None]:
-    hooked: list[tuple[Any, str]] = []
-
-    def hook(node: Node) -> None:
-        first = next(iter(inspect.signature(node.layer.call).parameters), None)
-        if first is None:  # an input layer
-            return
-        method = "quantized_call" if getattr(node.layer, "quantization_mode", None) else "call"
-        original = getattr(node.layer, method)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            result = original(*args, **kwargs)
-            given = args[0] if args else kwargs[first]
-            if not _traced(result) and not _traced(given):
-                visit(node.name, _arrays(given), _arrays(result))
-            return result
-
-        node.layer.__dict__[method] = call
-        hooked.append((node.layer, method))
-
-    try:
-        for node in chosen:
-            hook(node)
-        yield
-    finally:
-        for layer, method in hooked:
-            del layer.__dict__[method]
 
 
 def _traced(structure: Any) -> bool:

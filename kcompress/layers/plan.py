@@ -5,7 +5,7 @@ the plan does not name is stored as it is. `activations` says how the values bet
 tensors there are only the converted file knows, so their ranges are measured on it, by the method given here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -83,9 +83,6 @@ class QuantPlan:
 
     def __bool__(self) -> bool:
         return bool(self.weights) or self.activations is not None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.weights)
 
     def updated(self, weights: Mapping[str, WeightFormat], activations: Activations | None = None) -> "QuantPlan":
         return QuantPlan({**self.weights, **weights}, activations or self.activations)

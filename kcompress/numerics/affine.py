@@ -51,6 +51,12 @@ def on_levels(values: NDArray[Any], scale: NDArray[Any], low: int, high: int) ->
     return bool(np.all(np.abs(q - near) <= TOLERANCE) and np.all((near >= low) & (near <= high)))
 
 
+def to_rows(values: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
+    """One row per position of `axes`: shape (channels, values of each)."""
+    moved = np.moveaxis(values, axes, range(len(axes)))
+    return moved.reshape(int(np.prod(moved.shape[: len(axes)], dtype=int)), -1)
+
+
 def along(scale: NDArray[Any], axes: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[Any]:
     """Reshape scales, one per position of `axes`, so that they broadcast against an array of `shape`.
 

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.numerics import affine
+
 Method = Literal["minmax", "percentile", "mse", "entropy"]
 BINS = 2048
 SHARES = np.linspace(1.0, 0.3, 71)  # of the full range, tried in this order; the first of equals wins
@@ -41,7 +43,10 @@ class Range:
             return
         self.low, self.high = min(self.low, low), max(self.high, high)
         if self.detailed:
-            self._count(values.ravel()[:: max(1, values.size // SAMPLE)], max(abs(low), abs(high)))
+            drawn = values.ravel()
+            if drawn.size > SAMPLE:  # at random: a stride could fall on the same channels over and over
+                drawn = drawn[np.random.default_rng(drawn.size).integers(0, drawn.size, SAMPLE)]
+            self._count(drawn, max(abs(low), abs(high)))
 
     def _count(self, values: NDArray[Any], reach: float) -> None:
         if self.limit == 0.0:
@@ -117,7 +122,7 @@ def limits(rows: NDArray[Any], method: Method, bits: int, percentile: float) -> 
     if method == "percentile":
         cut = np.percentile(magnitudes, percentile, axis=1)
         return np.asarray(np.clip(cut, full * SHARES[-1], full))
-    top = (1 << (bits - 1)) - 1
+    top = affine.largest_level(bits)
     if method == "mse":
         best, chosen = np.full(len(rows), np.inf), full.copy()
         for share in SHARES:

@@ -61,7 +61,7 @@ class Edits:
         if not self.flow.owns_its_weights(layer):
             return f"another layer uses the weights of {node.name} too"
         for weight in node.weights:
-            if node.qualified(weight) in self.plan:
+            if node.qualified(weight) in self.plan.weights:
                 return f"{weight.name} of {node.name} is on a quantization grid already"
             if not weight.variable.dtype.startswith(("float", "bfloat")):
                 return f"{weight.name} of {node.name} is stored as {weight.variable.dtype}"

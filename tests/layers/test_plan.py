@@ -31,7 +31,7 @@ def test_updating_adds_and_replaces_and_leaves_the_plan_itself_alone():
     other = WeightFormat("float", 32)
     second = first.updated({"b/kernel": other, "c/kernel": FLOAT16})
     assert dict(second.weights) == {"a/kernel": FLOAT16, "b/kernel": other, "c/kernel": FLOAT16}
-    assert list(first) == ["a/kernel", "b/kernel"]
+    assert list(first.weights) == ["a/kernel", "b/kernel"]
     assert first.weights["b/kernel"] is FLOAT16
 
 

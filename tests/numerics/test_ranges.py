@@ -47,6 +47,14 @@ def test_a_histogram_that_grows_counts_every_value():
     assert statistics.limit >= 1000
 
 
+@pytest.mark.parametrize("channels", [32, 48, 64, 96])
+def test_every_channel_of_a_large_tensor_is_counted(channels):
+    values = np.zeros((1, 160, 160, channels), np.float32)
+    values[..., -1] = 1  # all that is not zero lies in one channel
+    statistics = observed(values)
+    assert statistics.counts[-1] / statistics.counts.sum() == pytest.approx(1 / channels, rel=0.2)
+
+
 def test_not_a_number_is_noticed():
     assert not observed([1.0], [np.nan]).finite
     assert not observed([np.inf]).finite

@@ -1,6 +1,6 @@
-"""What all passes share that put kernels on a grid of whole numbers: which kernels, which channels, which change."""
+"""What the passes share that store kernels in fewer bits: which kernels, which channels, and grids of whole numbers."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,35 +9,25 @@ from kcompress.graph.rebuild import assign, copy
 from kcompress.graph.view import Node, Weight
 from kcompress.layers.plan import QuantPlan, WeightFormat
 from kcompress.numerics import affine
+from kcompress.numerics.ranges import Method, limits
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 
 PER_TENSOR = ("Embedding", "ReversibleEmbedding", "LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTMCell")
 """Layers whose kernels get one scale: files hold these in an order or in an operator that knows no channels."""
 
 
-def channel_axes(node: Node, weight: Weight) -> tuple[int, ...]:
-    """The axes along which a kernel has a scale of its own per position, counted from 0; none for one scale in all."""
-    if weight.axes is None or type(node.layer).__name__ in PER_TENSOR:
-        return ()
-    dimensions = len(weight.variable.shape)
-    return tuple(sorted(axis % dimensions for axis in weight.axes.outputs))
+class KernelPass(Pass):
+    """Base of the passes that store kernels in fewer bits."""
 
-
-def to_rows(values: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
-    """One row per channel: shape (channels, weights of each)."""
-    moved = np.moveaxis(values, axes, range(len(axes)))
-    return moved.reshape(int(np.prod(moved.shape[: len(axes)], dtype=int)), -1)
-
-
-class GridPass(Pass):
-    """Base of the passes that choose a grid per kernel: which one, a subclass says in `format_of`; how, in `round`."""
+    purpose: ClassVar[str] = "quantize it"
+    """What naming a custom layer is for."""
 
     def concerns(self, node: Node, named: bool) -> bool | str:
         weights = self.kernels(node)
         if not weights:
             return False
         if node.is_custom and not named:
-            return "a custom layer; name it in layers or in a rule to quantize its weights of two or more dimensions"
+            return f"a custom layer; name it in layers or in a rule to {self.purpose}"
         for weight in weights:
             if weight.variable.dtype != "float32":
                 return f"{weight.name} is stored as {weight.variable.dtype} already"
@@ -50,6 +40,10 @@ class GridPass(Pass):
         if not node.is_custom:
             return node.kernels
         return tuple(w for w in node.weights if len(w.variable.shape) >= 2 and "float" in w.variable.dtype)
+
+
+class GridPass(KernelPass):
+    """Base of the passes that choose a grid per kernel: which one, a subclass says in `format_of`; how, in `round`."""
 
     def format_of(self, node: Node, weight: Weight) -> WeightFormat:
         """The grid for one kernel, from its values."""
@@ -95,23 +89,45 @@ class GridPass(Pass):
             earlier = plan.weights.get(name)
             if earlier is not None and earlier.kind == "int":
                 if self.keeps(earlier):
-                    details.append(f"{weight.name} keeps its {describe(earlier)}")
+                    details.append(f"{weight.name} keeps its {_described(earlier)}")
                 continue
             format = self.format_of(node, weight)
             rounded = affine.from_levels(self.round(values, format), format.scales(values.shape))
             assign([(weight.variable, rounded)])
             formats[name] = format
-            details.append(f"{weight.name} as {describe(format)}, {noise(values, rounded)}")
+            details.append(f"{weight.name} as {_described(format)}, {_noise(values, rounded)}")
         return formats, details
 
 
-def describe(format: WeightFormat) -> str:
+def channel_axes(node: Node, weight: Weight) -> tuple[int, ...]:
+    """The axes along which a kernel has a scale of its own per position, counted from 0; none for one scale in all."""
+    if weight.axes is None or type(node.layer).__name__ in PER_TENSOR:
+        return ()
+    dimensions = len(weight.variable.shape)
+    return tuple(sorted(axis % dimensions for axis in weight.axes.outputs))
+
+
+def symmetric(
+    values: NDArray[Any],
+    axes: tuple[int, ...],
+    bits: int,
+    ranges: Method = "minmax",
+    percentile: float = 100,
+    power_of_two: bool = False,
+) -> WeightFormat:
+    """The grid of symmetric levels for a kernel, with a scale per position of `axes`, the range chosen by `ranges`."""
+    scale = affine.scales(limits(affine.to_rows(values, axes), ranges, bits, percentile), bits, power_of_two)
+    top = affine.largest_level(bits)
+    return WeightFormat("int", bits, -top, top, axes, tuple(map(float, scale)))
+
+
+def _described(format: WeightFormat) -> str:
     """`8 bits, 64 scales`."""
-    named = {(1, -1): "1 bit", (2, -1): "3 levels"}.get((format.bits, format.low), f"{format.bits} bits")
-    return f"{named}, {len(format.scale)} scale{'s' if len(format.scale) > 1 else ''}"
+    bits, scales = format.bits, len(format.scale)
+    return f"{bits} bit{'s' * (bits > 1)}, {scales} scale{'s' * (scales > 1)}"
 
 
-def noise(values: NDArray[Any], rounded: NDArray[Any]) -> str:
+def _noise(values: NDArray[Any], rounded: NDArray[Any]) -> str:
     """Signal-to-quantization-noise ratio, 10 log10(Σw² / Σ(w − ŵ)²), in words."""
     error = float(((values.astype(np.float64) - rounded) ** 2).sum())
     signal = float((values.astype(np.float64) ** 2).sum())

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from kcompress.graph.view import Node, Weight
 from kcompress.layers.plan import WeightFormat
-from kcompress.passes.quantize._grid import GridPass, channel_axes, to_rows
+from kcompress.numerics import affine
+from kcompress.passes.quantize._grid import GridPass, channel_axes
 
 
 class Binary(GridPass):
@@ -48,7 +49,7 @@ class Binary(GridPass):
 
     def format_of(self, node: Node, weight: Weight) -> WeightFormat:
         axes = channel_axes(node, weight)
-        rows = np.abs(to_rows(weight.values, axes).astype(np.float64))
+        rows = np.abs(affine.to_rows(weight.values, axes).astype(np.float64))
         if self.levels == 2:
             return WeightFormat("int", 1, -1, 1, axes, _scales(rows.mean(1)))
         large = rows > self._cut(rows, 1)

@@ -6,10 +6,9 @@ from pydantic import Field, model_validator
 
 from kcompress.graph.view import Node, Weight
 from kcompress.layers.plan import Activations, WeightFormat
-from kcompress.numerics import affine
-from kcompress.numerics.ranges import Method, limits
+from kcompress.numerics.ranges import Method
 from kcompress.passes.base import Need
-from kcompress.passes.quantize._grid import GridPass, channel_axes, to_rows
+from kcompress.passes.quantize._grid import GridPass, channel_axes, symmetric
 
 BITS = 8
 
@@ -51,10 +50,7 @@ class Int8(GridPass):
         return self.needs if self.mode == "static" else frozenset()
 
     def format_of(self, node: Node, weight: Weight) -> WeightFormat:
-        axes = channel_axes(node, weight)
-        scale = affine.scales(limits(to_rows(weight.values, axes), "minmax", BITS, 100), BITS)
-        top = affine.largest_level(BITS)
-        return WeightFormat("int", BITS, -top, top, axes, tuple(map(float, scale)))
+        return symmetric(weight.values, channel_axes(node, weight), BITS)
 
     def keeps(self, format: WeightFormat) -> bool:
         return format.bits <= BITS

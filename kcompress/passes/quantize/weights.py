@@ -6,10 +6,9 @@ from pydantic import Field
 
 from kcompress.graph.view import Node, Weight
 from kcompress.layers.plan import WeightFormat
-from kcompress.numerics import affine
-from kcompress.numerics.ranges import Method, limits
+from kcompress.numerics.ranges import Method
 from kcompress.passes.fields import tunable
-from kcompress.passes.quantize._grid import GridPass, channel_axes, to_rows
+from kcompress.passes.quantize._grid import GridPass, channel_axes, symmetric
 
 
 class Weights(GridPass):
@@ -34,7 +33,6 @@ class Weights(GridPass):
 
     def format_of(self, node: Node, weight: Weight) -> WeightFormat:
         axes = channel_axes(node, weight) if self.granularity == "per_channel" else ()
-        reach = limits(to_rows(weight.values, axes), self.ranges, self.bits, self.percentile)
-        scale = affine.scales(reach, self.bits, self.scale == "power_of_two")
-        top = affine.largest_level(self.bits)
-        return WeightFormat("int", self.bits, -top, top, axes, tuple(map(float, scale)))
+        return symmetric(
+            weight.values, axes, self.bits, self.ranges, self.percentile, power_of_two=self.scale == "power_of_two"
+        )

@@ -71,6 +71,15 @@ def test_int8_keeps_the_grid_of_fewer_bits_and_weights_declines_it():
     assert {skip.reason for skip in third.skipped} == {"its kernels lie on a grid already"}
 
 
+def test_float16_leaves_a_grid_of_whole_numbers_alone():
+    first = WEIGHTS(bits=4).apply(residual(), Context())
+    second = find("quantize.float16")().apply(first.model, Context(plan=QuantPlan(first.formats)))
+    assert not second.changes
+    assert not second.formats
+    for name, values in weights(second.model).items():
+        np.testing.assert_array_equal(values, weights(first.model)[name])
+
+
 def test_a_binary_kernel_is_its_sign_times_the_mean_magnitude_of_its_channel():
     model = convolutional()
     result = BINARY(edges=True).apply(model, Context())
