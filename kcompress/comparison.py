@@ -8,6 +8,7 @@ from typing import Any
 from kcompress import backend
 from kcompress.data import resolve
 from kcompress.formats import find
+from kcompress.formats.base import Tensors
 from kcompress.measure.files import FileFigures
 from kcompress.measure.quality import Quality
 from kcompress.pipeline import Hooks
@@ -48,13 +49,15 @@ def compare(
     backend.load()
     named = None if metric is None else scoring.metric_named(metric)
     figures, runners = [], []
-    sample = None
+    sample: Tensors | None = None
     for file in files:
         with hooks.progress(f"measuring {file.name}", None):
             if data is not None and sample is None:
                 data = data.fit_to(find(file).open(file, trust).inputs)
-                sample = next(data.batches(1, limit=1)).x
-            figure, runner = measure_file(file, sample, trust)  # type: ignore[arg-type]
+                first = next(data.batches(1, limit=1)).x
+                assert isinstance(first, dict)
+                sample = first
+            figure, runner = measure_file(file, sample, trust)
         figures.append(figure)
         runners.append(runner)
     if data is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kcompress.errors import OutputError, UsageError
-from kcompress.formats import Format, find, for_output
+from kcompress.formats import Format, find, for_output, formats
 from kcompress.report.files import check_paths
 from kcompress.sizes import parse_size
 
@@ -75,14 +75,15 @@ def check_folder(target: Path) -> None:
         ) from error
 
 
-def holds(steps: "Sequence[Pass]", form: "Format") -> None:
+def holds(steps: "Sequence[Pass]", form: Format) -> None:
     """UsageError if a pass asks for activations that the output's format cannot hold."""
     for step in steps:
         asked = step.computation()
         if asked is not None and (asked.mode, asked.bits) not in form.activations:
+            others = [f".{each.name}" for each in formats().values() if (asked.mode, asked.bits) in each.activations]
             raise UsageError(
                 f"{step.name}: .{form.name} files do not hold {asked.bits}-bit {asked.mode} activations; "
-                "give mode=weight_only, or an output that ends in .tflite"
+                f"give an output that does ({', '.join(others)}), or other settings"
             )
 
 

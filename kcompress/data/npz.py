@@ -77,7 +77,9 @@ class _Stream:
 
     def __init__(self, archive: zipfile.ZipFile, member: Member, stack: ExitStack) -> None:
         self._member = member
-        self._file: IO[bytes] = stack.enter_context(archive.open(member.file))
+        opened = stack.enter_context(archive.open(member.file))
+        assert isinstance(opened, zipfile.ZipExtFile)
+        self._file = opened
         _header(self._file, member.key)
         self._mapped = self._map(stack) if member.fortran and len(member.shape) > 1 else None
 
@@ -96,7 +98,7 @@ class _Stream:
         space = values.reshape(-1).view(np.uint8).data
         filled = 0
         while filled < len(space):
-            count = self._file.readinto(space[filled : filled + _PIECE])  # type: ignore[attr-defined]
+            count = self._file.readinto(space[filled : filled + _PIECE])
             if not count:
                 raise ValueError(f"{self._member.key} ends early")
             filled += count

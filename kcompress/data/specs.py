@@ -108,4 +108,5 @@ def load_function(spec: str) -> Callable[[], object]:
     if not callable(function):
         near = nearest(function_name, [name for name in vars(module) if not name.startswith("_")])
         raise DataError(f"{spec}: module {module_name} has no function {function_name!r}{near}; give one that it has")
-    return function  # type: ignore[no-any-return]
+    found: Callable[..., object] = function
+    return found

@@ -36,7 +36,10 @@ def _compiled(model: Any, pack: Callable[[Any], Any]) -> Callable[..., Any]:
         import tensorflow as tf
 
         specs = [tf.TensorSpec(t.shape, t.dtype) for t in model.inputs]
-        return tf.function(lambda *x: model(pack(x), training=False), input_signature=specs, autograph=False)  # type: ignore[no-any-return]
+        call: Callable[..., Any] = tf.function(
+            lambda *x: model(pack(x), training=False), input_signature=specs, autograph=False
+        )
+        return call
     if backend == "jax":
         import jax
 

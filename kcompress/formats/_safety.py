@@ -83,8 +83,8 @@ def _problem(entry: dict[str, Any], trust: Sequence[str], trusted: set[str]) -> 
     config = entry.get("config")
     if kind in ("__lambda__", "Lambda"):
         function = config.get("function") if isinstance(config, dict) else None
-        named = isinstance(function, dict) and function.get("class_name") == "function"
-        if LAMBDA in trust or (kind == "Lambda" and named and function.get("config") in trusted):  # type: ignore[union-attr]
+        named = isinstance(function, dict) and function.get("class_name") == "function" and str(function.get("config"))
+        if LAMBDA in trust or (kind == "Lambda" and named in trusted):
             return None
         return f"runs code from the file; replace it by keras.ops calls, or pass --trust {LAMBDA} if the file is yours"
     if kind in CODE:

@@ -18,7 +18,6 @@ from kcompress.graph.signature import signature
 from kcompress.layers.plan import QuantPlan
 
 LOWERED = "_lower_using_switch_merge"  # asks TensorFlow to take a loop apart, which converters cannot put together
-
 CALIBRATION = "calibration.npz"
 
 
@@ -78,9 +77,10 @@ def in_child(form: str, model: Any, plan: QuantPlan, path: Path, options: WriteO
     with tempfile.TemporaryDirectory() as folder:
         source, job = Path(folder, "model.keras"), Path(folder, "job.json")
         model.save(source)
-        if plan.activations is not None and options.calibration is not None:
+        if plan.activations is not None and plan.activations.mode == "static" and options.calibration is not None:
             samples = next(options.calibration.batches(plan.activations.samples, limit=plan.activations.samples)).x
-            np.savez(Path(folder, CALIBRATION), **samples)  # type: ignore[arg-type]
+            assert isinstance(samples, dict)
+            np.savez(Path(folder, CALIBRATION), allow_pickle=False, **samples)
         task = {"plan": plan.to_json(), "format": form, "batch": options.batch, "output": str(path)}
         job.write_text(json.dumps(task))
         command = [sys.executable, "-m", "kcompress.formats._child", str(source), str(job)]

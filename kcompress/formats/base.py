@@ -78,7 +78,11 @@ class WriteOptions:
 
 @dataclass(frozen=True)
 class Written:
-    """What a writer could not do: planned weights that the file holds in float32 all the same, and other remarks."""
+    """What a writer could not do, and other remarks.
+
+    `float_weights` are planned weights that the file holds in float32 all the same, or computes with in floats where
+    integers were asked for.
+    """
 
     float_weights: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """The `.tflite` flatbuffer of LiteRT: written by TensorFlow's converter, then edited; run by `ai-edge-litert`.
 
-The converter gets the model with its weights frozen, which saves it a SavedModel on disk and most of its time. The
+The converter gets the model traced on constants, which saves it a SavedModel on disk and most of its time. The
 edit gives the file a `serving_default` signature with the model's own input and output names, and stores each planned
 weight in its format: where activations are to be integers `ai-edge-quantizer` rewrites the operators; all other planned
 weights become small constants behind a DEQUANTIZE operator.

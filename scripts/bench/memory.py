@@ -24,8 +24,7 @@ PASSES = ("--apply", "prune.magnitude:sparsity=0.5", "--apply", "quantize.float1
 
 def peak_bytes(*arguments: str) -> int:
     """The most resident memory that a process was seen to have."""
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, *arguments], **quiet)  # type: ignore[call-overload]
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak = 0
     while process.poll() is None:
         lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()

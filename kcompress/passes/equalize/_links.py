@@ -8,7 +8,7 @@ import numpy as np
 
 from kcompress.graph.flow import Call
 from kcompress.graph.linear import Array
-from kcompress.passes.linear import activation_name, passes_on
+from kcompress.passes.edits import activation_name, passes_on
 
 SPATIAL = ("MaxPooling", "AveragePooling", "ZeroPadding", "Cropping", "UpSampling", "GlobalMax", "GlobalAverage")
 

@@ -6,6 +6,7 @@ sqrt(r1 r2). Nagel, van Baalen, Blankevoort and Welling, "Data-Free Quantization
 Correction", 2019.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,11 @@ import numpy as np
 from pydantic import Field
 
 from kcompress.graph.flow import Call
-from kcompress.graph.linear import Array, Linear
+from kcompress.graph.linear import Array, Linear, linear
 from kcompress.graph.view import Node
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
+from kcompress.passes.edits import Edits, activation_name
 from kcompress.passes.equalize._links import Channels, is_homogeneous, link
-from kcompress.passes.linear import Edits, activation_name
 
 TOLERANCE = 1e-3
 
@@ -36,8 +37,6 @@ class CrossLayer(Pass):
     """The number of times to go over all pairs of layers, such as 20; fewer once no scale is off by 0.1 % any more."""
 
     def concerns(self, node: Node, named: bool) -> bool | str:
-        from kcompress.graph.linear import linear
-
         if node.is_custom:
             return "a custom layer, whose channels are not known" if named and node.weights else False
         return linear(node.layer) is not None
@@ -45,24 +44,24 @@ class CrossLayer(Pass):
     def run(self, model: Any, ctx: Context) -> PassResult:
         selection, edits = self.select(model), Edits(model, ctx.plan)
         layers = [node.layer for node, _ in selection.chosen]
-        found = {id(layer): _partner(edits, layer, {id(each) for each in layers}) for layer in layers}
+        allowed = set(map(id, layers))
+        found = {id(layer): _partner(edits, layer, allowed) for layer in layers}
         pairs = [pair for pair in found.values() if isinstance(pair, Pair)]
+        pairs_of: dict[int, list[Pair]] = defaultdict(list)
+        for pair in pairs:
+            pairs_of[id(pair.first.layer)].append(pair)
+            pairs_of[id(pair.second.layer)].append(pair)
         before = {id(layer): edits.weights(layer) for layer in layers}
         settings = {id(node.layer): step.iterations for node, step in selection.chosen if isinstance(step, CrossLayer)}
         _equalize(edits, pairs, settings)
         changes: list[Change] = []
         skipped = list(selection.skipped)
         for node, _ in selection.chosen:
-            own = [pair for pair in pairs if node.layer in (pair.first.layer, pair.second.layer)]
+            own, old, new = pairs_of[id(node.layer)], before[id(node.layer)], edits.weights(node.layer)
             names = " and ".join(edits.node(pair.other(node.layer)).name for pair in own)
-            if any(np.any(new != before[id(node.layer)][key]) for key, new in edits.weights(node.layer).items()):
-                side = own[-1]
-                ratios = (
-                    _ratio(side.ranges(node.layer, w)) for w in (before[id(node.layer)], edits.weights(node.layer))
-                )
-                changes.append(
-                    Change(node.name, f"with {names}: range ratio {' to '.join(f'{r:.3g}' for r in ratios)}")
-                )
+            if any(np.any(values != old[key]) for key, values in new.items()):
+                first, last = (_ratio(own[-1].ranges(node.layer, weights)) for weights in (old, new))
+                changes.append(Change(node.name, f"with {names}: range ratio {first:.3g} to {last:.3g}"))
             elif own:
                 skipped.append(Skip(node.name, f"its channels have the same ranges as those of {names} already"))
             else:

@@ -15,7 +15,7 @@ from kcompress.graph.flow import Call
 from kcompress.graph.linear import Array, Linear
 from kcompress.graph.view import Node
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
-from kcompress.passes.linear import Edits, activation_name, passes_on
+from kcompress.passes.edits import Edits, activation_name, passes_on
 
 
 class BatchNorm(Pass):
@@ -77,20 +77,22 @@ class _Folding:
         scale, shift = factors(layer, self.edits.weights(layer))
         if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
             return "its weights or statistics give values that are no finite numbers"
-        behind = self.behind(layer, calls)
-        before = self.before(layer, calls, bool(shift.any())) if isinstance(behind, str) else ()
-        if isinstance(behind, str) and isinstance(before, str):
-            return f"{behind}; {before}"
-        for linear in behind if not isinstance(behind, str) else ():
-            weights = linear.scale_outputs(self.edits.weights(linear.layer), scale)
-            self.edits.put(linear.layer, linear.shift_outputs(weights, shift))
-        for linear in before if not isinstance(before, str) else ():
-            weights = linear.shift_inputs(self.edits.weights(linear.layer), shift)
-            self.edits.put(linear.layer, linear.scale_inputs(weights, scale))
+        into = self.behind(layer, calls)
+        if isinstance(into, str):
+            after = self.before(layer, calls, bool(shift.any()))
+            if isinstance(after, str):
+                return f"{into}; {after}"
+            into = after
+            for linear in into:
+                weights = linear.shift_inputs(self.edits.weights(linear.layer), shift)
+                self.edits.put(linear.layer, linear.scale_inputs(weights, scale))
+        else:
+            for linear in into:
+                weights = linear.scale_outputs(self.edits.weights(linear.layer), scale)
+                self.edits.put(linear.layer, linear.shift_outputs(weights, shift))
         self.folded.add(id(layer))
         self.edits.replace(layer, keras.layers.Identity(dtype=layer.dtype_policy.name, trainable=layer.trainable))
-        names = [self.edits.node(linear.layer).name for linear in (*behind, *before) if isinstance(linear, Linear)]
-        return Change(node.name, f"folded into {' and '.join(names)}")
+        return Change(node.name, f"folded into {' and '.join(self.edits.node(each.layer).name for each in into)}")
 
     def behind(self, layer: Any, calls: Sequence[Call]) -> list[Linear] | str:
         """The layers that it can be folded into because it directly follows them."""
@@ -99,13 +101,10 @@ class _Folding:
             source = self.source(call.inputs[0])
             if source is None:
                 return "its input is an input of the model"
-            linear = self.edits.as_linear(source)
+            linear = self.neighbour(call, source, "its input comes from")
             if isinstance(linear, str):
-                return f"its input comes from {linear}"
+                return linear
             found[id(source.operation)] = linear
-            problem = self.edits.against(source.operation) or self.misaligned(call, linear)
-            if problem:
-                return problem
             if not _is_linear(source.operation):
                 return f"{source.name} applies {activation_name(source.operation)} before it"
             for other in self.flow.calls_of(source.operation):
@@ -122,13 +121,10 @@ class _Folding:
             if not ends:
                 return "its output is an output of the model" if ends is None else "nothing uses its output"
             for end in ends:
-                linear = self.edits.as_linear(end)
+                linear = self.neighbour(call, end, "its output goes to")
                 if isinstance(linear, str):
-                    return f"its output goes to {linear}"
+                    return linear
                 found[id(end.operation)] = linear
-                problem = self.edits.against(end.operation) or self.misaligned(call, linear)
-                if problem:
-                    return problem
                 if shifts and linear.reads_padding:
                     how = "is transposed" if linear.first[1] == "transposed" else "pads"
                     return f"{end.name} {how}, which is not exact behind it"
@@ -138,11 +134,18 @@ class _Folding:
                         return f"{end.name} is called on other inputs too"
         return list(found.values())
 
-    def misaligned(self, call: Call, linear: Linear) -> str | None:
-        rank, name = len(self.flow.shapes[call.inputs[0]]), self.edits.node(linear.layer).name
+    def neighbour(self, call: Call, other: Call, where: str) -> Linear | str:
+        """The linear layer next to a normalization, or why nothing can be folded into it."""
+        linear = self.edits.as_linear(other)
+        if isinstance(linear, str):
+            return f"{where} {linear}"
+        problem = self.edits.against(other.operation)
+        if problem:
+            return problem
+        rank = len(self.flow.shapes[call.inputs[0]])
         if call.operation.axis % rank != linear.axis % rank:
-            return f"it normalizes axis {call.operation.axis}, which is not the one of {name}'s channels"
-        return None
+            return f"it normalizes axis {call.operation.axis}, which is not the one of {other.name}'s channels"
+        return linear
 
     def sees_past(self, call: Call) -> bool:
         return id(call.operation) in self.folded or passes_on(call)
