@@ -3,9 +3,7 @@
 Nothing appears at the output path before the file was written and measured whole; the source is only read.
 """
 
-import contextlib
 import hashlib
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,16 +16,16 @@ import numpy as np
 
 from kcompress import backend, preflight
 from kcompress import recipe as recipes
-from kcompress.data import Dataset, Splits, resolve
-from kcompress.errors import KCompressError, ModelError, OutputError, StrictError
+from kcompress.data import Splits, resolve
+from kcompress.errors import ModelError, StrictError
 from kcompress.formats import Format, WriteOptions, Written, find
-from kcompress.formats._safety import one_line, trusting
+from kcompress.formats._safety import trusting
 from kcompress.graph.cost import macs
 from kcompress.graph.view import nodes, nonzero, parameters
 from kcompress.layers.plan import QuantPlan
 from kcompress.measure.memory import release
+from kcompress.publish import partial, publish, write
 from kcompress.report import Budget, PassRecord, Report, SourceFigures
-from kcompress.report.files import render
 from kcompress.resume import Resume
 
 if TYPE_CHECKING:
@@ -115,10 +113,10 @@ def compress(
         run = _Run(source, form, steps, splits, seed, trust, hooks)
         loaded, judged = run.prepare(metric)
         compressed, plan, records = run.passes(loaded)
-        target = _partial(output)
+        target = partial(output)
         try:
             with hooks.progress(f"writing {output.name}", None):
-                written = _write(form, compressed, plan, target, WriteOptions(batch, run.splits.calibration))
+                written = write(form, compressed, plan, target, WriteOptions(batch, run.splits.calibration))
             layers = tuple(dict.fromkeys(name.rsplit("/", 1)[0] for name in written.float_weights))
             if strict:
                 _hold_to_strict(records, layers)
@@ -126,7 +124,7 @@ def compress(
             release()
             report = run.measure(output, target, records, layers, written, judged, started)
             report = replace(report, budgets=_judge(budget, report))
-            _publish(report, target, output, report_paths)
+            publish(report, target, output, report_paths)
         finally:
             target.unlink(missing_ok=True)
         run.resume.clear()
@@ -162,7 +160,7 @@ class _Run:
             _check_weights(self.source, model)
             runner = KerasRunner(model)
             named = None if metric is None else scoring.metric_named(metric)
-            self.splits = _fitted(self.splits, runner.inputs)
+            self.splits = self.splits.fit_to(runner.inputs)
             if self.splits.test is not None:
                 quality.check_labels(runner, self.splits.test, named)
         identity = [_version(), _digest(self.source), str(self.seed), self.form.name]
@@ -226,7 +224,7 @@ class _Run:
         """Measure source and artifact as files, and the artifact's quality against the source's."""
         from kcompress.measure.files import measure_file
 
-        sample = _sample(self.splits)
+        sample = self.splits.sample()
         with self.hooks.progress("measuring size and speed", None):
             before, reference = measure_file(self.source, sample, self.trust)
             after, runner = measure_file(target, sample, self.trust)
@@ -252,39 +250,6 @@ class _Run:
             return Quality(None, 0, None, None, None, None, None)
         with self.hooks.progress("measuring quality", self.splits.test.samples) as advance:
             return evaluate(reference, [runner], self.splits.test, metric, advance)[0]
-
-
-def _write(form: Format, model: Any, plan: QuantPlan, target: Path, options: WriteOptions) -> Written:
-    try:
-        return form.write(model, plan, target, options)
-    except KCompressError:
-        raise
-    except OSError as error:
-        raise OutputError(
-            f"{target.parent}: cannot be written ({one_line(error)}); free space or give another path"
-        ) from error
-
-
-def _publish(report: Report, target: Path, output: Path, report_paths: Sequence[Path]) -> None:
-    """Bring the artifact and the reports to their paths, each whole."""
-    pending: list[tuple[Path, Path]] = [(target, output)]
-    try:
-        for path in report_paths:
-            draft = _partial(path)
-            draft.write_text(render(report, path.suffix.lower()), encoding="utf-8")
-            pending.append((draft, path))
-        for draft, path in pending:
-            draft.replace(path)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written ({one_line(error)}); give another path") from error
-    finally:
-        for draft, _ in pending:
-            draft.unlink(missing_ok=True)
-
-
-def _partial(path: Path) -> Path:
-    """A path beside the target that no other run uses, with the same suffix."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
 
 
 def _judge(budget: preflight.Limits, report: Report) -> tuple[Budget, ...]:
@@ -313,21 +278,6 @@ def _check_weights(path: Path, model: Any) -> None:
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 kind = "NaN" if np.isnan(values).any() else "infinity"
                 raise ModelError(f"{path}: {node.qualified(weight)} holds {kind}; train or repair the model first")
-
-
-def _fitted(splits: Splits, inputs: dict[str, tuple[int | None, ...]]) -> Splits:
-    def fit(data: Dataset | None) -> Dataset | None:
-        return None if data is None else data.fit_to(inputs)
-
-    return Splits(fit(splits.training), fit(splits.calibration), fit(splits.test))
-
-
-def _sample(splits: Splits) -> Any:
-    for data in (splits.test, splits.calibration, splits.training):
-        if data is not None:
-            with contextlib.suppress(StopIteration):
-                return next(data.batches(1, limit=1)).x
-    return None
 
 
 def _shapes(model: Any) -> list[tuple[int, ...]]:

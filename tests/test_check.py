@@ -536,6 +536,7 @@ def test_the_check_imports_nothing_but_the_standard_library_and_click() -> None:
         "kcompress",
         "kcompress.check",
         "kcompress.errors",
+        "kcompress.git_sizes",
         "kcompress.sizes",
     }
 

@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_commands_of_the_readme_run_in_order(folder):
     commands = re.sub(r"\\\n\s*", " ", part("run")).strip().splitlines()
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         program, *arguments = shlex.split(command)
         assert program == "kcompress"

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from kcompress.data.batches import Batch, rebatch, split_size
 from kcompress.data.fitting import Feed, feed, route
 from kcompress.data.source import InputShapes, Source
@@ -128,6 +130,19 @@ class Splits:
     training: Dataset | None
     calibration: Dataset | None
     test: Dataset | None
+
+    def fit_to(self, inputs: InputShapes) -> "Splits":
+        """Each of them for a model with these inputs; see `Dataset.fit_to`."""
+        fitted = (None if d is None else d.fit_to(inputs) for d in (self.training, self.calibration, self.test))
+        return Splits(*fitted)
+
+    def sample(self) -> dict[str, np.ndarray] | None:
+        """The inputs of one sample of whatever is there, once fitted to a model, for timing; None without data."""
+        for data in (self.test, self.calibration, self.training):
+            for batch in data.batches(1, limit=1) if data is not None else ():
+                assert isinstance(batch.x, dict)
+                return batch.x
+        return None
 
 
 @dataclass(frozen=True)

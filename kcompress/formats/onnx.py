@@ -2,7 +2,7 @@
 
 The edit gives outputs the model's own names and stores each planned weight in its format: a float16 weight becomes a
 float16 initializer behind a Cast, whole numbers become int8 or packed int4 behind a Cast and a Mul, all of which ONNX
-Runtime folds when it loads the file. (It turns DequantizeLinear before MatMul into an operator of its own that rounds
+Runtime folds when it loads the file. (It turns DequantizeLinear before MatMul into its own MatMulNBits, which rounds
 activations to 8 bits, which is not the function that was asked for.) Standard operators only.
 """
 
