@@ -30,7 +30,7 @@ from kcompress.resume import Resume
 
 if TYPE_CHECKING:
     from kcompress.measure.quality import Quality
-    from kcompress.passes.base import Context, Pass
+    from kcompress.passes.base import Pass
 
 Advance = Callable[[int], None]
 Progress = Callable[[str, int | None], AbstractContextManager[Advance]]
@@ -174,6 +174,9 @@ class _Run:
 
     def passes(self, loaded: list[Any]) -> tuple[Any, QuantPlan, list[PassRecord]]:
         """Apply the passes that an earlier run of the same did not finish; at most two models are alive at a time."""
+        from kcompress.passes.base import Context
+        from kcompress.passes.statistics import Statistics
+
         original = loaded.pop()
         cost, shapes = self.source_macs, _shapes(original)
         done, model, plan, records = self.resume.find()
@@ -182,10 +185,16 @@ class _Run:
         else:
             model = original
         del original
+        statistics = None
         for number, step in enumerate(self.steps[done:], done + 1):
+            if statistics is None or not step.rounds:
+                statistics = Statistics.of(self.steps[number - 1 :], model)
+            context = Context(
+                self.splits, self.seed, self.form.name, plan, self.hooks.progress, self.hooks.log, statistics
+            )
             with self.hooks.progress(step.name, None):
                 began = time.perf_counter()
-                result = step.apply(model, self._context(plan))
+                result = step.apply(model, context)
                 seconds = time.perf_counter() - began
             model, plan = result.model, plan.updated(result.formats, step.computation())
             release()
@@ -196,7 +205,7 @@ class _Run:
                     step.name,
                     step.config(),
                     seconds,
-                    tuple({"layer": c.layer, "detail": c.detail} for c in result.changes),
+                    tuple({"layer": c.layer, "detail": c.detail, **c.figures} for c in result.changes),
                     tuple({"layer": s.layer, "reason": s.reason} for s in result.skipped),
                     parameters(model),
                     nonzero(model),
@@ -205,11 +214,6 @@ class _Run:
             )
             self.resume.keep(number, model, plan, records)
         return model, plan, records
-
-    def _context(self, plan: QuantPlan) -> "Context":
-        from kcompress.passes.base import Context
-
-        return Context(self.splits, self.seed, self.form.name, plan, self.hooks.progress, self.hooks.log)
 
     def measure(
         self,

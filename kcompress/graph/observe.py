@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.hooks import cells, watched
+from kcompress.graph.hooks import Seen, cells, watched
 from kcompress.graph.signature import signature
 from kcompress.graph.view import Node, nodes
 
@@ -28,13 +28,22 @@ def observe(model: Any, batches: Iterable[Mapping[str, Any]], names: Iterable[st
     by_name = {node.name: node for node in nodes(model)}
     hidden = cells(by_name.values())
     chosen = [by_name[name] for name in names if id(by_name[name].layer) not in hidden]
-    sign = signature(model)
 
     def seen(node: Node, given: Mapping[str, Any], result: Any) -> None:
-        if not _traced(result) and not _traced(given[""]):
-            visit(node.name, _arrays(given[""]), _arrays(result))
+        visit(node.name, to_arrays(given[""]), to_arrays(result))
 
-    with watched(chosen, seen):
+    run(model, batches, chosen, seen)
+
+
+def run(model: Any, batches: Iterable[Mapping[str, Any]], chosen: Iterable[Node], seen: Seen) -> None:
+    """Run the model, not training, on each batch and call `seen`, with tensors, after each call that is really run."""
+    sign = signature(model)
+
+    def unless_traced(node: Node, given: Mapping[str, Any], result: Any) -> None:
+        if not _traced(result) and not _traced(given[""]):
+            seen(node, given, result)
+
+    with watched(chosen, unless_traced):
         for batch in batches:
             model(sign.pack([np.asarray(batch[name], sign.dtypes[name]) for name in sign.inputs]), training=False)
 
@@ -60,7 +69,8 @@ def _is_symbol(item: Any) -> bool:
     return False
 
 
-def _arrays(structure: Any) -> Any:
+def to_arrays(structure: Any) -> Any:
+    """The same structure with NumPy arrays in place of tensors."""
     import keras
 
     def to_array(item: Any) -> Any:

@@ -26,7 +26,6 @@ STRETCH_HIGH, STRETCH_LOW = 1.1, -0.1  # AdaRound's zeta and gamma: the sigmoid 
 BETA_START, BETA_END = 20.0, 2.0
 HEAD_START = 0.6  # how far from the weight towards GPTQ's result the soft rounding starts
 BLOCK = 128
-SHRINKS = tuple(1 - i / 64 for i in range(33))  # 1 down to 0.5
 
 
 def nearest(grid: Array, low: int, high: int) -> Ints:
@@ -45,20 +44,21 @@ def error(grid: Array, ints: Ints, moment: Array, scale: Array | float = 1.0) ->
     return result * np.asarray(scale, np.float64) ** 2
 
 
-def best_scale(weights: Array, moment: Array, low: int, high: int, shrinks: Sequence[float] = SHRINKS) -> Array:
-    """The scale of every output, shape (outputs,) or (groups, outputs), with which `nearest` has the smallest error.
+def best_share(
+    weights: Array, scale: Array, moment: Array, low: int, high: int, shares: Sequence[float], together: bool = False
+) -> Array:
+    """Of `shares`, the one by which to multiply `scale` so that `nearest` has the smallest error, the first of equals.
 
-    Tried are `shrinks` times max|w| / high; an output of zeros gets 1.
+    `scale` has shape (outputs,) or (groups, outputs), as has the result; with `together` all of it is the same share.
     """
-    largest = np.abs(weights.astype(np.float64)).max(-2) / high
-    full = np.where(largest > 0, largest, 1)
-    best, least = full, np.full(full.shape, np.inf)
-    for shrink in shrinks:
-        scale = full * shrink
-        grid = weights / scale[..., None, :]
-        found = error(grid, nearest(grid, low, high), moment, scale)
-        best, least = np.where(found < least, scale, best), np.minimum(found, least)
-    return np.where(largest > 0, best, 1)
+    best, least = np.ones(scale.shape), np.full(scale.shape, np.inf)
+    for share in shares:
+        grid = weights / (scale * share)[..., None, :]
+        found = error(grid, nearest(grid, low, high), moment, scale * share)
+        if together:
+            found = np.broadcast_to(found.sum(), found.shape)
+        best, least = np.where(found < least, share, best), np.minimum(found, least)
+    return best
 
 
 def gptq(grid: Array, moment: Array, low: int, high: int, damping: float = 0.01) -> Ints:

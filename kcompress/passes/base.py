@@ -22,6 +22,7 @@ from kcompress.graph.view import Node, nodes
 from kcompress.layers.plan import Activations, QuantPlan, WeightFormat
 from kcompress.passes.fields import explain
 from kcompress.passes.rules import Change, Selection, Skip, patterns, select
+from kcompress.passes.statistics import Statistics
 
 __all__ = ["Change", "Context", "Need", "Pass", "PassResult", "Rule", "Skip"]
 
@@ -51,6 +52,8 @@ class Context:
     progress: Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]] = _no_progress
     """`with ctx.progress("calibrating", 512) as advance: advance(32)`."""
     log: Callable[[str], None] = lambda _line: None
+    statistics: Statistics = field(default_factory=Statistics)
+    """Of the calibration data, shared with the passes before and after where they only round weights."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Pass(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    rounds: ClassVar[bool] = False
+    """Whether the pass only rounds weights, so that statistics of the model before it are still good after it."""
     needs: ClassVar[frozenset[Need]] = frozenset()
     """All that the pass may need; `required` narrows it to what its settings need."""
 
@@ -126,6 +131,10 @@ class Pass(BaseModel):
     def computation(self) -> Activations | None:
         """How the values between layers are to be computed; None where the pass has no say in it."""
         return None
+
+    def statistics(self, model: Any) -> dict[str, int]:
+        """The layers whose input's statistics the pass will ask for, and from how many calibration samples."""
+        return {}
 
     def config(self) -> dict[str, Any]:
         """The fields that were set, as plain data."""

@@ -1,6 +1,7 @@
 """Which layers a step works on, and with which settings: `layers`, `skip` and per-layer rules, first match wins."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kcompress.graph.view import Node, matches, nodes
@@ -11,10 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Change:
-    """A layer that a pass changed, and what it did to it in a few words."""
+    """A layer that a pass changed, what it did to it in a few words, and figures by name, such as `weight_sqnr_db`.
+
+    A figure of None is without bound, as a signal-to-noise ratio without noise.
+    """
 
     layer: str
     detail: str
+    figures: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_works_on_a_small_convolutional_model(name):
 @every_pass
 def test_accounts_for_every_layer_once_in_a_model_with_every_layer_type(name):
     step = find(name)()
-    if step.needs:
+    if step.required:
         pytest.skip("needs data for all four inputs")
     model = everything()
     targets = step.select(model).targets

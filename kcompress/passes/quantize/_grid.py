@@ -1,16 +1,25 @@
 """What the passes share that store kernels in fewer bits: which kernels, which channels, and grids of whole numbers."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.graph.distortion import output_sqnr_db, sqnr_db
+from kcompress.graph.moments import Moment
 from kcompress.graph.rebuild import assign, copy
 from kcompress.graph.view import Node, Weight
 from kcompress.layers.plan import QuantPlan, WeightFormat
 from kcompress.numerics import affine
 from kcompress.numerics.ranges import Method, limits
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
+from kcompress.passes.statistics import batches
+
+Moments = Mapping[str, Moment | None]
+HEARD = 64
+"""Samples on which the outputs of layers are compared."""
 
 PER_TENSOR = ("Embedding", "ReversibleEmbedding", "LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTMCell")
 """Layers whose kernels get one scale: files hold these in an order or in an operator that knows no channels."""
@@ -45,13 +54,19 @@ class KernelPass(Pass):
 class GridPass(KernelPass):
     """Base of the passes that choose a grid per kernel: which one, a subclass says in `format_of`; how, in `round`."""
 
-    def format_of(self, node: Node, weight: Weight) -> WeightFormat:
-        """The grid for one kernel, from its values."""
+    rounds = True
+
+    def format_of(self, node: Node, weight: Weight, moment: Moment | None) -> WeightFormat:
+        """The grid for one kernel, from its values and what is known of its input."""
         raise NotImplementedError
 
-    def round(self, values: NDArray[Any], format: WeightFormat) -> NDArray[Any]:
+    def round(self, node: Node, weight: Weight, format: WeightFormat, moment: Moment | None) -> NDArray[Any]:
         """The whole number for each value of a kernel."""
-        return format.levels(values)
+        return format.levels(weight.values)
+
+    def settle(self, node: Node, changes: Mapping[str, NDArray[Any]], moments: Moments) -> list[str]:
+        """Make up for what rounding changed in a layer's kernels, by qualified name; what was done, in words."""
+        return []
 
     def spared(self, nodes: list[Node]) -> dict[str, str]:
         """Of the layers that would be worked on, in order: those to leave alone all the same, and why."""
@@ -64,39 +79,76 @@ class GridPass(KernelPass):
     def run(self, model: Any, ctx: Context) -> PassResult:
         twin = copy(model)
         selection = self.select(twin)
-        changes: list[Change] = []
+        wanted = self.statistics(model)
+        samples = max(wanted.values(), default=0)
+        with ctx.progress(f"{self.name}: calibrating", None):
+            moments = ctx.statistics.moments(model, ctx.data.calibration, wanted, samples, ctx.seed)
+        done: dict[str, _Done] = {}
         skipped = list(selection.skipped)
-        formats: dict[str, WeightFormat] = {}
         spared = self.spared([node for node, _ in selection.chosen])
-        for node, settings in selection.chosen:
-            assert isinstance(settings, GridPass)
-            if node.name in spared:
-                skipped.append(Skip(node.name, spared[node.name]))
-                continue
-            found, details = settings._grids(node, ctx.plan)
-            if not details:
-                skipped.append(Skip(node.name, "its kernels lie on a grid already"))
-                continue
-            formats.update(found)
-            changes.append(Change(node.name, "; ".join(details)))
-        return PassResult(twin, tuple(changes), tuple(skipped), formats)
+        with ctx.progress(self.name, len(selection.chosen)) as advance:
+            for node, settings in selection.chosen:
+                assert isinstance(settings, GridPass)
+                if node.name in spared:
+                    skipped.append(Skip(node.name, spared[node.name]))
+                elif (found := settings._grids(node, ctx.plan, moments)).details:
+                    done[node.name] = found
+                else:
+                    skipped.append(Skip(node.name, "its kernels lie on a grid already"))
+                advance(1)
+        rounded = [name for name, each in done.items() if each.formats]
+        heard: dict[str, float | None] = {}
+        if ctx.data.calibration is not None and rounded:
+            heard = output_sqnr_db(model, twin, batches(model, ctx.data.calibration, HEARD), rounded)
+        changes = tuple(Change(name, "; ".join(each.details), each.figures(name, heard)) for name, each in done.items())
+        formats = {name: format for each in done.values() for name, format in each.formats.items()}
+        return PassResult(twin, changes, tuple(skipped), formats)
 
-    def _grids(self, node: Node, plan: QuantPlan) -> tuple[dict[str, WeightFormat], list[str]]:
-        """Move the kernels of a layer to their grids; their formats by qualified name, and what was done to each."""
-        formats, details = {}, []
+    def _grids(self, node: Node, plan: QuantPlan, moments: Moments) -> "_Done":
+        """Move the kernels of a layer to their grids."""
+        done = _Done()
+        changes: dict[str, NDArray[Any]] = {}
         for weight in self.kernels(node):
             name, values = node.qualified(weight), weight.values
             earlier = plan.weights.get(name)
             if earlier is not None and earlier.kind == "int":
                 if self.keeps(earlier):
-                    details.append(f"{weight.name} keeps its {_described(earlier)}")
+                    done.details.append(f"{weight.name} keeps its {_described(earlier)}")
                 continue
-            format = self.format_of(node, weight)
-            rounded = affine.from_levels(self.round(values, format), format.scales(values.shape))
+            format = self.format_of(node, weight, moments.get(name))
+            levels = self.round(node, weight, format, moments.get(name))
+            rounded = affine.from_levels(levels, format.scales(values.shape))
+            changes[name] = rounded - values.astype(np.float64)
+            done.add(name, format, values, changes[name])
+            done.details.append(f"{weight.name} as {_described(format)}")
             assign([(weight.variable, rounded)])
-            formats[name] = format
-            details.append(f"{weight.name} as {_described(format)}, {_noise(values, rounded)}")
-        return formats, details
+        done.details += self.settle(node, changes, moments)
+        return done
+
+
+@dataclass
+class _Done:
+    """What was done to the kernels of one layer: formats by qualified name, words, and the energy of what was lost."""
+
+    formats: dict[str, WeightFormat] = field(default_factory=dict)
+    details: list[str] = field(default_factory=list)
+    signal: float = 0.0
+    noise: float = 0.0
+
+    def add(self, name: str, format: WeightFormat, values: NDArray[Any], change: NDArray[Any]) -> None:
+        self.formats[name] = format
+        self.signal += float((values.astype(np.float64) ** 2).sum())
+        self.noise += float((change**2).sum())
+
+    def figures(self, name: str, outputs: Mapping[str, float | None]) -> dict[str, float | None]:
+        """Bits, and the signal-to-quantization-noise ratios of weights and outputs, None where nothing was lost."""
+        if not self.formats:
+            return {}
+        found: dict[str, float | None] = {"bits": max(format.bits for format in self.formats.values())}
+        found["weight_sqnr_db"] = sqnr_db(self.signal, self.noise)
+        if name in outputs:
+            found["output_sqnr_db"] = outputs[name]
+        return found
 
 
 def channel_axes(node: Node, weight: Weight) -> tuple[int, ...]:
@@ -125,10 +177,3 @@ def _described(format: WeightFormat) -> str:
     """`8 bits, 64 scales`."""
     bits, scales = format.bits, len(format.scale)
     return f"{bits} bit{'s' * (bits > 1)}, {scales} scale{'s' * (scales > 1)}"
-
-
-def _noise(values: NDArray[Any], rounded: NDArray[Any]) -> str:
-    """Signal-to-quantization-noise ratio, 10 log10(Σw² / Σ(w − ŵ)²), in words."""
-    error = float(((values.astype(np.float64) - rounded) ** 2).sum())
-    signal = float((values.astype(np.float64) ** 2).sum())
-    return f"SQNR {10 * np.log10(signal / error):.1f} dB" if error and signal else "exact"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from kcompress.graph.moments import Moment
 from kcompress.graph.view import Node, Weight
 from kcompress.layers.plan import WeightFormat
 from kcompress.numerics import affine
@@ -47,7 +48,7 @@ class Binary(GridPass):
                 return f"{holey[0]} has zeros, which one bit cannot hold; levels=3 can"
         return concern
 
-    def format_of(self, node: Node, weight: Weight) -> WeightFormat:
+    def format_of(self, node: Node, weight: Weight, moment: Moment | None) -> WeightFormat:
         axes = channel_axes(node, weight)
         rows = np.abs(affine.to_rows(weight.values, axes).astype(np.float64))
         if self.levels == 2:
@@ -56,7 +57,8 @@ class Binary(GridPass):
         scale = np.divide(rows.sum(1, where=large), large.sum(1), out=np.zeros(len(rows)), where=large.any(1))
         return WeightFormat("int", 2, -1, 1, axes, _scales(scale))
 
-    def round(self, values: NDArray[Any], format: WeightFormat) -> NDArray[Any]:
+    def round(self, node: Node, weight: Weight, format: WeightFormat, moment: Moment | None) -> NDArray[Any]:
+        values = weight.values
         signs = np.sign(values)
         if self.levels == 2:
             return np.asarray(signs)

@@ -4,16 +4,18 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from kcompress.graph.moments import Moment
 from kcompress.graph.view import Node, Weight
 from kcompress.layers.plan import Activations, WeightFormat
 from kcompress.numerics.ranges import Method
 from kcompress.passes.base import Need
-from kcompress.passes.quantize._grid import GridPass, channel_axes, symmetric
+from kcompress.passes.quantize._grid import channel_axes, symmetric
+from kcompress.passes.quantize._rounding import RoundingPass
 
 BITS = 8
 
 
-class Int8(GridPass):
+class Int8(RoundingPass):
     """Compute with 8-bit integers: a quarter of the bytes, faster where there are integer kernels.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
@@ -21,8 +23,6 @@ class Int8(GridPass):
     this gives 4-bit weights with 8-bit activations. A `.keras` file holds weights on the grid and computes in float.
     What a file cannot compute in integers is named in the report.
     """
-
-    needs = frozenset({Need.CALIBRATION})
 
     mode: Literal["static", "dynamic", "weight_only"] = "static"
     """Whether activations are integers with ranges from calibration (static) or found at run time, or floats."""
@@ -34,8 +34,6 @@ class Int8(GridPass):
     """How the range of an activation is chosen; what lies outside is clipped, and minmax clips nothing."""
     percentile: float = Field(99.99, gt=50, le=100)
     """The share of an activation's values below its upper end, in percent, with ranges=percentile, such as 99.9."""
-    samples: int = Field(512, ge=1)
-    """The number of calibration samples to use; fewer are fine."""
 
     @model_validator(mode="after")
     def _static_only(self) -> Self:
@@ -47,9 +45,9 @@ class Int8(GridPass):
 
     @property
     def required(self) -> frozenset[Need]:
-        return self.needs if self.mode == "static" else frozenset()
+        return self.needs if self.mode == "static" else super().required
 
-    def format_of(self, node: Node, weight: Weight) -> WeightFormat:
+    def format_of(self, node: Node, weight: Weight, moment: Moment | None) -> WeightFormat:
         return symmetric(weight.values, channel_axes(node, weight), BITS)
 
     def keeps(self, format: WeightFormat) -> bool:

@@ -4,14 +4,19 @@ from typing import Literal
 
 from pydantic import Field
 
+from kcompress.graph.moments import Moment
 from kcompress.graph.view import Node, Weight
 from kcompress.layers.plan import WeightFormat
 from kcompress.numerics.ranges import Method
 from kcompress.passes.fields import tunable
-from kcompress.passes.quantize._grid import GridPass, channel_axes, symmetric
+from kcompress.passes.quantize._grid import channel_axes, symmetric
+from kcompress.passes.quantize._rounding import RoundingPass, shrunk
+
+SHARES = tuple(1 - i / 64 for i in range(33))  # of the scale that clips nothing, tried by ranges=output
+HALVES = (1.0, 0.5)
 
 
-class Weights(GridPass):
+class Weights(RoundingPass):
     """Store kernels as whole numbers of 2 to 8 bits times a scale; computation stays in float32.
 
     Works on all kernels of Dense, EinsumDense, convolutions, Embedding, recurrent cells and attention; embeddings and
@@ -26,13 +31,21 @@ class Weights(GridPass):
     """The kind of scale: any float, or 2^-p, which makes a .keras file smaller."""
     granularity: Literal["per_channel", "per_tensor"] = "per_channel"
     """Whether each output channel has a scale or a kernel has one."""
-    ranges: Method = "minmax"
-    """How the largest magnitude to represent is chosen, larger ones being clipped: minmax clips nothing."""
+    ranges: Literal["minmax", "percentile", "mse", "entropy", "output"] = "minmax"
+    """How the largest magnitude to represent is chosen, larger ones being clipped: minmax clips nothing, output clips
+    where that changes the layer's outputs on calibration data less."""
     percentile: float = Field(99.99, gt=50, le=100)
     """The share of a channel's magnitudes to represent, in percent, with ranges=percentile, such as 99.9."""
 
-    def format_of(self, node: Node, weight: Weight) -> WeightFormat:
+    @property
+    def calibrates(self) -> bool:
+        return super().calibrates or self.ranges == "output"
+
+    def format_of(self, node: Node, weight: Weight, moment: Moment | None) -> WeightFormat:
         axes = channel_axes(node, weight) if self.granularity == "per_channel" else ()
-        return symmetric(
-            weight.values, axes, self.bits, self.ranges, self.percentile, power_of_two=self.scale == "power_of_two"
-        )
+        ranges: Method = "mse" if self.ranges == "output" else self.ranges
+        power_of_two = self.scale == "power_of_two"
+        if self.ranges == "output" and moment is not None:
+            full = symmetric(weight.values, axes, self.bits, power_of_two=power_of_two)
+            return shrunk(node, weight, full, moment, HALVES if power_of_two else SHARES)
+        return symmetric(weight.values, axes, self.bits, ranges, self.percentile, power_of_two)

@@ -1,0 +1,96 @@
+"""Settings and work of the passes that can round a kernel by what it does to the layer's output."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from kcompress.graph.linear import linear
+from kcompress.graph.matrices import from_matrix, to_matrix
+from kcompress.graph.moments import Moment
+from kcompress.graph.rebuild import assign
+from kcompress.graph.view import Node, Weight
+from kcompress.layers.plan import WeightFormat
+from kcompress.numerics import affine, rounding
+from kcompress.passes.base import Need
+from kcompress.passes.quantize._grid import GridPass, Moments
+
+
+class RoundingPass(GridPass):
+    """Base of the passes whose rounding may look at calibration data.
+
+    A kernel that is no matrix of a product, as in recurrent cells and embeddings, is rounded to nearest all the same.
+    """
+
+    needs = frozenset({Need.CALIBRATION})
+
+    rounding: Literal["nearest", "adaround", "gptq"] = "nearest"
+    """How a weight becomes a whole number: the nearest, or so that the layer's outputs on calibration data change least
+    (gptq: one after the other, making up for earlier errors; adaround: learned, slower)."""
+    bias_correction: bool = False
+    """Whether biases make up for the mean change of the layer's output on calibration data: true or false."""
+    samples: int = Field(512, ge=1)
+    """The number of calibration samples to use; fewer are fine."""
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether these settings ask for statistics of the layers' inputs."""
+        return self.rounding != "nearest" or self.bias_correction
+
+    @property
+    def required(self) -> frozenset[Need]:
+        each = (self, *(self.under(rule) for rule in self.rules if not rule.skip))
+        return self.needs if any(settings.calibrates for settings in each) else frozenset()
+
+    def statistics(self, model: Any) -> dict[str, int]:
+        chosen = self.select(model).chosen
+        return {n.name: s.samples for n, s in chosen if isinstance(s, RoundingPass) and s.calibrates}
+
+    def round(self, node: Node, weight: Weight, format: WeightFormat, moment: Moment | None) -> NDArray[Any]:
+        if moment is None or self.rounding == "nearest":
+            return format.levels(weight.values)
+        method = rounding.gptq if self.rounding == "gptq" else rounding.adaround
+        grid = weight.values.astype(np.float64) / format.scales(weight.values.shape)
+        ints = method(to_matrix(grid, node.layer, weight.name), moment.second, format.low, format.high)
+        return from_matrix(ints, node.layer, weight.name)
+
+    def settle(self, node: Node, changes: Mapping[str, NDArray[Any]], moments: Moments) -> list[str]:
+        details = []
+        blind = [name for name in changes if moments.get(name) is None]
+        if self.rounding != "nearest" and blind:
+            details.append(f"rounded to nearest, for want of a matrix: {', '.join(n.split('/')[-1] for n in blind)}")
+        if self.bias_correction:
+            details.append(
+                "bias corrected" if _correct_bias(node, changes, moments) else "no bias that can be corrected"
+            )
+        return details
+
+
+def _correct_bias(node: Node, changes: Mapping[str, NDArray[Any]], moments: Moments) -> bool:
+    """Take E[x] Δ, the mean change of the layer's outputs, from its bias; whether there was one."""
+    found = linear(node.layer)
+    last = [w for w in node.kernels if found is not None and w.name == found.last[0]]
+    bias = [w for w in node.weights if w.role == "bias"]
+    name = node.qualified(last[0]) if last else ""
+    moment = moments.get(name)
+    if not bias or moment is None or name not in changes:
+        return False
+    change = to_matrix(changes[name], node.layer, last[0].name)
+    shift = (moment.mean[:, None, :].astype(np.float64) @ change).ravel()
+    assign([(bias[0].variable, bias[0].values - shift)])
+    return True
+
+
+def shrunk(node: Node, weight: Weight, full: WeightFormat, moment: Moment, shares: Sequence[float]) -> WeightFormat:
+    """The grid with the steps of `full` times one of `shares`, whichever changes the layer's outputs least."""
+    shape, name = weight.values.shape, weight.name
+    matrix = to_matrix(weight.values.astype(np.float64), node.layer, name)
+    steps = to_matrix(np.broadcast_to(full.scales(shape), shape), node.layer, name)[:, 0]
+    together = len(full.scale) == 1
+    share = rounding.best_share(matrix, steps, moment.second, full.low, full.high, shares, together)
+    whole = from_matrix(np.broadcast_to((steps * share)[:, None], matrix.shape), node.layer, name)
+    scale = affine.to_rows(whole, full.axes)[:, 0]
+    return replace(full, scale=tuple(map(float, scale.astype(np.float32))))
