@@ -6,7 +6,7 @@ from kcompress.report.rows import Table, remarks, tables
 
 def render(report: Report) -> str:
     """A heading, one table per part, and the remarks as a list."""
-    parts = [f"# kcompress {report.version}", *map(_table, tables(report))]
+    parts = [f"# kcompress {report.version}", *map(_table, tables(report, worst=None))]
     lines = remarks(report)
     if lines:
         parts.append("\n".join(f"- {_escape(line)}" for line in lines))

@@ -1,6 +1,8 @@
 """The report's tables as rows of text, which every readable form lays out in its own way."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from kcompress.measure.files import FileFigures
 from kcompress.report.report import Budget, Report
@@ -19,9 +21,9 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def tables(report: Report) -> list[Table]:
-    """Passes first, then source against artifact."""
-    return [passes(report), comparison(report)]
+def tables(report: Report, worst: int | None = 5) -> list[Table]:
+    """Passes first, then source against artifact, then the layers that rounding hurt most; all with worst=None."""
+    return [passes(report), comparison(report), *rounded(report, worst)]
 
 
 def passes(report: Report) -> Table:
@@ -67,6 +69,31 @@ def comparison(report: Report) -> Table:
         ("peak memory", size(a.peak_memory_bytes), size(b.peak_memory_bytes), ""),
     ]
     return Table("Source against artifact", ("", "source", "artifact", "change"), tuple(rows))
+
+
+def rounded(report: Report, worst: int | None) -> list[Table]:
+    """The layers whose weights were rounded, those that it hurt most first: by their outputs, else by their weights."""
+    found = {entry["layer"]: entry for record in report.passes for entry in record.changed if "bits" in entry}
+    if not found:
+        return []
+
+    def ratio_db(entry: dict[str, Any], key: str) -> float:
+        value = entry.get(key, entry["weight_sqnr_db"])
+        return math.inf if value is None else float(value)
+
+    ranked = sorted(found.values(), key=lambda entry: ratio_db(entry, "output_sqnr_db"))[:worst]
+    rows = [
+        (e["layer"], f"{e['bits']:g}", _decibels(e, "weight_sqnr_db"), _decibels(e, "output_sqnr_db")) for e in ranked
+    ]
+    title = "Rounded layers" if worst is None or len(found) <= worst else f"The {worst} layers that rounding hurt most"
+    header = ("layer", "bits", "SQNR of weights, dB", "SQNR of outputs, dB")
+    return [Table(f"{title} (simulated)", header, tuple(rows))]
+
+
+def _decibels(entry: dict[str, Any], key: str) -> str:
+    if key not in entry:
+        return NONE
+    return "exact" if entry[key] is None else f"{entry[key]:.1f}"
 
 
 def remarks(report: Report) -> list[str]:

@@ -1,0 +1,141 @@
+"""Rounding by calibration data: layers' outputs change less, biases make up for the rest, one sweep serves all."""
+
+import numpy as np
+import pytest
+
+from kcompress import data
+from kcompress.graph.view import nodes
+from kcompress.passes import find, statistics
+from kcompress.passes.base import Context, Need
+from kcompress.passes.statistics import Statistics
+from tests.models import batch_for, keras, residual, seeded, tokens
+from tests.shell import assert_refused, kcompress
+
+WEIGHTS, INT8 = find("quantize.weights"), find("quantize.int8")
+k = keras()
+nn = k.layers
+
+
+def calibrated(model, count=64, **more):
+    return Context(data=data.resolve(calibration=next(iter(batch_for(model, count).values()))), **more)
+
+
+def figures(result, key="output_sqnr_db"):
+    return {change.layer: change.figures[key] for change in result.changes}
+
+
+@pytest.fixture(scope="module")
+def nearest():
+    return WEIGHTS(bits=3).apply(residual(), calibrated(residual()))
+
+
+@pytest.mark.parametrize("fields", [{"rounding": "gptq"}, {"rounding": "adaround"}, {"ranges": "output"}], ids=str)
+def test_outputs_of_layers_change_less_than_when_rounded_to_nearest(fields, nearest):
+    model = residual()
+    result = WEIGHTS(bits=3, **fields).apply(model, calibrated(model))
+    before, after = figures(nearest), figures(result)
+    assert before.keys() == after.keys() == {node.name for node in nodes(model) if node.kernels}
+    better = [after[name] - before[name] for name in before]
+    assert np.mean(better) > 1.0  # decibels
+    assert min(better) > -0.5  # none is worse, but for the positions drawn
+
+
+def test_the_figures_of_a_change_are_those_of_the_weights_and_of_the_layer_by_itself(nearest):
+    model = residual()
+    layer, rounded = (next(n for n in nodes(m) if n.name == "stem") for m in (model, nearest.model))
+    values, change = layer.kernels[0].values, layer.kernels[0].values - rounded.kernels[0].values
+    expected = 10 * np.log10((values**2).sum() / (change**2).sum())
+    assert figures(nearest, "weight_sqnr_db")["stem"] == pytest.approx(expected, rel=1e-4)
+    assert set(figures(nearest, "bits").values()) == {3}
+    x = batch_for(model, 64)["image"]
+    before, after = (k.ops.convert_to_numpy(each.layer(x)) for each in (layer, rounded))
+    expected = 10 * np.log10((before**2).sum() / ((before - after) ** 2).sum())
+    assert figures(nearest)["stem"] == pytest.approx(expected, rel=1e-4)
+    alone = WEIGHTS(bits=3, layers="head").apply(model, calibrated(model))
+    assert figures(alone)["head"] == pytest.approx(figures(nearest)["head"], rel=1e-6)
+
+
+def test_without_calibration_data_only_the_weights_have_figures():
+    change = WEIGHTS(bits=3).apply(residual(), Context()).changes[0]
+    assert change.figures.keys() == {"bits", "weight_sqnr_db"}
+
+
+def plain():
+    """Every kind of layer whose bias can make up for the mean, each seeing the input."""
+    inputs = k.Input((9, 9, 4), name="image")
+    layers = [
+        nn.Conv2D(6, 3, groups=2, name="grouped"),
+        nn.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise"),
+        nn.Conv2DTranspose(5, 3, strides=2, name="transposed"),
+        nn.Dense(3, name="dense"),
+    ]
+    return seeded(k.Model(inputs, [layer(inputs) for layer in layers], name="plain"))
+
+
+def test_corrected_biases_keep_the_mean_of_every_output_channel():
+    model = plain()
+    x = batch_for(model, 8)["image"]  # so few that all positions count
+    rough, corrected = (
+        WEIGHTS(bits=2, bias_correction=wanted).apply(model, calibrated(model, 8)).model for wanted in (False, True)
+    )
+    for before, plainly, kept in zip(model(x), rough(x), corrected(x), strict=True):
+        means = [np.asarray(each).reshape(-1, each.shape[-1]).mean(0) for each in (before, plainly, kept)]
+        assert np.abs(means[1] - means[0]).max() > 0.02
+        np.testing.assert_allclose(means[2], means[0], atol=2e-5)  # float32 sums
+
+
+def test_a_layer_without_bias_says_so():
+    result = WEIGHTS(bits=2, bias_correction=True).apply(residual(), calibrated(residual()))
+    details = {change.layer: change.detail for change in result.changes}
+    assert details["stem"].endswith("; no bias that can be corrected")
+    assert details["head"].endswith("; bias corrected")
+
+
+def test_an_embedding_is_rounded_to_nearest_and_says_so():
+    model = tokens()
+    result, nearest = (WEIGHTS(bits=3, **f).apply(model, calibrated(model)) for f in ({"rounding": "gptq"}, {}))
+    details = {change.layer: change.detail for change in result.changes}
+    assert "rounded to nearest, for want of a matrix: embeddings" in details["embedding"]
+    assert "nearest" not in details["conv"]
+    for ours, theirs in zip(nodes(result.model), nodes(nearest.model), strict=True):
+        for one, other in zip(ours.kernels, theirs.kernels, strict=True):
+            assert np.array_equal(one.values, other.values) == (ours.name == "embedding")
+
+
+@pytest.mark.parametrize("rounding", ["gptq", "adaround"])
+@pytest.mark.parametrize("fields", [{}, {"scale": "power_of_two", "ranges": "output"}, {"granularity": "per_tensor"}])
+def test_zeros_stay_zero_and_the_grid_is_kept(fields, rounding):
+    model = residual()
+    pruned = find("prune.magnitude")(sparsity=0.5).apply(model, Context()).model
+    result = WEIGHTS(bits=4, rounding=rounding, **fields).apply(pruned, calibrated(model))  # which checks both
+    assert all(f.bits == 4 for f in result.formats.values())
+
+
+def test_one_sweep_serves_consecutive_passes_that_round(monkeypatch):
+    sweeps = []
+    monkeypatch.setattr(statistics, "moments", lambda *args, **kwargs: sweeps.append(args[2]) or {})
+    model = residual()
+    steps = [
+        WEIGHTS(bits=4, rounding="gptq", layers="stem"),
+        find("quantize.binary")(layers="grouped"),
+        INT8(bias_correction=True, samples=20, skip="transposed"),
+        find("fold.batchnorm")(),
+        WEIGHTS(rounding="gptq", layers="transposed"),
+    ]
+    context = calibrated(model, statistics=Statistics.of(steps, model))
+    for step in steps[:3]:
+        model = step.apply(model, context).model
+    assert sweeps == [{"stem", "separable", "depthwise", "grouped", "head"}]
+
+
+def test_calibration_data_is_needed_where_a_setting_or_a_rule_looks_at_it():
+    assert WEIGHTS().required == INT8(mode="weight_only").required == frozenset()
+    needy = [{"rounding": "gptq"}, {"bias_correction": True}, {"ranges": "output"}]
+    for fields in (*needy, *({"rules": [{"layers": "x", **fields}]} for fields in needy)):
+        assert WEIGHTS(**fields).required == {Need.CALIBRATION}, fields
+
+
+def test_a_run_without_calibration_data_is_refused(fixtures, tmp_path):
+    step = "quantize.weights:rounding=gptq"
+    result = kcompress("compress", fixtures / "lenet300.keras", tmp_path / "o.keras", "--apply", step)
+    assert_refused(result, 2, "quantize.weights: needs calibration data; give it with --calibration or --data")
