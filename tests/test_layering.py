@@ -4,7 +4,8 @@ The order, lowest first; a part imports itself and what stands below it, not wha
 
     errors
     numerics, backend, sizes
-    graph, layers, data
+    graph, data
+    layers
     formats
     measure
     passes
@@ -30,7 +31,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "kcompress"
 ORDER = (
     ("errors",),
     ("numerics", "backend", "sizes", "git_sizes"),
-    ("graph", "layers", "data"),
+    ("graph", "data"),
+    ("layers",),
     ("formats",),
     ("measure",),
     ("passes",),

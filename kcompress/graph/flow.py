@@ -15,6 +15,8 @@ from typing import Any
 from kcompress.graph.view import nodes
 
 Shape = tuple[int | None, ...]
+PASSING = ("Identity", "Dropout", "GaussianDropout", "AlphaDropout", "GaussianNoise", "ActivityRegularization")
+SPATIAL = ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,17 @@ class Flow:
     def _users(self) -> Counter[int]:
         operations = {id(call.operation): call.operation for call in self.calls}
         return Counter(id(v) for operation in operations.values() for v in getattr(operation, "weights", ()))
+
+
+def passes_on(call: Call) -> bool:
+    """Whether a call hands its input on unchanged at inference."""
+    import keras
+
+    if call.training or len(call.inputs) != 1 or not type(call.operation).__module__.startswith("keras."):
+        return False
+    if call.kind == "Activation":
+        return call.operation.activation is keras.activations.linear
+    return call.kind in (*PASSING, *SPATIAL)
 
 
 def flow(model: Any) -> Flow:

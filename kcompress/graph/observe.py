@@ -40,7 +40,7 @@ def run(model: Any, batches: Iterable[Mapping[str, Any]], chosen: Iterable[Node]
     sign = signature(model)
 
     def unless_traced(node: Node, given: Mapping[str, Any], result: Any) -> None:
-        if not _traced(result) and not _traced(given[""]):
+        if not is_traced(result) and not is_traced(given[""]):
             seen(node, given, result)
 
     with watched(chosen, unless_traced):
@@ -48,7 +48,7 @@ def run(model: Any, batches: Iterable[Mapping[str, Any]], chosen: Iterable[Node]
             model(sign.pack([np.asarray(batch[name], sign.dtypes[name]) for name in sign.inputs]), training=False)
 
 
-def _traced(structure: Any) -> bool:
+def is_traced(structure: Any) -> bool:
     """Whether any tensor stands for a value that is not known yet."""
     import keras
 

@@ -29,6 +29,8 @@ class Range:
     low: float = np.inf
     high: float = -np.inf
     finite: bool = True
+    size: int = 0
+    """How many values there were."""
     limit: float = 0.0
     counts: NDArray[np.float64] = field(default_factory=lambda: np.zeros(BINS))
     """Over [-limit, limit], limit being a power of two that doubles as needed."""
@@ -37,6 +39,7 @@ class Range:
         """Take in a batch of any shape."""
         if not values.size:
             return
+        self.size += values.size
         low, high = float(values.min()), float(values.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             self.finite = False
@@ -56,6 +59,11 @@ class Range:
             self.counts = np.pad(merged, BINS // 4)
             self.limit *= 2
         self.counts += np.histogram(values, BINS, (-self.limit, self.limit))[0]
+
+    @property
+    def constant(self) -> bool:
+        """Whether all values, of at least two, were the same."""
+        return self.size > 1 and self.low == self.high
 
     def choose(self, method: Method, levels: int, percentile: float) -> tuple[float, float]:
         """The range to represent with this many levels; 0 always lies in it.

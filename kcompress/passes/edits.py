@@ -13,9 +13,6 @@ from kcompress.graph.rebuild import edited
 from kcompress.graph.view import Node, nodes
 from kcompress.layers.plan import QuantPlan
 
-PASSING = ("Identity", "Dropout", "GaussianDropout", "AlphaDropout", "GaussianNoise", "ActivityRegularization")
-SPATIAL = ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
-
 
 class Edits:
     """The new weights of a model's layers, gathered before the model is built anew; the model itself is left alone."""
@@ -81,17 +78,6 @@ class Edits:
         if any(len(each.inputs) != 1 for each in self.flow.calls_of(call.operation)):
             return f"{call.name}, which takes several inputs"
         return found
-
-
-def passes_on(call: Call) -> bool:
-    """Whether a call hands its input on unchanged at inference."""
-    import keras
-
-    if call.training or len(call.inputs) != 1 or not type(call.operation).__module__.startswith("keras."):
-        return False
-    if call.kind == "Activation":
-        return call.operation.activation is keras.activations.linear
-    return call.kind in (*PASSING, *SPATIAL)
 
 
 def activation_name(layer: Any) -> str:

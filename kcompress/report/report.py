@@ -22,9 +22,9 @@ class SourceFigures:
 class PassRecord:
     """One pass: its settings, what it changed and what not, and the model after it.
 
-    An entry of `changed` has the keys `layer` and `detail`, and where weights were rounded `bits`, `weight_sqnr_db` and,
-    where there is calibration data, `output_sqnr_db`: signal-to-quantization-noise ratios, None where nothing was lost.
-    They are simulated in Keras, each layer by itself.
+    An entry of `changed` has the keys `layer` and `detail`. Where weights were rounded it has `bits` and
+    `weight_sqnr_db` too, with calibration data also `output_sqnr_db`: signal-to-quantization-noise ratios, None where
+    nothing was lost. They are simulated in Keras, each layer by itself.
     """
 
     name: str

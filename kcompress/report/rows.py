@@ -10,6 +10,7 @@ from kcompress.sizes import format_size
 
 Row = tuple[str, ...]
 NONE = "-"
+RATIOS = ("weight_sqnr_db", "output_sqnr_db")
 
 
 @dataclass(frozen=True)
@@ -73,21 +74,29 @@ def comparison(report: Report) -> Table:
 
 def rounded(report: Report, worst: int | None) -> list[Table]:
     """The layers whose weights were rounded, those that it hurt most first: by their outputs, else by their weights."""
-    found = {entry["layer"]: entry for record in report.passes for entry in record.changed if "bits" in entry}
+    found: dict[str, dict[str, Any]] = {}
+    for entry in (entry for record in report.passes for entry in record.changed if "bits" in entry):
+        before = found.get(entry["layer"], {})
+        both = {key: _together(before, entry, key) for key in RATIOS if key in before or key in entry}
+        found[entry["layer"]] = {**entry, **both}
     if not found:
         return []
 
-    def ratio_db(entry: dict[str, Any], key: str) -> float:
-        value = entry.get(key, entry["weight_sqnr_db"])
+    def hurt(entry: dict[str, Any]) -> float:
+        value = entry.get(RATIOS[1], entry.get(RATIOS[0]))
         return math.inf if value is None else float(value)
 
-    ranked = sorted(found.values(), key=lambda entry: ratio_db(entry, "output_sqnr_db"))[:worst]
-    rows = [
-        (e["layer"], f"{e['bits']:g}", _decibels(e, "weight_sqnr_db"), _decibels(e, "output_sqnr_db")) for e in ranked
-    ]
+    ranked = sorted(found.values(), key=hurt)[:worst]
+    rows = [(e["layer"], f"{e['bits']:g}", *(_decibels(e, key) for key in RATIOS)) for e in ranked]
     title = "Rounded layers" if worst is None or len(found) <= worst else f"The {worst} layers that rounding hurt most"
     header = ("layer", "bits", "SQNR of weights, dB", "SQNR of outputs, dB")
     return [Table(f"{title} (simulated)", header, tuple(rows))]
+
+
+def _together(one: dict[str, Any], other: dict[str, Any], key: str) -> float | None:
+    """The ratio, in decibels, after the noise of two passes; None for no noise."""
+    noise = sum(10 ** (-each[key] / 10) for each in (one, other) if each.get(key) is not None)
+    return -10 * math.log10(noise) if noise else None
 
 
 def _decibels(entry: dict[str, Any], key: str) -> str:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.flow import Call
+from kcompress.graph.flow import Call, passes_on
 from kcompress.graph.linear import Array, Linear
 from kcompress.graph.view import Node
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
-from kcompress.passes.edits import Edits, activation_name, passes_on
+from kcompress.passes.edits import Edits, activation_name
 
 
 class BatchNorm(Pass):

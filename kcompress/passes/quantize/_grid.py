@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.data import Dataset
 from kcompress.graph.distortion import output_sqnr_db, sqnr_db
 from kcompress.graph.moments import Moment
 from kcompress.graph.rebuild import assign, copy
@@ -96,13 +97,20 @@ class GridPass(KernelPass):
                 else:
                     skipped.append(Skip(node.name, "its kernels lie on a grid already"))
                 advance(1)
-        rounded = [name for name, each in done.items() if each.formats]
-        heard: dict[str, float | None] = {}
-        if ctx.data.calibration is not None and rounded:
-            heard = output_sqnr_db(model, twin, batches(model, ctx.data.calibration, HEARD), rounded)
-        changes = tuple(Change(name, "; ".join(each.details), each.figures(name, heard)) for name, each in done.items())
         formats = {name: format for each in done.values() for name, format in each.formats.items()}
+        heard = (
+            self.listen(model, twin, ctx.plan.updated(formats), ctx.data.calibration, list(done))
+            if ctx.data.calibration
+            else {}
+        )
+        changes = tuple(Change(name, "; ".join(each.details), each.figures(name, heard)) for name, each in done.items())
         return PassResult(twin, changes, tuple(skipped), formats)
+
+    def listen(
+        self, model: Any, rounded: Any, plan: QuantPlan, data: Dataset, names: list[str]
+    ) -> dict[str, float | None]:
+        """The signal-to-quantization-noise ratio of layers' outputs, where it is known."""
+        return output_sqnr_db(model, rounded, batches(model, data, HEARD), names)
 
     def _grids(self, node: Node, plan: QuantPlan, moments: Moments) -> "_Done":
         """Move the kernels of a layer to their grids."""
@@ -113,6 +121,7 @@ class GridPass(KernelPass):
             earlier = plan.weights.get(name)
             if earlier is not None and earlier.kind == "int":
                 if self.keeps(earlier):
+                    done.kept.append(earlier)
                     done.details.append(f"{weight.name} keeps its {_described(earlier)}")
                 continue
             format = self.format_of(node, weight, moments.get(name))
@@ -132,6 +141,7 @@ class _Done:
 
     formats: dict[str, WeightFormat] = field(default_factory=dict)
     details: list[str] = field(default_factory=list)
+    kept: list[WeightFormat] = field(default_factory=list)
     signal: float = 0.0
     noise: float = 0.0
 
@@ -142,10 +152,9 @@ class _Done:
 
     def figures(self, name: str, outputs: Mapping[str, float | None]) -> dict[str, float | None]:
         """Bits, and the signal-to-quantization-noise ratios of weights and outputs, None where nothing was lost."""
-        if not self.formats:
-            return {}
-        found: dict[str, float | None] = {"bits": max(format.bits for format in self.formats.values())}
-        found["weight_sqnr_db"] = sqnr_db(self.signal, self.noise)
+        found: dict[str, float | None] = {"bits": max(format.bits for format in (*self.formats.values(), *self.kept))}
+        if self.formats:
+            found["weight_sqnr_db"] = sqnr_db(self.signal, self.noise)
         if name in outputs:
             found["output_sqnr_db"] = outputs[name]
         return found

@@ -1,16 +1,20 @@
 """Compute with 8-bit integers: weights symmetric per channel, activations asymmetric per tensor with fixed ranges."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from kcompress.data import Dataset
+from kcompress.errors import DataError
 from kcompress.graph.moments import Moment
 from kcompress.graph.view import Node, Weight
-from kcompress.layers.plan import Activations, WeightFormat
+from kcompress.layers.plan import Activations, QuantPlan, WeightFormat
+from kcompress.layers.twins import fixed_limits, ranges, twinned
 from kcompress.numerics.ranges import Method
 from kcompress.passes.base import Need
-from kcompress.passes.quantize._grid import channel_axes, symmetric
+from kcompress.passes.quantize._grid import HEARD, channel_axes, symmetric
 from kcompress.passes.quantize._rounding import RoundingPass
+from kcompress.passes.statistics import batches
 
 BITS = 8
 
@@ -57,3 +61,23 @@ class Int8(RoundingPass):
         if self.mode == "weight_only":
             return None
         return Activations(self.mode, self.activations, self.ranges, self.percentile, self.samples, self.io)
+
+    def listen(
+        self, model: Any, rounded: Any, plan: QuantPlan, data: Dataset, names: list[str]
+    ) -> dict[str, float | None]:
+        activations = self.computation()
+        if activations is None or activations.mode != "static":
+            return super().listen(model, rounded, plan, data, names)
+        found = ranges(model, batches(model, data, HEARD), self.ranges != "minmax")
+        fixed = fixed_limits(model)
+        for point, seen in found.items():
+            kind = "not finite" if not seen.finite else f"constant, {seen.low:g}," if seen.constant else ""
+            if kind and not (seen.finite and point in fixed):
+                raise DataError(
+                    f"{self.name}: the values of layer '{point.removesuffix('/input')}' are {kind} on the samples of "
+                    f"{data.name}; calibrate with data like the training data, or repair the layer"
+                )
+        levels = 1 << self.activations
+        limits = {point: seen.choose(self.ranges, levels, self.percentile) for point, seen in found.items()}
+        with twinned(rounded, QuantPlan(activations=activations), {**limits, **fixed}):
+            return super().listen(model, rounded, plan, data, names)

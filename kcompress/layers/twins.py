@@ -1,0 +1,217 @@
+"""A model as its own quantized twin: the same layers, meanwhile computing as a file of integers would.
+
+Kernels are read through a quantizer, and values between layers are rounded to 8 or 16 bits where such a file holds them
+as integers: the model's inputs, what a layer makes, and what comes before an activation that is an operator of its own.
+Not between layers that converters fuse into one operator: a linear layer, the batch normalization behind it and a ReLU.
+
+Both go by a straight-through gradient (Bengio, Léonard and Courville, 2013): rounding counts as the identity, and what
+is clipped gets none. So a twin can be trained, on any backend, and `bake` then puts its weights on their grids. What a
+layer computes inside of itself, such as the state of a recurrent one, stays in float.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from kcompress.graph.flow import Call, Flow, flow, passes_on
+from kcompress.graph.linear import linear
+from kcompress.graph.observe import is_traced, run, to_arrays
+from kcompress.graph.rebuild import assign
+from kcompress.graph.view import Node, nodes
+from kcompress.layers.plan import QuantPlan, WeightFormat
+from kcompress.numerics.ranges import Range
+
+Tap = Callable[[str, Any], Any]
+"""Takes the name of a point and its value there, and returns the value to go on with."""
+Limits = Mapping[str, tuple[float, float]]
+
+FIXED = {"softmax": (0.0, 255 / 256), "sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
+"""Ranges that LiteRT's 8-bit scheme prescribes for what these make."""
+FUSED = ("linear", "relu", "relu6")
+"""Activations that are part of the operator before them."""
+
+
+def ranges(model: Any, batches: Iterable[Mapping[str, Any]], detailed: bool = False) -> dict[str, Range]:
+    """What occurs at every point, by its name: a layer's, with `/input` for what comes before its activation.
+
+    `batches` map input names to arrays; `detailed` is for methods that need more than minimum and maximum.
+    """
+    found: dict[str, Range] = {}
+
+    def tap(name: str, value: Any) -> Any:
+        if not is_traced(value):
+            found.setdefault(name, Range(detailed)).add(to_arrays(value))
+        return value
+
+    with tapped(model, tap):
+        run(model, batches, (), lambda *_: None)
+    return found
+
+
+@contextmanager
+def twinned(model: Any, plan: QuantPlan, limits: Limits) -> Iterator[None]:
+    """Meanwhile, calling the model computes with quantized weights and activations.
+
+    `limits` holds the range of every point whose values are to be rounded. The model must not have been
+    compiled into a function yet, nor be used as such afterwards.
+    """
+    bits = 8 if plan.activations is None else plan.activations.bits
+
+    def tap(name: str, value: Any) -> Any:
+        low, high = limits.get(name, (0.0, 0.0))
+        return fake_quantized(value, low, high, bits) if high > low else value
+
+    with tapped(model, tap), ExitStack() as stack:
+        for node in nodes(model):
+            planned = [(w.variable, plan.weights.get(node.qualified(w))) for w in node.weights]
+            whole = [(variable, format) for variable, format in planned if format and format.kind == "int"]
+            if whole:
+                stack.enter_context(_set(node.layer, "call", _reading(node.layer.call, node, whole)))
+        yield
+
+
+def bake(model: Any, plan: QuantPlan) -> None:
+    """Put every planned weight on its grid, to the nearest level, in place."""
+    for node in nodes(model):
+        for weight in node.weights:
+            format = plan.weights.get(node.qualified(weight))
+            if format is not None and not format.holds(weight.values):
+                assign([(weight.variable, format.nearest(weight.values))])
+
+
+@contextmanager
+def tapped(model: Any, tap: Tap) -> Iterator[None]:
+    """Meanwhile, send the value at every point through `tap`: those that an integer file would hold as integers."""
+    calls = flow(model)
+    fused = set(_fused(calls))
+    with ExitStack() as stack:
+        stack.enter_context(_set(model, "call", _tapping_inputs(model.call, f"{model.name}/input", tap)))
+        for name, operation in _operations(model, calls):
+            activation = getattr(operation, "activation", None)
+            if callable(activation) and _name(activation) not in FUSED and type(operation).__name__ != "Activation":
+                stack.enter_context(_set(operation, "activation", _tapping(activation, f"{name}/input", tap)))
+            if id(operation) not in fused:
+                stack.enter_context(_set(operation, "call", _tapping_result(operation.call, name, tap)))
+        yield
+
+
+def fixed_limits(model: Any) -> dict[str, tuple[float, float]]:
+    """Points whose range does not depend on data."""
+    found = {}
+    for name, operation in _operations(model, flow(model)):
+        kind = type(operation).__name__.lower()
+        made = kind if kind in FIXED else _name(getattr(operation, "activation", None))
+        if made in FIXED:
+            found[name] = FIXED[made]
+    return found
+
+
+def fake_quantized(value: Any, low: float, high: float, bits: int) -> Any:
+    """Values rounded to one of 2^bits levels over [low, high], which contains 0 and makes it a level.
+
+    Shape and dtype of a float tensor; with 16 bits the levels are symmetric around 0, as in LiteRT.
+    """
+    from keras import ops
+
+    if bits == 16:
+        high = max(-low, high)
+        step, bottom, top = high / 32767, -32768, 32767
+    else:
+        step = (high - low) / ((1 << bits) - 1)
+        bottom = round(low / step)
+        top = bottom + (1 << bits) - 1
+    value = ops.convert_to_tensor(value)
+    return _straight_through(value, ops.convert_to_tensor(step, value.dtype), bottom, top)
+
+
+def _straight_through(value: Any, step: Any, bottom: int, top: int) -> Any:
+    from keras import ops
+
+    inside = ops.clip(value / step, bottom, top)
+    return (inside + ops.stop_gradient(ops.round(inside) - inside)) * step
+
+
+def _reading(call: Any, node: Node, whole: Iterable[tuple[Any, WeightFormat]]) -> Any:
+    """The call of a layer whose kernels it reads through their quantizers."""
+    import keras
+
+    def reading(*args: Any, **kwargs: Any) -> Any:
+        values = {id(w.variable): w.variable.value for w in node.weights}
+        for variable, format in whole:
+            step = keras.ops.convert_to_tensor(format.scales(tuple(variable.shape)))
+            values[id(variable)] = _straight_through(variable.value, step, format.low, format.high)
+        with keras.StatelessScope([(w.variable, values[id(w.variable)]) for w in node.weights]):
+            return call(*args, **kwargs)
+
+    return reading
+
+
+def _operations(model: Any, calls: Flow) -> Iterator[tuple[str, Any]]:
+    """Every layer and operation that runs, once, with its name; also layers with kernels inside of others."""
+    import keras
+
+    seen: set[int] = set()
+    inner = ((node.name, node.layer) for node in nodes(model) if node.kernels)
+    for name, operation in (*((call.label, call.operation) for call in calls.calls), *inner):
+        if id(operation) not in seen and not isinstance(operation, keras.Model):
+            seen.add(id(operation))
+            yield name, operation
+
+
+def _fused(calls: Flow) -> Iterator[int]:
+    """Operations whose result goes into one other only, which converters make part of them."""
+    for call in calls.calls:
+        users = [user for tensor in call.outputs for user in calls.consumers[tensor]]
+        if len(users) == 1 and not set(call.outputs) & set(calls.outputs) and _joins(call, users[0]):
+            yield id(call.operation)
+
+
+def _joins(call: Call, user: Call) -> bool:
+    if passes_on(user):
+        return True
+    if user.kind == "BatchNormalization":
+        return linear(call.operation) is not None and _name(getattr(call.operation, "activation", None)) == "linear"
+    if user.kind == "ReLU":
+        return not user.operation.negative_slope and not user.operation.threshold
+    return user.kind == "Activation" and _name(user.operation.activation) in FUSED
+
+
+def _name(activation: Any) -> str:
+    return str(getattr(activation, "__name__", "")) if activation is not None else ""
+
+
+def _tapping(function: Any, name: str, tap: Tap) -> Any:
+    return lambda value: function(_each(value, name, tap))
+
+
+def _tapping_result(call: Any, name: str, tap: Tap) -> Any:
+    return lambda *args, **kwargs: _each(call(*args, **kwargs), name, tap)
+
+
+def _tapping_inputs(call: Any, name: str, tap: Tap) -> Any:
+    return lambda inputs, *args, **kwargs: call(_each(inputs, name, tap), *args, **kwargs)
+
+
+def _each(structure: Any, name: str, tap: Tap) -> Any:
+    """Every float tensor through the tap; others are no activations."""
+    import keras
+
+    def one(item: Any) -> Any:
+        return tap(name, item) if "float" in str(getattr(item, "dtype", "")) else item
+
+    return keras.tree.map_structure(one, structure)
+
+
+@contextmanager
+def _set(operation: Any, name: str, value: Any) -> Iterator[None]:
+    """Meanwhile, an attribute of this object alone."""
+    own = operation.__dict__
+    before = own.get(name, own)
+    own[name] = value
+    try:
+        yield
+    finally:
+        if before is own:
+            del own[name]
+        else:
+            own[name] = before
