@@ -1,6 +1,6 @@
 """Statistics of what layers see of the calibration data, collected once for passes that follow each other."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kcompress.data import Dataset
@@ -37,16 +37,19 @@ class Statistics:
         return cls(wanted)
 
     def moments(
-        self, model: Any, data: Dataset | None, names: Collection[str], samples: int, seed: int
+        self, model: Any, data: Dataset | None, asked: Mapping[str, int], seed: int
     ) -> dict[str, Moment | None]:
-        """Kernel's qualified name to its moment, for the layers `names`; empty without data."""
-        if data is None or not names:
+        """Kernel's qualified name to its moment, for the layers `asked`, each with a number of samples.
+
+        Empty without data.
+        """
+        if data is None or not asked:
             return {}
-        if not self._seen >= set(names):
-            asked = {*self._wanted, *names}
-            limit = max([samples, *self._wanted.values()])
-            self._found = moments(model, batches(model, data, limit), asked, seed=seed)
-            self._seen = asked
+        if not self._seen >= set(asked):
+            whole = {**self._wanted, **asked}
+            limit = max([*asked.values(), *self._wanted.values()])
+            self._found = moments(model, batches(model, data, limit), set(whole), seed=seed)
+            self._seen = set(whole)
         return self._found
 
 

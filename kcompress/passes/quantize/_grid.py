@@ -1,6 +1,7 @@
 """What the passes share that store kernels in fewer bits: which kernels, which channels, and grids of whole numbers."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 from kcompress.passes.statistics import batches
 
 Moments = Mapping[str, Moment | None]
-HEARD = 64
+COMPARED = 64
 """Samples on which the outputs of layers are compared."""
 
 PER_TENSOR = ("Embedding", "ReversibleEmbedding", "LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTMCell")
@@ -81,9 +82,8 @@ class GridPass(KernelPass):
         twin = copy(model)
         selection = self.select(twin)
         wanted = self.statistics(model)
-        samples = max(wanted.values(), default=0)
-        with ctx.progress(f"{self.name}: calibrating", None):
-            moments = ctx.statistics.moments(model, ctx.data.calibration, wanted, samples, ctx.seed)
+        with ctx.progress(f"{self.name}: reading calibration data", None) if wanted else nullcontext():
+            moments = ctx.statistics.moments(model, ctx.data.calibration, wanted, ctx.seed)
         done: dict[str, _Done] = {}
         skipped = list(selection.skipped)
         spared = self.spared([node for node, _ in selection.chosen])
@@ -98,19 +98,16 @@ class GridPass(KernelPass):
                     skipped.append(Skip(node.name, "its kernels lie on a grid already"))
                 advance(1)
         formats = {name: format for each in done.values() for name, format in each.formats.items()}
-        heard = (
-            self.listen(model, twin, ctx.plan.updated(formats), ctx.data.calibration, list(done))
-            if ctx.data.calibration
-            else {}
+        data = ctx.data.calibration
+        compared = {} if data is None else self.output_sqnr(model, twin, data, list(done))
+        changes = tuple(
+            Change(name, "; ".join(each.details), each.figures(name, compared)) for name, each in done.items()
         )
-        changes = tuple(Change(name, "; ".join(each.details), each.figures(name, heard)) for name, each in done.items())
         return PassResult(twin, changes, tuple(skipped), formats)
 
-    def listen(
-        self, model: Any, rounded: Any, plan: QuantPlan, data: Dataset, names: list[str]
-    ) -> dict[str, float | None]:
-        """The signal-to-quantization-noise ratio of layers' outputs, where it is known."""
-        return output_sqnr_db(model, rounded, batches(model, data, HEARD), names)
+    def output_sqnr(self, model: Any, rounded: Any, data: Dataset, names: list[str]) -> dict[str, float | None]:
+        """The signal-to-quantization-noise ratio of layers' outputs, in decibels, where it is known."""
+        return output_sqnr_db(model, rounded, batches(model, data, COMPARED), names)
 
     def _grids(self, node: Node, plan: QuantPlan, moments: Moments) -> "_Done":
         """Move the kernels of a layer to their grids."""

@@ -12,7 +12,7 @@ from kcompress.layers.plan import Activations, QuantPlan, WeightFormat
 from kcompress.layers.twins import fixed_limits, ranges, twinned
 from kcompress.numerics.ranges import Method
 from kcompress.passes.base import Need
-from kcompress.passes.quantize._grid import HEARD, channel_axes, symmetric
+from kcompress.passes.quantize._grid import COMPARED, channel_axes, symmetric
 from kcompress.passes.quantize._rounding import RoundingPass
 from kcompress.passes.statistics import batches
 
@@ -62,13 +62,11 @@ class Int8(RoundingPass):
             return None
         return Activations(self.mode, self.activations, self.ranges, self.percentile, self.samples, self.io)
 
-    def listen(
-        self, model: Any, rounded: Any, plan: QuantPlan, data: Dataset, names: list[str]
-    ) -> dict[str, float | None]:
+    def output_sqnr(self, model: Any, rounded: Any, data: Dataset, names: list[str]) -> dict[str, float | None]:
         activations = self.computation()
         if activations is None or activations.mode != "static":
-            return super().listen(model, rounded, plan, data, names)
-        found = ranges(model, batches(model, data, HEARD), self.ranges != "minmax")
+            return super().output_sqnr(model, rounded, data, names)
+        found = ranges(model, batches(model, data, COMPARED), self.ranges != "minmax")
         fixed = fixed_limits(model)
         for point, seen in found.items():
             kind = "not finite" if not seen.finite else f"constant, {seen.low:g}," if seen.constant else ""
@@ -80,4 +78,4 @@ class Int8(RoundingPass):
         levels = 1 << self.activations
         limits = {point: seen.choose(self.ranges, levels, self.percentile) for point, seen in found.items()}
         with twinned(rounded, QuantPlan(activations=activations), {**limits, **fixed}):
-            return super().listen(model, rounded, plan, data, names)
+            return super().output_sqnr(model, rounded, data, names)
