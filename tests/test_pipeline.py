@@ -85,7 +85,8 @@ assert model.compiled and model.optimizer.name == "adam"
 model.evaluate(x, np.zeros(len(x)), verbose=0)
 np.save({str(tmp_path / "y.npy")!r}, model.predict(x, verbose=0))
 """
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", program], check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     from kcompress.formats import find
 
     ours = find(tmp_path / "o.keras").open(tmp_path / "o.keras")({"x": data[0]})[0]

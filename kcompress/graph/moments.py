@@ -14,7 +14,7 @@ from kcompress.graph.matrices import has_matrix, positions, rows, to_matrix
 from kcompress.graph.observe import observe
 from kcompress.graph.view import Node, nodes
 
-POSITIONS = 4096
+POSITIONS = 1024
 WIDEST = 8192  # inputs: a moment of 8192 × 8192 takes 256 MiB
 
 

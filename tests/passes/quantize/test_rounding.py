@@ -74,9 +74,9 @@ def plain():
 
 def test_corrected_biases_keep_the_mean_of_every_output_channel():
     model = plain()
-    x = batch_for(model, 8)["image"]  # so few that all positions count
+    x = batch_for(model, 2)["image"]  # so few that all positions count
     rough, corrected = (
-        WEIGHTS(bits=2, bias_correction=wanted).apply(model, calibrated(model, 8)).model for wanted in (False, True)
+        WEIGHTS(bits=2, bias_correction=wanted).apply(model, calibrated(model, 2)).model for wanted in (False, True)
     )
     for before, plainly, kept in zip(model(x), rough(x), corrected(x), strict=True):
         means = [np.asarray(each).reshape(-1, each.shape[-1]).mean(0) for each in (before, plainly, kept)]
