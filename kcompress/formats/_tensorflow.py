@@ -72,7 +72,7 @@ def frozen_graph(model: Any, batch: int | None) -> Frozen:
 
 
 def _make_constant(node: Any, values: NDArray[Any]) -> None:
-    """Turn the placeholder of a tensor that a layer holds besides its weights, as Normalization does, into a constant."""
+    """Turn the placeholder of a tensor that a layer holds besides its weights, as Normalization does, to a constant."""
     import tensorflow as tf
 
     node.op = "Const"
