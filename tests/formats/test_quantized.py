@@ -13,7 +13,7 @@ from kcompress.graph.view import nodes
 from kcompress.layers.plan import QuantPlan
 from kcompress.passes import find
 from kcompress.passes.base import Context
-from tests.models import BUILDERS, batch_for, residual
+from tests.models import BUILDERS, batch_for, keras, residual
 from tests.passes.models import convolutional
 from tests.shell import assert_refused, kcompress
 
@@ -165,6 +165,17 @@ def test_inputs_and_outputs_have_the_type_that_was_asked_for(fields, expected, t
     interpreter = Interpreter(str(tmp_path / "m.tflite"))
     details = interpreter.get_input_details() + interpreter.get_output_details()
     assert {np.dtype(d["dtype"]).name for d in details} == {expected}
+
+
+def test_a_file_with_integer_inputs_takes_samples_of_any_type_as_values(tmp_path):
+    model, path = keras().Sequential([keras().Input((4,), name="x"), keras().layers.Dense(3)]), tmp_path / "m.tflite"
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 4)).astype(np.uint8)
+    stock, plan = quantized(model, find("quantize.int8")(io="int8"))
+    samples = data.resolve(calibration=pixels).calibration.fit_to(KerasRunner(model).inputs)
+    formats()["tflite"].write(stock, plan, path, WriteOptions(None, samples))
+    runner, expected = formats()["tflite"].open(path), KerasRunner(model)({"x": pixels})[0]
+    assert np.abs(runner({"x": pixels})[0] - expected).max() < 0.03 * np.abs(expected).max()  # 8-bit steps of one layer
+    np.testing.assert_array_equal(runner({"x": pixels})[0], runner({"x": pixels.astype(np.float32)})[0])
 
 
 def test_a_skipped_layer_stays_float_and_is_named_in_the_file(tmp_path):
