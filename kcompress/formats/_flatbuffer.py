@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.formats._plan import Stored
-from kcompress.numerics.packing import pack_levels
+from kcompress.numerics.packing import least_bits, pack_levels
 
 IDENTIFIER = b"TFL3"
 SIGNATURE = b"serving_default"
-DEQUANTIZE_VERSIONS = {"FLOAT16": 3, "INT8": 5, "INT4": 6}  # the first that take these types, per channel
+DEQUANTIZE_VERSIONS = {"FLOAT16": 3, "INT8": 5, "INT4": 6, "INT2": 7}  # the first that take these types, per channel
 
 
 def schema() -> Any:
@@ -107,7 +107,7 @@ def store(model: Any, constants: Mapping[str, Stored]) -> None:
             stored = constants.get(tensor.name.decode()) if tensor.name else None
             if stored is None:
                 continue
-            kind = "FLOAT16" if stored.levels is None else "INT4" if stored.bits <= 4 else "INT8"
+            kind = "FLOAT16" if stored.levels is None else f"INT{least_bits(stored.levels)}"
             if tensor.buffer not in done:
                 model.buffers[tensor.buffer].data = _packed(model, tensor, stored)
                 done.add(tensor.buffer)
@@ -127,7 +127,7 @@ def store(model: Any, constants: Mapping[str, Stored]) -> None:
 def _packed(model: Any, tensor: Any, stored: Stored) -> NDArray[np.uint8]:
     if stored.levels is None:
         return np.frombuffer(_values(model, tensor).astype(np.float16).tobytes(), np.uint8)
-    return pack_levels(stored.levels, 4 if stored.bits <= 4 else 8)
+    return pack_levels(stored.levels, least_bits(stored.levels))
 
 
 def _dequantize(model: Any, version: int) -> int:

@@ -71,9 +71,12 @@ def _shape(details: Any) -> Any:
 
 
 def _to_type(values: NDArray[Any], details: Any) -> NDArray[Any]:
-    """Values in an input's type; a quantized input gets the whole numbers that stand for them."""
+    """Values in an input's type; a quantized input gets the whole numbers that stand for them.
+
+    Values of an integer type are no exception: they are what the float model would get, such as pixels from 0 to 255.
+    """
     scale, zero = details["quantization"]
-    if not scale or not np.issubdtype(np.asarray(values).dtype, np.floating):
+    if not scale:
         return np.asarray(values, details["dtype"])
     limits = np.iinfo(details["dtype"])
     shift = int(zero)

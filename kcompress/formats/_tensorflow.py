@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kcompress.errors import ModelError, UnsupportedError
 from kcompress.formats.base import WriteOptions, Written
@@ -59,11 +60,26 @@ def frozen_graph(model: Any, batch: int | None) -> Frozen:
     finally:
         tf.config.run_functions_eagerly(eager)
     definition = concrete.graph.as_graph_def()
+    captured = {inner.op.name: outer for outer, inner in concrete.graph.captures}
+    for node in definition.node:
+        if node.name in captured:
+            _make_constant(node, captured[node.name].numpy())
     functions = (node for function in definition.library.function for node in function.node_def)
     for node in (*definition.node, *functions):
         if LOWERED in node.attr:
             node.attr[LOWERED].b = False
-    return Frozen(definition, tuple(concrete.inputs), tuple(concrete.outputs))
+    return Frozen(definition, tuple(concrete.inputs[: len(specs)]), tuple(concrete.outputs))
+
+
+def _make_constant(node: Any, values: NDArray[Any]) -> None:
+    """Turn the placeholder of a tensor that a layer holds besides its weights, as Normalization does, to a constant."""
+    import tensorflow as tf
+
+    node.op = "Const"
+    del node.input[:]
+    node.attr.clear()
+    node.attr["dtype"].type = tf.as_dtype(values.dtype).as_datatype_enum
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values))
 
 
 def on_tensorflow() -> bool:

@@ -1,8 +1,9 @@
 """Integer arithmetic in a `.tflite` file, by `ai-edge-quantizer`, on grids and ranges that are given.
 
-The quantizer derives a tensor's scale from its minimum and maximum. Given ±L · s for a weight, L being the largest
-level of the type that holds it, it arrives at the scale s of the plan; given the ranges measured here for activations,
-it needs no calibration of its own. Where it could not keep a planned grid it is told to leave the operator in float.
+The quantizer derives a tensor's scale from its minimum and maximum. Given ±127 · s for a weight, it arrives at the
+scale s of the plan; given the ranges measured here for activations, it needs no calibration of its own. Where it could
+not keep a planned grid it is told to leave the operator in float. All kernels are of 8 bits to it; those whose levels
+need fewer are packed afterwards.
 """
 
 import contextlib
@@ -10,7 +11,6 @@ import io
 import re
 import tempfile
 import warnings
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from kcompress import backend
 from kcompress.formats._calibration import measure_ranges
-from kcompress.formats._flatbuffer import is_float_constant, operators
+from kcompress.formats._flatbuffer import is_float_constant, operators, pack, unpack
 from kcompress.formats._litert import LiteRTRunner
 from kcompress.formats._plan import Stored
+from kcompress.formats._tflite_edits import multiply_for_neg, narrow, take_shapes_of_integers
 from kcompress.formats.base import Tensors, WriteOptions
 from kcompress.layers.plan import Activations
 from kcompress.numerics import affine
@@ -31,19 +32,29 @@ CHANNELS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPO
 """Operators whose kernel, their second input, LiteRT takes as integers with a scale per channel: the axis of those."""
 OTHERS = {"CONV_3D": 1, "CONV_3D_TRANSPOSE": 1, "BATCH_MATMUL": 1, "EMBEDDING_LOOKUP": 1, "GATHER": 0}
 """Operators with a kernel that it does not, or with other scales: at which of their inputs it is."""
-FOUR_BITS = {"CONV_2D", "FULLY_CONNECTED"}
-"""Operators that LiteRT runs on 4-bit kernels with integer activations."""
+BITS = 8
+LEAST_BITS = {
+    ("static", 8): {"FULLY_CONNECTED": 2, "CONV_2D": 4, "DEPTHWISE_CONV_2D": 4},
+    ("static", 16): {"FULLY_CONNECTED": 2, "CONV_2D": 4},
+    ("dynamic", 8): {"FULLY_CONNECTED": 2, "CONV_2D": 4},
+}
+"""Mode and bits of activations to the fewest bits of a kernel with which LiteRT 2.3 runs an operator; 8 for others.
+
+Found by trying. It refuses fewer, or computes something else: a 2-bit CONV_2D in dynamic mode, a 4-bit
+DEPTHWISE_CONV_2D with 16-bit activations.
+"""
 
 
-def quantize(
-    data: bytes, model: Any, stored: Mapping[str, Stored], activations: Activations, options: WriteOptions
-) -> bytes:
-    """The file with its planned kernels (by tensor name) and, in static mode, its activations as integers.
+def quantize(model: Any, stored: Mapping[str, Stored], activations: Activations, options: WriteOptions) -> Any:
+    """The flatbuffer with its planned kernels (by tensor name) and, in static mode, its activations as integers.
 
     Operators with a kernel that the plan does not name stay in float, as do those in loops in static mode.
     """
     from ai_edge_quantizer import quantizer as library
 
+    if activations.mode == "static":
+        multiply_for_neg(model)
+    data = pack(model)
     with backend.silenced(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the memory that keeping all tensors takes
         worker = library.Quantizer(bytearray(data))
@@ -52,7 +63,10 @@ def quantize(
             ranges.update(_activation_ranges(data, model, activations, options))
         _set_recipe(worker, model, stored, activations)
         result = worker.quantize(ranges or None, enable_progress_report=False, enable_progress_bar=False)
-    return bytes(result.quantized_model)
+    integer = unpack(bytes(result.quantized_model))
+    take_shapes_of_integers(integer)
+    narrow(integer, LEAST_BITS[activations.mode, activations.bits])
+    return integer
 
 
 def _activation_ranges(
@@ -92,11 +106,6 @@ def _kernel(graph: Any, operator: Any, kind: str) -> Any | None:
     return graph.tensors[operator.inputs[place]]
 
 
-def _bits(kind: str, stored: Stored) -> int:
-    """Bits of the type that holds a kernel: the smallest that LiteRT runs for this operator."""
-    return 4 if stored.bits <= 4 and kind in FOUR_BITS else 8
-
-
 def _reach(tensor: Any, kind: str, stored: Stored | None) -> NDArray[Any] | None:
     """±what the quantizer must see for the kernel's planned scales; None where it could not arrive at them."""
     axis = CHANNELS.get(kind)
@@ -104,7 +113,7 @@ def _reach(tensor: Any, kind: str, stored: Stored | None) -> NDArray[Any] | None
         return None
     shape = tuple(int(size) for size in tensor.shape)
     scale = np.broadcast_to(stored.scale, (shape[axis],))
-    return affine.along(scale * affine.largest_level(_bits(kind, stored)), (axis,), shape)
+    return affine.along(scale * affine.largest_level(BITS), (axis,), shape)
 
 
 def _reaches(model: Any, stored: Mapping[str, Stored]) -> Iterator[tuple[str, NDArray[Any] | None]]:
@@ -116,37 +125,27 @@ def _reaches(model: Any, stored: Mapping[str, Stored]) -> Iterator[tuple[str, ND
 
 
 def _set_recipe(worker: Any, model: Any, stored: Mapping[str, Stored], activations: Activations) -> None:
-    """One setting for all operators, others for those whose kernel has fewer bits, none for those to leave in float."""
+    """One setting for all operators, none for those to leave in float."""
     from ai_edge_quantizer import qtyping
 
     everything = qtyping.TFLOperationName.ALL_SUPPORTED
     static = activations.mode == "static"
-
-    def configure(regex: str, operation: Any, bits: int) -> None:
-        if static:
-            worker.add_static_config(regex, operation, activations.bits, bits)
-        else:
-            worker.add_dynamic_config(regex, operation, bits)
-
-    configure(".*", everything, 8)
-    special: dict[str, list[str]] = defaultdict(list)
+    if static:
+        worker.add_static_config(".*", everything, activations.bits, BITS)
+    else:
+        worker.add_dynamic_config(".*", everything, BITS)
+    left = []
     for graph, operator, kind in operators(model):
-        scope = _scope(graph, operator.outputs)
         tensor = _kernel(graph, operator, kind)
-        constant = tensor is not None and is_float_constant(model, tensor)
-        entry = stored.get(tensor.name.decode()) if constant and tensor is not None else None
-        if (static and graph is not model.subgraphs[0]) or (constant and _reach(tensor, kind, entry) is None):
-            special[""].append(scope)
-        elif entry is not None and _bits(kind, entry) == 4:
-            special[kind].append(scope)
+        planned = tensor is None or not is_float_constant(model, tensor)
+        if tensor is not None and not planned:
+            planned = _reach(tensor, kind, stored.get(tensor.name.decode())) is not None
+        if not planned or (static and graph is not model.subgraphs[0]):
+            left.append(_scope(graph, operator.outputs))
     for graph in model.subgraphs[1:] if static else ():
-        special[""] += [_scope(graph, indices) for indices in (graph.inputs, graph.outputs)]
-    for kind, scopes in special.items():
-        regex = f"^(?:{'|'.join(scopes)})$"
-        if kind:
-            configure(regex, qtyping.TFLOperationName(kind), 4)
-        else:
-            worker.update_quantization_recipe(regex, everything, None, "no_quantize")
+        left += [_scope(graph, indices) for indices in (graph.inputs, graph.outputs)]
+    if left:
+        worker.update_quantization_recipe(f"^(?:{'|'.join(left)})$", everything, None, "no_quantize")
     if static and activations.io == "float":
         for edge in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
             worker.update_quantization_recipe(".*", edge, None, "no_quantize")

@@ -63,10 +63,14 @@ def _nonzero(kind: str, data: NDArray[Any], tensor: Any) -> int:
 
 
 def float_operators(model: Any) -> Counter[str]:
-    """How many operators of each kind compute float values, those at the edges between float and integer aside."""
-    float32 = schema().TensorType.FLOAT32
+    """How many operators of each kind take or give float values.
+
+    Those between float and integer do not count, nor does SHAPE, which looks at no value.
+    """
+    floats = {getattr(schema().TensorType, kind) for kind in ("FLOAT64", "FLOAT32", "FLOAT16", "BFLOAT16")}
     return Counter(
         kind
         for graph, operator, kind in operators(model)
-        if kind not in EDGES and any(graph.tensors[index].type == float32 for index in operator.outputs)
+        if kind not in (*EDGES, "SHAPE")
+        and any(graph.tensors[i].type in floats for i in (*operator.inputs, *operator.outputs) if i >= 0)
     )

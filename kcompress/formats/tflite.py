@@ -42,7 +42,7 @@ class TFLite(Format):
             store(buffer, found)
             path.write_bytes(pack(buffer))
             return Written(missing, notes)
-        buffer = unpack(_tflite_integer.quantize(pack(buffer), buffer, found, plan.activations, options))
+        buffer = _tflite_integer.quantize(buffer, found, plan.activations, options)
         left = {name: found[name] for name in float_constants(buffer) if name in found}
         store(buffer, left)
         path.write_bytes(pack(buffer))

@@ -13,7 +13,7 @@ from kcompress.graph.view import nodes
 from kcompress.layers.plan import QuantPlan
 from kcompress.passes import find
 from kcompress.passes.base import Context
-from tests.models import BUILDERS, batch_for, residual
+from tests.models import BUILDERS, batch_for, keras, residual
 from tests.passes.models import convolutional
 from tests.shell import assert_refused, kcompress
 
@@ -23,8 +23,11 @@ STEPS = {
     "5 bits": find("quantize.weights")(bits=5),
     "4 bits": find("quantize.weights")(bits=4, ranges="mse"),
     "power of two": find("quantize.weights")(bits=4, scale="power_of_two"),
+    "2 bits": find("quantize.weights")(bits=2),
     "binary": find("quantize.binary")(edges=True),
 }
+STORED = {"8 bits": "INT8", "5 bits": "INT8", "4 bits": "INT4", "power of two": "INT4"}
+FEWEST = {"tflite": "INT2", "onnx": "INT4"}
 
 
 def quantized(model, step):
@@ -32,17 +35,18 @@ def quantized(model, step):
     return result.model, QuantPlan(result.formats, step.computation())
 
 
-@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("form", ["tflite", "onnx"])
 @pytest.mark.parametrize("name", BUILDERS)
 def test_weights_are_stored_as_integers_and_the_function_stays(form, name, step, tmp_path):
-    model, plan = quantized(BUILDERS[name](), step)
+    model, plan = quantized(BUILDERS[name](), STEPS[step])
     path = tmp_path / f"model.{form}"
     written = formats()[form].write(model, plan, path, WriteOptions())
     assert written.float_weights == ()
     rows = {row.name: row.parameters for row in formats()[form].describe(path).rows}
-    kind = "INT8" if step.name.endswith("weights") and step.bits > 4 else "INT4"
-    assert rows[f"{kind} weights"] >= sum(w.values.size for node in nodes(model) for w in node.kernels)
+    assert rows[f"{STORED.get(step, FEWEST[form])} weights"] >= sum(
+        w.values.size for node in nodes(model) for w in node.kernels
+    )
     x = batch_for(model)
     for ours, theirs in zip(run_batches(formats()[form].open(path), x), KerasRunner(model)(x), strict=True):
         assert np.abs(ours - theirs).max() <= EXACT * max(1e-3, np.abs(theirs).max())
@@ -86,11 +90,21 @@ def test_a_batch_that_is_larger_than_the_calibration_data_does_no_harm(tmp_path)
     assert integer_file(residual(), tmp_path / "m.tflite", batch=100)[1] < 0.03
 
 
-@pytest.mark.parametrize("mode", ["static", "dynamic"])
-def test_kernels_of_four_bits_are_packed_under_integer_activations(mode, tmp_path):
+PACKED = {  # mode and bits of activations; of the kernels of `residual`, how many are stored in which type
+    ("static", 8): {2: {"INT2": 12, "INT4": 1072, "INT8": 288}, 4: {"INT4": 1084, "INT8": 288}},
+    ("static", 16): {2: {"INT2": 12, "INT4": 856, "INT8": 504}, 4: {"INT4": 868, "INT8": 504}},
+    ("dynamic", 8): {2: {"INT2": 12, "INT4": 856, "INT8": 504}, 4: {"INT4": 868, "INT8": 504}},
+}
+"""One Dense, six convolutions, of those three depthwise with 216 weights in all; a transposed one with 288."""
+NEAR = {8: 0.06, 16: 1e-3}  # 8-bit steps of some layers, relative to the largest output; a wrong kernel is off by 1
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize(("mode", "activations"), PACKED)
+def test_kernels_take_the_smallest_type_that_integer_operators_run_right(mode, activations, bits, tmp_path):
     model = residual()
-    first = find("quantize.weights")(bits=4).apply(model, Context())
-    second = find("quantize.int8")(mode=mode)
+    first = find("quantize.weights")(bits=bits).apply(model, Context())
+    second = find("quantize.int8")(mode=mode, **({"activations": activations} if mode == "static" else {}))
     plan = QuantPlan(first.formats)
     result = second.apply(first.model, Context(plan=plan))
     x, samples = calibration(model)
@@ -98,10 +112,14 @@ def test_kernels_of_four_bits_are_packed_under_integer_activations(mode, tmp_pat
     plan = plan.updated(result.formats, second.computation())
     written = formats()["tflite"].write(result.model, plan, path, WriteOptions(None, samples))
     assert written.float_weights == ()
-    rows = {row.name: row.parameters for row in formats()["tflite"].describe(path).rows}
-    assert rows["INT4 weights"] > 0
+    described = formats()["tflite"].describe(path)
+    rows = {row.name.removesuffix(" weights"): row.parameters for row in described.rows}
+    assert {kind: rows[kind] for kind in ("INT2", "INT4", "INT8") if kind in rows} == PACKED[mode, activations][bits]
+    stored = sum(int(kind[3:]) * count for kind, count in PACKED[mode, activations][bits].items())
+    biases = described.parameters - sum(PACKED[mode, activations][bits].values())
+    assert described.bits_per_weight == (stored + (64 if activations == 16 else 32) * biases) / described.parameters
     ours, theirs = run_batches(formats()["tflite"].open(path), x)[0], KerasRunner(result.model)(x)[0]
-    assert np.abs(ours - theirs).max() < 0.03 * np.abs(theirs).max()  # against the model on the 4-bit grid
+    assert np.abs(ours - theirs).max() < NEAR[activations] * np.abs(theirs).max()  # against the model on the grid
 
 
 def dequantized(path):
@@ -110,11 +128,13 @@ def dequantized(path):
     found = []
     for tensor in model.subgraphs[0].tensors:
         data = model.buffers[tensor.buffer].data
-        if data is None or tensor.type not in (types.INT8, types.INT4):
+        if data is None or tensor.type not in (types.INT8, types.INT4, types.INT2):
             continue
         levels = np.asarray(data).view(np.int8)
-        if tensor.type == types.INT4:
-            levels = (np.stack([levels << 4, levels], 1).ravel() >> 4)[: np.prod(tensor.shape)]
+        for kind, bits in ((types.INT4, 4), (types.INT2, 2)):
+            if tensor.type == kind:
+                fields = np.stack([levels << shift for shift in range(8 - bits, -1, -bits)], 1)
+                levels = (fields.ravel() >> (8 - bits))[: np.prod(tensor.shape)]
         shape = [1] * len(tensor.shape)
         shape[tensor.quantization.quantizedDimension] = -1
         found.append(levels.reshape(tensor.shape) * np.reshape(tensor.quantization.scale, shape))
@@ -122,7 +142,7 @@ def dequantized(path):
 
 
 @pytest.mark.parametrize("mode", ["static", "dynamic"])
-@pytest.mark.parametrize("bits", [3, 4, 8])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_kernels_under_integer_activations_lie_exactly_on_their_planned_grids(bits, mode, tmp_path):
     model = find("fold.batchnorm")().apply(convolutional(), Context()).model  # the converter would scale its channels
     first, second = find("quantize.weights")(bits=bits).apply(model, Context()), find("quantize.int8")(mode=mode)
@@ -145,6 +165,17 @@ def test_inputs_and_outputs_have_the_type_that_was_asked_for(fields, expected, t
     interpreter = Interpreter(str(tmp_path / "m.tflite"))
     details = interpreter.get_input_details() + interpreter.get_output_details()
     assert {np.dtype(d["dtype"]).name for d in details} == {expected}
+
+
+def test_a_file_with_integer_inputs_takes_samples_of_any_type_as_values(tmp_path):
+    model, path = keras().Sequential([keras().Input((4,), name="x"), keras().layers.Dense(3)]), tmp_path / "m.tflite"
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 4)).astype(np.uint8)
+    stock, plan = quantized(model, find("quantize.int8")(io="int8"))
+    samples = data.resolve(calibration=pixels).calibration.fit_to(KerasRunner(model).inputs)
+    formats()["tflite"].write(stock, plan, path, WriteOptions(None, samples))
+    runner, expected = formats()["tflite"].open(path), KerasRunner(model)({"x": pixels})[0]
+    assert np.abs(runner({"x": pixels})[0] - expected).max() < 0.03 * np.abs(expected).max()  # 8-bit steps of one layer
+    np.testing.assert_array_equal(runner({"x": pixels})[0], runner({"x": pixels.astype(np.float32)})[0])
 
 
 def test_a_skipped_layer_stays_float_and_is_named_in_the_file(tmp_path):

@@ -1,0 +1,108 @@
+"""What the quantizer would leave in float, or in 8 bits, without need."""
+
+import numpy as np
+import pytest
+
+from kcompress.formats import WriteOptions, formats
+from kcompress.formats._flatbuffer import operators, schema, unpack
+from kcompress.formats._keras_runner import KerasRunner
+from kcompress.formats._tflite_edits import narrow
+from kcompress.formats._tflite_rows import float_operators
+from kcompress.layers.plan import QuantPlan
+from tests.formats.test_quantized import integer_file
+from tests.models import keras, seeded
+
+k = keras()
+nn = k.layers
+
+
+def negating():
+    """Two negations, one of them of a tensor that is read elsewhere too."""
+    inputs = k.Input((6,), name="x")
+    x = nn.Dense(8, name="first")(inputs)
+    x = k.ops.multiply(nn.Dense(8, name="second")(x), k.ops.negative(x))
+    return seeded(k.Model(inputs, nn.Dense(3, name="head")(k.ops.negative(x)), name="negating"))
+
+
+def reshaping():
+    """Reshapes to sizes that depend on the batch."""
+    inputs = k.Input((4, 6), name="x")
+    x = nn.Reshape((8, 3))(nn.Dense(6, name="first")(inputs))
+    return seeded(k.Model(inputs, nn.Dense(3, name="head")(nn.Flatten()(nn.Reshape((4, 6))(x))), name="reshaping"))
+
+
+def kinds(path):
+    return [kind for _, _, kind in operators(unpack(path.read_bytes()))]
+
+
+def test_negation_is_computed_in_integers(tmp_path):
+    path = tmp_path / "m.tflite"
+    formats()["tflite"].write(negating(), QuantPlan(), path, WriteOptions())
+    assert kinds(path).count("NEG") == 2  # the converter makes them, so this test sees them go
+    written, error = integer_file(negating(), path)
+    assert (written.notes, "NEG" in kinds(path)) == ((), False)
+    assert error < 0.03  # 8-bit steps of a few layers, relative to the largest output
+
+
+def test_shapes_are_read_of_integers(tmp_path):
+    path = tmp_path / "m.tflite"
+    _, error = integer_file(reshaping(), path)
+    assert kinds(path).count("SHAPE") > 0
+    assert kinds(path).count("DEQUANTIZE") == 1  # of the output
+    assert error < 0.03  # 8-bit steps of two layers, relative to the largest output
+
+
+def test_float_operators_are_seen_by_what_they_take_and_by_what_they_give(tmp_path):
+    inputs = k.Input((6,), name="x")
+    x = nn.Dense(4, name="head")(inputs)
+    path = tmp_path / "m.tflite"
+    formats()["tflite"].write(k.Model(inputs, k.ops.greater(x, 0.5)), QuantPlan(), path, WriteOptions())
+    found = float_operators(unpack(path.read_bytes()))
+    assert found == {"FULLY_CONNECTED": 1, "GREATER": 1}  # the latter gives truth values
+
+
+def kernel_read_by(*readers):
+    """A flatbuffer with one 8-bit kernel of the levels -1 and 1; `readers` are kind of operator and place of input."""
+    s = schema()
+    model, graph, tensor, buffer = s.ModelT(), s.SubGraphT(), s.TensorT(), s.BufferT()
+    buffer.data = np.array([1, -1, -1, 1], np.int8).view(np.uint8)
+    tensor.type, tensor.buffer, tensor.shape = s.TensorType.INT8, 0, [4, 1]
+    graph.tensors, graph.operators, model.operatorCodes = [tensor], [], []
+    for number, (kind, place) in enumerate(readers):
+        code, operator = s.OperatorCodeT(), s.OperatorT()
+        code.builtinCode = code.deprecatedBuiltinCode = getattr(s.BuiltinOperator, kind)
+        operator.opcodeIndex, operator.inputs = number, [-1] * place + [0]
+        model.operatorCodes.append(code)
+        graph.operators.append(operator)
+    model.subgraphs, model.buffers = [graph], [buffer]
+    return model
+
+
+@pytest.mark.parametrize(
+    ("readers", "kind", "size"),
+    [
+        ([("FULLY_CONNECTED", 1)], "INT2", 1),
+        ([("CONV_2D", 1)], "INT4", 2),
+        ([("FULLY_CONNECTED", 1), ("CONV_2D", 1)], "INT4", 2),  # both read it
+        ([("TRANSPOSE_CONV", 1)], "INT8", 4),
+        ([("FULLY_CONNECTED", 0)], "INT8", 4),  # not as a kernel
+        ([("FULLY_CONNECTED", 1), ("ADD", 0)], "INT8", 4),
+    ],
+)
+def test_a_kernel_takes_the_smallest_type_that_all_its_readers_run(readers, kind, size):
+    model = kernel_read_by(*readers)
+    narrow(model, {"FULLY_CONNECTED": 2, "CONV_2D": 4})
+    assert model.subgraphs[0].tensors[0].type == getattr(schema().TensorType, kind)
+    assert len(model.buffers[0].data) == size
+
+
+def test_tensors_that_a_layer_holds_besides_its_weights_are_in_the_file(tmp_path):
+    inputs = k.Input((4, 4, 3), name="image")
+    x = nn.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0], name="normalization")(inputs)
+    model = seeded(k.Model(inputs, nn.Dense(2, name="head")(nn.Flatten()(x))))
+    path = tmp_path / "m.tflite"
+    formats()["tflite"].write(model, QuantPlan(), path, WriteOptions())
+    runner = formats()["tflite"].open(path)
+    x = {"image": np.random.default_rng(0).normal(0, 3, (2, 4, 4, 3)).astype(np.float32)}
+    assert set(runner.inputs) == {"image"}
+    np.testing.assert_allclose(runner(x)[0], KerasRunner(model)(x)[0], rtol=1e-5, atol=1e-5)  # float32 rounding
