@@ -1,19 +1,35 @@
-"""Whole numbers of few bits packed into bytes, in the layout that TFLite and ONNX share: the lower half comes first."""
+"""Whole numbers of few bits packed into bytes, and the table that undoes it.
 
-from typing import Any
+The layout is that of TFLite and ONNX for 4 bits, and goes on downwards: of the numbers in a byte, the first has the
+lowest bits, in two's complement. One bit stands for -1 (0) and 1 (1).
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def pack_levels(levels: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    """Whole numbers in two's complement as bytes, in C order: one in each for 8 bits, two for 4.
+def pack_levels(levels: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
+    """Whole numbers as bytes, in C order, 8 / `bits` in each; `bits` is 8, 4, 2 or 1.
 
-    >>> pack_levels(np.array([1, -1, 7]), 4).tolist()
-    [241, 7]
+    >>> pack_levels(np.array([1, -1, 7]), 4).tolist(), pack_levels(np.array([1, -1, 0, 1, -1]), 2).tolist()
+    ([241, 7], [77, 3])
     """
     flat = levels.ravel().astype(np.int8)
     if bits == 8:
         return flat.view(np.uint8)
-    pairs = np.pad(flat, (0, flat.size % 2)).reshape(-1, 2).astype(np.uint8) & 0x0F
-    return np.asarray(pairs[:, 0] | (pairs[:, 1] << 4), np.uint8)
+    fields = (flat > 0 if bits == 1 else flat).astype(np.uint8) & ((1 << bits) - 1)
+    count = 8 // bits
+    fields = np.pad(fields, (0, -fields.size % count)).reshape(-1, count)
+    return np.asarray(np.bitwise_or.reduce(fields << np.arange(0, 8, bits, dtype=np.uint8), axis=1), np.uint8)
+
+
+def unpacking_table(bits: int) -> NDArray[np.int8]:
+    """For every byte the whole numbers packed into it: shape (256, 8 / `bits`).
+
+    >>> unpacking_table(2)[77].tolist(), unpacking_table(1)[5].tolist()
+    ([1, -1, 0, 1], [1, -1, 1, -1, -1, -1, -1, -1])
+    """
+    fields = (np.arange(256)[:, None] >> np.arange(0, 8, bits)) & ((1 << bits) - 1)
+    if bits == 1:
+        return np.asarray(2 * fields - 1, np.int8)
+    return np.asarray(np.where(fields >= 1 << (bits - 1), fields - (1 << bits), fields), np.int8)
