@@ -27,11 +27,11 @@ def to_integers(proto: Any, kernels: Mapping[str, Stored]) -> dict[str, set[str]
             continue
         source = node.input[0]
         if source not in seen:
-            parts = [f"{source}_{part}" for part in ("code", "scale", "zero")]
+            parts = [f"{source}|input_{part}" for part in ("code", "scale", "zero")]
             draft.add("DynamicQuantizeLinear", [source], *parts)
             seen[source] = parts
         turned = node.op_type == "Gemm" and product.axis == 0
-        name = f"{product.kernel}_turned" if turned else product.kernel
+        name = f"{product.kernel}|turned" if turned else product.kernel
         if name not in seen:
             levels = product.levels.T if turned else product.levels
             seen[name] = kernel_codes(draft, name, levels, product.bits)
@@ -49,12 +49,12 @@ def _multiply(draft: Draft, node: Any, product: Product, source: list[str], kern
     shape = (-1, *(1 for _ in range(product.levels.ndim - 2))) if convolves else (-1,)
     settings = attributes(node) if convolves else {}
     inputs = [source[0], kernel[0], source[2], kernel[1]]
-    total = draft.add(PRODUCTS[node.op_type], inputs, f"{result}_total", **settings)
-    total = draft.add("Cast", [total], f"{result}_sum", to=onnx.TensorProto.FLOAT)
-    own = draft.constant(f"{product.kernel}_scale", product.scale.reshape(shape))
-    scale = draft.add("Mul", [source[1], own], f"{result}_scale")
+    total = draft.add(PRODUCTS[node.op_type], inputs, f"{result}|total", **settings)
+    total = draft.add("Cast", [total], f"{result}|sum", to=onnx.TensorProto.FLOAT)
+    own = draft.constant(f"{product.kernel}|scale", product.scale.reshape(shape))
+    scale = draft.add("Mul", [source[1], own], f"{result}|scale")
     if product.bias is None:
         draft.add("Mul", [total, scale], result)
         return
-    value = draft.add("Mul", [total, scale], f"{result}_product")
-    draft.add("Add", [value, draft.constant(f"{result}_bias", product.bias.reshape(shape))], result)
+    value = draft.add("Mul", [total, scale], f"{result}|product")
+    draft.add("Add", [value, draft.constant(f"{result}|bias", product.bias.reshape(shape))], result)

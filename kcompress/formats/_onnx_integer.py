@@ -21,6 +21,9 @@ from kcompress.numerics import affine
 INTEGER = ("MatMulInteger", "MatMulIntegerToFloat", "ConvInteger", "DynamicQuantizeMatMul", "QGemm")
 EDGES = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 """Operators between float and integer."""
+ALWAYS_FLOAT = ("DequantizeLinear", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
+NEVER_FLOAT = ("QuantizeLinear", "Shape", "Size", "ArgMax", "ArgMin", "NonZero", "Less", "LessOrEqual", "Greater")
+NEVER_FLOAT += ("GreaterOrEqual", "Equal", "IsNaN", "IsInf")
 
 
 def quantize(
@@ -70,10 +73,10 @@ def _int8_edges(proto: Any, ranges: dict[str, tuple[float, float]]) -> None:
         if name not in ranges:
             continue
         scale, zero = affine.asymmetric(*ranges[name], _onnx_static.LEVELS)
-        constants = [f"{name}_edge_scale", f"{name}_edge_zero"]
+        constants = [f"{name}|edge_scale", f"{name}|edge_zero"]
         arrays = (np.asarray(scale), np.asarray(zero - 128, np.int8))
         graph.initializer.extend(map(onnx.numpy_helper.from_array, arrays, constants))
-        inner = f"{name}_inside"
+        inner = f"{name}|inside"
         _onnx_order.exchange(graph, {name: inner})
         ranges[inner] = ranges[name]
         if value in graph.input:
@@ -120,10 +123,10 @@ def _makes_floats(node: Any, floats: set[str]) -> bool:
 
     if node.op_type == "Cast":
         return any(a.name == "to" and a.i == onnx.TensorProto.FLOAT for a in node.attribute)
-    if node.op_type in ("DequantizeLinear", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"):
+    if node.op_type in ALWAYS_FLOAT:
         return True
-    if node.op_type.startswith("QLinear") or node.op_type in ("QuantizeLinear", "Shape", "Size", "ArgMax"):
-        return False
     if node.op_type == "QGemm":
         return len(node.input) < 8  # without a scale of the output
+    if node.op_type.startswith("QLinear") or node.op_type in NEVER_FLOAT:
+        return False
     return not floats.isdisjoint(node.input)

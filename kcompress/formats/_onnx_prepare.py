@@ -54,10 +54,10 @@ def _rewrite(proto: Any, dimensions: dict[str, int]) -> None:
             if attributes.get("keepdims", 1):
                 draft.add("GlobalAveragePool", node.input[:1], node.output[0])
             else:
-                mean = draft.add("GlobalAveragePool", node.input[:1], f"{node.output[0]}_mean")
+                mean = draft.add("GlobalAveragePool", node.input[:1], f"{node.output[0]}|mean")
                 draft.add("Flatten", [mean], node.output[0])
         elif node.op_type == "Sub" and other is not None and other.dtype == np.float32:
-            draft.add("Add", [node.input[0], draft.constant(f"{node.input[1]}_negative", -other)], node.output[0])
+            draft.add("Add", [node.input[0], draft.constant(f"{node.input[1]}|negative", -other)], node.output[0])
         else:
             draft.keep(node)
     draft.replace()

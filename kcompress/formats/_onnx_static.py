@@ -156,21 +156,21 @@ class _Static:
     def _grid(self, name: str) -> Grid:
         """The grid for a tensor's range, and its constants."""
         scale, zero = affine.asymmetric(*self.ranges[name], LEVELS)
-        constants = self.draft.constant(f"{name}_scale", scale), self.draft.constant(f"{name}_zero", np.uint8(zero))
+        constants = self.draft.constant(f"{name}|scale", scale), self.draft.constant(f"{name}|zero", np.uint8(zero))
         return Grid(scale, zero, constants)
 
     def _code(self, name: str) -> tuple[str, Grid]:
         """The integers for a float tensor; one that is computed in floats is quantized here."""
         if name not in self.codes:
             grid = self._grid(name)
-            self.codes[name] = self.draft.add("QuantizeLinear", [name, *grid.constants], f"{name}_code"), grid
+            self.codes[name] = self.draft.add("QuantizeLinear", [name, *grid.constants], f"{name}|code"), grid
         return self.codes[name]
 
     def _view(self, name: str) -> str:
         """A float tensor as an operator to be fused reads it: through its integers."""
         if name not in self.views:
             code, grid = self._code(name)
-            self.views[name] = self.draft.add("DequantizeLinear", [code, *grid.constants], f"{name}_view")
+            self.views[name] = self.draft.add("DequantizeLinear", [code, *grid.constants], f"{name}|view")
         return self.views[name]
 
     def _made(self, name: str, code: str, grid: Grid) -> None:
@@ -183,12 +183,12 @@ class _Static:
         inputs, kind, settings = [code, *node.input[1:]], node.op_type, attributes(node)
         if kind in ("Relu", "Clip"):
             ends = np.clip(np.rint(np.array(self._limits(node)) / grid.scale) + grid.zero, 0, LEVELS - 1)
-            names = [f"{node.output[0]}_{end}" for end in ("least", "most")]
+            names = [f"{node.output[0]}|{end}" for end in ("least", "most")]
             inputs = [code, *(self.draft.constant(n, np.uint8(end)) for n, end in zip(names, ends, strict=True))]
             kind = "Clip"
         if kind == "Pad":
             inputs[2:3] = [grid.constants[1]]
-        outputs = [f"{name}_code" for name in node.output]
+        outputs = [f"{name}|code" for name in node.output]
         self.draft.add(kind, inputs, *outputs, **settings)
         for name, made in zip(node.output, outputs, strict=True):
             self._made(name, made, grid)
@@ -201,8 +201,8 @@ class _Static:
             inputs = [self._operand(name) if name in self.graph.floats else name for name in node.input]
         name = node.output[0]
         grid = self._grid(name)
-        raw = self.draft.add(node.op_type, inputs, f"{name}_float", **attributes(node))
-        self._made(name, self.draft.add("QuantizeLinear", [raw, *grid.constants], f"{name}_code"), grid)
+        raw = self.draft.add(node.op_type, inputs, f"{name}|float", **attributes(node))
+        self._made(name, self.draft.add("QuantizeLinear", [raw, *grid.constants], f"{name}|code"), grid)
 
     def _operand(self, name: str) -> str:
         """A value as an operator to be fused reads it; a constant has the range of its values."""
@@ -212,8 +212,8 @@ class _Static:
         self.ranges[name] = min(0.0, float(values.min())), max(0.0, float(values.max()))
         grid = self._grid(name)
         levels = affine.to_levels(values, grid.scale, -grid.zero, LEVELS - 1 - grid.zero) + grid.zero
-        code = self.draft.constant(f"{name}_code", levels.astype(np.uint8))
-        return self.draft.add("DequantizeLinear", [code, *grid.constants], f"{name}_{len(self.draft.nodes)}")
+        code = self.draft.constant(f"{name}|code", levels.astype(np.uint8))
+        return self.draft.add("DequantizeLinear", [code, *grid.constants], f"{name}|{len(self.draft.nodes)}")
 
     def _factors(self, node: Any, product: Product) -> Iterator[str]:
         """An operator's kernel, and its bias, through their integers.
@@ -226,7 +226,7 @@ class _Static:
         if product.bias is not None:
             scale = np.maximum(scale, np.abs(product.bias) / (source * BIAS))
         scale = np.where(scale > 0, scale, 1).astype(np.float32)
-        label = f"{name}_of_{node.output[0]}"
+        label = f"{name}|of_{node.output[0]}"
         if (scale[used] != product.scale[used]).any():
             ratio = affine.along(np.where(used, product.scale / scale, 1), (axis,), product.levels.shape)
             levels = np.rint(product.levels * ratio).astype(np.int32)
@@ -236,12 +236,12 @@ class _Static:
                 self.packed[name] = kernel_codes(self.draft, name, product.levels, product.bits)
             code, zero = self.packed[name]
         self.kernel_codes.setdefault(name, set()).add(code)
-        yield self._per_channel(code, scale, np.full(len(scale), zero), f"{label}_kernel", axis)
+        yield self._per_channel(code, scale, np.full(len(scale), zero), f"{label}|kernel", axis)
         if product.bias is not None:
             step = scale * source
-            code = self.draft.constant(f"{label}_bias_code", np.rint(product.bias / step).astype(np.int32))
-            yield self._per_channel(code, step, np.zeros(len(step), np.int32), f"{label}_bias", 0)
+            code = self.draft.constant(f"{label}|bias_code", np.rint(product.bias / step).astype(np.int32))
+            yield self._per_channel(code, step, np.zeros(len(step), np.int32), f"{label}|bias", 0)
 
     def _per_channel(self, code: str, scale: NDArray[Any], zero: NDArray[Any], name: str, axis: int) -> str:
-        constants = [self.draft.constant(f"{name}_scale", scale), self.draft.constant(f"{name}_zero", zero)]
+        constants = [self.draft.constant(f"{name}|scale", scale), self.draft.constant(f"{name}|zero", zero)]
         return self.draft.add("DequantizeLinear", [code, *constants], name, axis=axis)

@@ -39,13 +39,14 @@ def store(proto: Any, weights: Mapping[str, Stored]) -> None:
     for name, tensor in tensors.items():
         stored = weights[name]
         if stored.levels is None:
-            half = draft.constant(f"{name}_float16", onnx.numpy_helper.to_array(tensor).astype(np.float16))
+            half = draft.constant(f"{name}|float16", onnx.numpy_helper.to_array(tensor).astype(np.float16))
             draft.add("Cast", [half], name, to=onnx.TensorProto.FLOAT)
             continue
-        levels = unpacked(draft, name, stored.levels, stored.bits)
+        label = f"{name}|float"  # the same weight may be there as integers already
+        levels = unpacked(draft, label, stored.levels, stored.bits)
         axes = () if stored.axis is None else (stored.axis,)
-        scale = draft.constant(f"{name}_scale", affine.along(stored.scale, axes, stored.levels.shape))
-        level = draft.add("Cast", [levels], f"{name}_level", to=onnx.TensorProto.FLOAT)
+        scale = draft.constant(f"{label}|scale", affine.along(stored.scale, axes, stored.levels.shape))
+        level = draft.add("Cast", [levels], f"{label}|level", to=onnx.TensorProto.FLOAT)
         draft.add("Mul", [level, scale], name)
     rest = [tensor for tensor in proto.graph.initializer if tensor.name not in tensors]
     kept = [type(tensor).FromString(tensor.SerializeToString()) for tensor in rest]
@@ -60,23 +61,23 @@ def unpacked(draft: Draft, name: str, levels: NDArray[np.int32], bits: int) -> s
     """An int8 value that holds `levels`, from constants of the fewest bits; what is called `name` here names them."""
     import onnx
 
-    final, bits = f"{name}_int8", storage_bits(levels, bits)
+    final, bits = f"{name}|int8", storage_bits(levels, bits)
     data = pack_levels(levels, bits)
     if bits == 8:
         return draft.constant(final, levels.astype(np.int8))
     if bits == 4:
         draft.raise_opset(OPSET_OF_INT4, IR_OF_INT4)
         kind = onnx.TensorProto.INT4
-        draft.append(onnx.helper.make_tensor(f"{name}_int4", kind, levels.shape, data.tobytes(), raw=True))
-        return draft.add("Cast", [f"{name}_int4"], final, to=onnx.TensorProto.INT8)
+        draft.append(onnx.helper.make_tensor(f"{name}|int4", kind, levels.shape, data.tobytes(), raw=True))
+        return draft.add("Cast", [f"{name}|int4"], final, to=onnx.TensorProto.INT8)
     table = draft.constant(f"table_of_{bits}_bits", unpacking_table(bits))
-    index = draft.add("Cast", [draft.constant(f"{name}_bytes", data)], f"{name}_index", to=onnx.TensorProto.INT32)
-    rows = draft.add("Gather", [table, index], f"{name}_rows")
+    index = draft.add("Cast", [draft.constant(f"{name}|bytes", data)], f"{name}|index", to=onnx.TensorProto.INT32)
+    rows = draft.add("Gather", [table, index], f"{name}|rows")
     if data.size * 8 // bits != levels.size:
-        flat = draft.add("Reshape", [rows, draft.constant("flat", np.array([-1]))], f"{name}_flat")
-        ends = [draft.constant("start", np.array([0])), draft.constant(f"{name}_size", np.array([levels.size]))]
-        rows = draft.add("Slice", [flat, *ends], f"{name}_slice")
-    shape = draft.constant(f"{name}_shape", np.array(levels.shape, np.int64))
+        flat = draft.add("Reshape", [rows, draft.constant("flat", np.array([-1]))], f"{name}|flat")
+        ends = [draft.constant("start", np.array([0])), draft.constant(f"{name}|size", np.array([levels.size]))]
+        rows = draft.add("Slice", [flat, *ends], f"{name}|slice")
+    shape = draft.constant(f"{name}|shape", np.array(levels.shape, np.int64))
     return draft.add("Reshape", [rows, shape], final)
 
 
@@ -88,4 +89,4 @@ def kernel_codes(draft: Draft, name: str, levels: NDArray[np.int32], bits: int) 
     """
     if np.abs(levels).max(initial=0) <= SAFE:
         return unpacked(draft, name, levels, bits), np.int8(0)
-    return draft.constant(f"{name}_uint8", (levels + 128).astype(np.uint8)), np.uint8(128)
+    return draft.constant(f"{name}|uint8", (levels + 128).astype(np.uint8)), np.uint8(128)

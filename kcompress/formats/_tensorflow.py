@@ -63,7 +63,8 @@ def frozen_graph(model: Any, batch: int | None) -> Frozen:
     for node in (*definition.node, *functions):
         if LOWERED in node.attr:
             node.attr[LOWERED].b = False
-    return Frozen(definition, tuple(concrete.inputs), tuple(concrete.outputs))
+    inputs = concrete.inputs[: len(specs)]  # what follows are constants that layers hold outside their variables
+    return Frozen(definition, tuple(inputs), tuple(concrete.outputs))
 
 
 def on_tensorflow() -> bool:

@@ -59,18 +59,22 @@ def integer_file(model, path, batch=None, **fields):
     """Write a model with integer activations; what the writer said, and the largest relative error on the samples."""
     x, samples = calibration(model)
     stock, plan = quantized(model, find("quantize.int8")(**fields))
-    written = formats()["tflite"].write(stock, plan, path, WriteOptions(batch, samples))
-    outputs = zip(run_batches(formats()["tflite"].open(path), x), KerasRunner(model)(x), strict=True)
+    form = formats()[path.suffix[1:]]
+    written = form.write(stock, plan, path, WriteOptions(batch, samples))
+    outputs = zip(run_batches(form.open(path), x), KerasRunner(model)(x), strict=True)
     return written, max(np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in outputs)
 
 
-SETTINGS = [{}, {"activations": 16}, {"io": "int8"}, {"mode": "dynamic"}]
+SETTINGS = {"tflite": [{}, {"activations": 16}, {"io": "int8"}, {"mode": "dynamic"}]}
+SETTINGS["onnx"] = [fields for fields in SETTINGS["tflite"] if "activations" not in fields]
 
 
-@pytest.mark.parametrize("fields", SETTINGS, ids=str)
+@pytest.mark.parametrize(
+    ("form", "fields"), [(form, fields) for form in SETTINGS for fields in SETTINGS[form]], ids=str
+)
 @pytest.mark.parametrize("name", BUILDERS)
-def test_an_integer_file_is_close_to_the_float_model(name, fields, tmp_path):
-    _, error = integer_file(BUILDERS[name](), tmp_path / "m.tflite", **fields)
+def test_an_integer_file_is_close_to_the_float_model(name, form, fields, tmp_path):
+    _, error = integer_file(BUILDERS[name](), tmp_path / f"m.{form}", **fields)
     assert error < 0.03  # 8-bit steps of a few layers, relative to the largest output
 
 
