@@ -1,4 +1,4 @@
-"""Integer arithmetic in an `.onnx` file: static, with ranges measured on the float graph, or dynamic; and what it misses.
+"""Integer arithmetic in an `.onnx` file: static, with ranges measured on the float graph, or dynamic; and what is left.
 
 What ONNX Runtime makes of the file decides: an operator counts as an integer one if it still is one after the runtime's
 own optimizer.
@@ -22,8 +22,10 @@ INTEGER = ("MatMulInteger", "MatMulIntegerToFloat", "ConvInteger", "DynamicQuant
 EDGES = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 """Operators between float and integer."""
 ALWAYS_FLOAT = ("DequantizeLinear", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
-NEVER_FLOAT = ("QuantizeLinear", "Shape", "Size", "ArgMax", "ArgMin", "NonZero", "Less", "LessOrEqual", "Greater")
-NEVER_FLOAT += ("GreaterOrEqual", "Equal", "IsNaN", "IsInf")
+NEVER_FLOAT = (
+    *("QuantizeLinear", "Shape", "Size", "ArgMax", "ArgMin", "NonZero"),
+    *("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "IsNaN", "IsInf"),
+)
 
 
 def quantize(

@@ -13,8 +13,12 @@ import numpy as np
 from kcompress.formats.base import Description, Row, Runner
 
 NO_WEIGHTS = ("INT64", "INT32", "BOOL", "STRING")  # sizes and indices, unless a scale says otherwise
-ZERO_POINTS = {"QuantizeLinear": {0: 2}, "DequantizeLinear": {0: 2}}
-ZERO_POINTS |= dict.fromkeys(("MatMulInteger", "ConvInteger"), {0: 2, 1: 3})
+ZERO_POINTS = {
+    "QuantizeLinear": {0: 2},
+    "DequantizeLinear": {0: 2},
+    "MatMulInteger": {0: 2, 1: 3},
+    "ConvInteger": {0: 2, 1: 3},
+}
 """Operators that read integers, and at which of their inputs the zero point of another one is."""
 
 
@@ -41,7 +45,7 @@ def describe(form: str, proto: Any, runner: Runner) -> Description:
         if name in tables:
             table, count = tables[name]
             values = onnx.numpy_helper.to_array(constants[table])[values].ravel()[:count]
-            kind = f"{8 * tensor.dims[0] // count or 1}-bit"
+            kind = f"{8 // constants[table].dims[1]}-bit"
         zero = constants.get(zeros.get(name, ""))
         offset = onnx.numpy_helper.to_array(zero).flat[0] if zero is not None and math.prod(zero.dims) else 0
         weights[kind] += values.size
@@ -67,9 +71,8 @@ def _storage(nodes: list[Any]) -> set[str]:
     whole = {node.output[0] for node in nodes if node.op_type == "Cast"}
     whole |= {node.output[1] for node in nodes if node.op_type == "DynamicQuantizeLinear"}
     for node in nodes:
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            found.add(node.input[1])
-        elif node.op_type == "Mul" and node.input[0] in whole:
+        scaled = node.op_type == "Mul" and node.input[0] in whole
+        if scaled or node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             found.add(node.input[1])
         elif node.op_type == "Gather" and node.input[1] in whole:
             found.add(node.input[0])

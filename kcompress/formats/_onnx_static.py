@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kcompress.formats._onnx_draft import Draft
 from kcompress.formats._onnx_graph import Graph, Product, attributes
@@ -24,13 +23,17 @@ from kcompress.formats._plan import Stored
 from kcompress.numerics import affine
 
 COMPUTING = frozenset(
-    ("Conv", "Gemm", "MatMul", "Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid")
-    + ("Softmax", "Where")
+    (
+        *("Conv", "Gemm", "MatMul", "Add", "Mul", "Concat"),
+        *("AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid", "Softmax", "Where"),
+    )
 )
 """Operators that ONNX Runtime computes on integers of any scale."""
 MOVING = frozenset(
-    ("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Gather", "Split", "Tile", "Expand")
-    + ("DepthToSpace", "ReduceMax", "ReduceMin", "Resize", "Pad", "Identity", "Relu", "Clip")
+    (
+        *("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Gather", "Split", "Tile"),
+        *("Expand", "DepthToSpace", "ReduceMax", "ReduceMin", "Resize", "Pad", "Identity", "Relu", "Clip"),
+    )
 )
 """Operators whose outputs are among their first input's values, zeros and limits: integers at the same scale."""
 KERNELS = frozenset(("Conv", "Gemm", "MatMul"))
@@ -149,7 +152,12 @@ class _Static:
             maker = self.graph.makers.get(source)
             alone = self.graph.readers[source] == [number] and source not in self.graph.outputs
             low, high = self._limits(node)
-            if maker in chosen and alone and low <= 0 <= high and self.graph.nodes[maker].op_type in COMPUTING - FIXED.keys():
+            if (
+                maker in chosen
+                and alone
+                and low <= 0 <= high
+                and self.graph.nodes[maker].op_type in COMPUTING - FIXED.keys()
+            ):
                 self.graph.bypass(number)
                 chosen.discard(number)
 
@@ -211,7 +219,7 @@ class _Static:
             return self._view(name)
         self.ranges[name] = min(0.0, float(values.min())), max(0.0, float(values.max()))
         grid = self._grid(name)
-        levels = affine.to_levels(values, grid.scale, -grid.zero, LEVELS - 1 - grid.zero) + grid.zero
+        levels = affine.to_levels(values, np.asarray(grid.scale), -grid.zero, LEVELS - 1 - grid.zero) + grid.zero
         code = self.draft.constant(f"{name}|code", levels.astype(np.uint8))
         return self.draft.add("DequantizeLinear", [code, *grid.constants], f"{name}|{len(self.draft.nodes)}")
 
@@ -236,12 +244,11 @@ class _Static:
                 self.packed[name] = kernel_codes(self.draft, name, product.levels, product.bits)
             code, zero = self.packed[name]
         self.kernel_codes.setdefault(name, set()).add(code)
-        yield self._per_channel(code, scale, np.full(len(scale), zero), f"{label}|kernel", axis)
+        step = self.draft.constant(f"{label}|scale", scale)
+        zeros = self.draft.constant(f"{label}|zero", np.full(len(scale), zero))
+        yield self.draft.add("DequantizeLinear", [code, step, zeros], f"{label}|view", axis=axis)
         if product.bias is not None:
-            step = scale * source
-            code = self.draft.constant(f"{label}|bias_code", np.rint(product.bias / step).astype(np.int32))
-            yield self._per_channel(code, step, np.zeros(len(step), np.int32), f"{label}|bias", 0)
-
-    def _per_channel(self, code: str, scale: NDArray[Any], zero: NDArray[Any], name: str, axis: int) -> str:
-        constants = [self.draft.constant(f"{name}|scale", scale), self.draft.constant(f"{name}|zero", zero)]
-        return self.draft.add("DequantizeLinear", [code, *constants], name, axis=axis)
+            steps = scale * source
+            code = self.draft.constant(f"{label}|bias", np.rint(product.bias / steps).astype(np.int32))
+            step = self.draft.constant(f"{label}|bias_scale", steps)
+            yield self.draft.add("DequantizeLinear", [code, step], f"{label}|bias_view", axis=0)

@@ -81,12 +81,21 @@ def unpacked(draft: Draft, name: str, levels: NDArray[np.int32], bits: int) -> s
     return draft.add("Reshape", [rows, shape], final)
 
 
-def kernel_codes(draft: Draft, name: str, levels: NDArray[np.int32], bits: int) -> tuple[str, np.integer]:
+def kernel_codes(
+    draft: Draft, name: str, levels: NDArray[np.int32], bits: int, unsigned: bool = False
+) -> tuple[str, np.integer]:
     """A kernel as integers that are multiplied by uint8 exactly on every processor, and their zero point.
 
     Processors without 8-bit dot products add pairs of products with int8 in 16 bits, which saturate where a level is
-    beyond 64: such kernels are uint8 around 128, which costs speed where they are not needed; others int8.
+    beyond 64: such kernels are uint8 around 128; so are others if they are to be `unsigned`. The rest is int8.
     """
-    if np.abs(levels).max(initial=0) <= SAFE:
+    import onnx
+
+    if not unsigned and np.abs(levels).max(initial=0) <= SAFE:
         return unpacked(draft, name, levels, bits), np.int8(0)
-    return draft.constant(f"{name}|uint8", (levels + 128).astype(np.uint8)), np.uint8(128)
+    zero = np.uint8(128)
+    if storage_bits(levels, bits) == 8:
+        return draft.constant(f"{name}|uint8", (levels + 128).astype(np.uint8)), zero
+    signed = draft.add("Cast", [unpacked(draft, name, levels, bits)], f"{name}|int32", to=onnx.TensorProto.INT32)
+    shifted = draft.add("Add", [signed, draft.constant("128", np.int32(128))], f"{name}|shifted")
+    return draft.add("Cast", [shifted], f"{name}|uint8", to=onnx.TensorProto.UINT8), zero
