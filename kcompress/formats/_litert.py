@@ -71,9 +71,9 @@ def _shape(details: Any) -> Any:
 
 
 def _to_type(values: NDArray[Any], details: Any) -> NDArray[Any]:
-    """Values in an input's type; a quantized input gets the whole numbers that stand for them."""
+    """Values in an input's type; a quantized input gets the whole numbers for them, or is given such."""
     scale, zero = details["quantization"]
-    if not scale or not np.issubdtype(np.asarray(values).dtype, np.floating):
+    if not scale or np.asarray(values).dtype == details["dtype"]:
         return np.asarray(values, details["dtype"])
     limits = np.iinfo(details["dtype"])
     shift = int(zero)

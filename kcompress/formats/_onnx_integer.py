@@ -61,7 +61,10 @@ def _ranges(proto: Any, activations: Activations, options: WriteOptions) -> dict
             if name in wanted:
                 yield name, np.asarray(values, np.float32)
 
-    return measure_ranges(options.calibration, activations, run, runner.inputs)
+    ranges = measure_ranges(options.calibration, activations, run, runner.inputs)
+    known = _onnx_static.FIXED
+    ranges.update({node.output[0]: known[node.op_type] for node in proto.graph.node if node.op_type in known})
+    return ranges
 
 
 def _int8_edges(proto: Any, ranges: dict[str, tuple[float, float]]) -> None:

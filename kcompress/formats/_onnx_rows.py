@@ -58,16 +58,17 @@ def describe(form: str, proto: Any, runner: Runner) -> Description:
 
 def _zero_points(nodes: list[Any]) -> dict[str, str]:
     """Integer value to the value that is its zero point, which may be absent."""
-    found = {}
-    for node in nodes:
-        for place, zero in ZERO_POINTS.get(node.op_type, {}).items():
-            found[node.input[place]] = node.input[zero] if len(node.input) > zero else ""
-    return found
+    return {
+        node.input[place]: node.input[zero] if len(node.input) > zero else ""
+        for node in nodes
+        for place, zero in ZERO_POINTS.get(node.op_type, {}).items()
+    }
 
 
 def _storage(nodes: list[Any]) -> set[str]:
     """Values that say how to read weights and activations: scales, zero points and tables."""
-    found = set(_zero_points(nodes).values())
+    places = ((node, place) for node in nodes for place in ZERO_POINTS.get(node.op_type, {}).values())
+    found = {name for node, place in places for name in node.input[place : place + 1]}
     whole = {node.output[0] for node in nodes if node.op_type == "Cast"}
     whole |= {node.output[1] for node in nodes if node.op_type == "DynamicQuantizeLinear"}
     for node in nodes:

@@ -38,7 +38,7 @@ MOVING = frozenset(
 """Operators whose outputs are among their first input's values, zeros and limits: integers at the same scale."""
 KERNELS = frozenset(("Conv", "Gemm", "MatMul"))
 FIXED = {"Softmax": (0.0, 1.0), "Sigmoid": (0.0, 1.0)}
-"""Ranges that are known without data."""
+"""Ranges of outputs that are known without data."""
 LEVELS = 256
 BIAS = float(1 << 30)  # the largest bias, in steps of its scale; sums of products have the rest of int32
 
@@ -85,13 +85,13 @@ class _Static:
         self.packed: dict[str, tuple[str, np.integer]] = {}
 
     def run(self) -> None:
-        for node in self.graph.nodes.values():
-            if node.op_type in FIXED and node.output[0] in self.ranges:
-                self.ranges[node.output[0]] = FIXED[node.op_type]
         chosen = self._chosen()
         self._absorb(chosen)
         for number, node in self.graph.nodes.items():
-            if number not in chosen:
+            if node.op_type == "Shape" and node.input[0] in self.codes:
+                code, _ = self._code(node.input[0])  # asks nothing of the values
+                self.draft.add("Shape", [code], node.output[0], **attributes(node))
+            elif number not in chosen:
                 self.draft.keep(node)
             elif node.op_type in MOVING:
                 self._move(node)
@@ -150,14 +150,10 @@ class _Static:
                 continue
             source = node.input[0]
             maker = self.graph.makers.get(source)
-            alone = self.graph.readers[source] == [number] and source not in self.graph.outputs
+            if maker not in chosen or self.graph.nodes[maker].op_type not in COMPUTING - FIXED.keys():
+                continue
             low, high = self._limits(node)
-            if (
-                maker in chosen
-                and alone
-                and low <= 0 <= high
-                and self.graph.nodes[maker].op_type in COMPUTING - FIXED.keys()
-            ):
+            if low <= 0 <= high and self.graph.readers[source] == [number] and source not in self.graph.outputs:
                 self.graph.bypass(number)
                 chosen.discard(number)
 

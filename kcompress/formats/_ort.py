@@ -88,9 +88,9 @@ def _dtype(kind: str) -> str:
 
 
 def _to_type(values: NDArray[Any], dtype: str, edge: Edge | None) -> NDArray[Any]:
-    """Values in an input's type; an integer in place of a float gets the whole numbers that stand for them."""
+    """Values in an input's type; an integer in place of a float gets the whole numbers for them, or is given such."""
     values = np.asarray(values)
-    if edge is None or not np.issubdtype(values.dtype, np.floating):
+    if edge is None or values.dtype == dtype:
         return np.asarray(values, dtype)
     scale, zero = edge
     limits = np.iinfo(dtype)
