@@ -8,6 +8,7 @@ import pytest
 
 from kcompress.formats import WriteOptions, _ort, formats
 from kcompress.formats._keras_runner import KerasRunner
+from kcompress.formats._onnx_weights import storage_bits
 from kcompress.formats.base import run_batches
 from kcompress.graph.view import nodes
 from kcompress.layers.plan import QuantPlan
@@ -33,6 +34,7 @@ def test_a_static_file_computes_in_integers_after_the_runtime_has_optimized_it(t
     assert error < 0.03
     found = operators(tmp_path / "m.onnx")
     assert (found["QLinearConv"], found["QGemm"]) == (2, 1)
+    assert not found["Clip"]  # the range of what a Relu makes says as much
     assert found["QuantizeLinear"] == found["DequantizeLinear"] == 1  # at the file's own input and output
 
 
@@ -97,18 +99,15 @@ def test_integer_files_pass_the_checker_with_standard_operators(name, fields, tm
     assert max(entry.version for entry in proto.opset_import) == 18  # no 4-bit weights, no newer operators
 
 
-def kernels(path):
-    """The values of the kernels of a static file, as its operators read them."""
+def factors(path, place):
+    """The values of the kernels (place 1) or the biases (place 2) of a static file, as its operators read them."""
     proto = onnx.load(path)
-    views = {node.output[0] for node in proto.graph.node if any(a.name == "axis" and a.i >= 0 for a in node.attribute)}
-    views &= {node.output[0] for node in proto.graph.node if node.op_type == "DequantizeLinear"}
-    views &= {
-        name for node in proto.graph.node if node.op_type in ("Conv", "Gemm", "MatMul") for name in node.input[1:2]
-    }
+    views = {node.input[place] for node in proto.graph.node if node.op_type in ("Conv", "Gemm")}
     del proto.graph.output[:]
     for name in views:
         proto.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    return _ort.ORTRunner(proto.SerializeToString())
+    run = _ort.ORTRunner(proto.SerializeToString())
+    return [np.sort(values.ravel()) for values in run(batch_for(convolutional()))]
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 7, 8])
@@ -118,7 +117,7 @@ def test_kernels_under_integer_activations_lie_exactly_on_their_planned_grids(bi
     first, step = grid.apply(model, Context()), find("quantize.int8")()
     written = write(first.model, QuantPlan(first.formats, step.computation()), tmp_path / "m.onnx")
     assert (written.float_weights, written.notes) == ((), ())
-    stored = [np.sort(v.ravel()) for v in kernels(tmp_path / "m.onnx")(batch_for(first.model))]
+    stored = factors(tmp_path / "m.onnx", 1)
     assert len(stored) == 3
     for node in nodes(first.model):
         for weight in node.kernels:
@@ -146,6 +145,12 @@ def test_a_channel_whose_bias_is_large_against_its_kernel_keeps_both(tmp_path):
     written, error = integer_file(model, tmp_path / "m.onnx")
     assert (written.float_weights, written.notes) == ((), ())
     assert error < 0.03
+    stored = factors(tmp_path / "m.onnx", 2)
+    assert any(values.size == 8 and np.allclose(values, 0.3, rtol=1e-3) for values in stored)  # steps of most channels
+
+
+def test_one_bit_holds_no_zeros():
+    assert [storage_bits(np.array(levels), 1) for levels in ([1, -1], [1, 0, -1])] == [1, 2]
 
 
 def test_binary_weights_take_little_more_than_a_bit_and_are_counted_as_weights(tmp_path):
