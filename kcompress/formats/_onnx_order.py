@@ -25,8 +25,8 @@ def _settle(graph: Any, names: dict[str, str], taken: set[str]) -> None:
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for value in graph.input:
         _fresh(value.name, "input", names, taken)
-    reads = [name for node in nodes for name in _reads(node)] + [value.name for value in graph.output]
-    used = list(dict.fromkeys(name for name in reads if name in weights))
+    read = [name for node in nodes for name in reads(node)] + [value.name for value in graph.output]
+    used = list(dict.fromkeys(name for name in read if name in weights))
     for name in used:
         _fresh(name, "weight", names, taken)
     for number, node in enumerate(nodes):
@@ -61,16 +61,16 @@ def _settle_copies(graph: Any) -> None:
             continue
         copied, original = node.output[0], node.input[0]
         if copied in order and original in order and order[copied] < order[original]:
-            _exchange(graph, {copied: original, original: copied})
+            exchange(graph, {copied: original, original: copied})
 
 
-def _exchange(graph: Any, names: dict[str, str]) -> None:
+def exchange(graph: Any, names: dict[str, str]) -> None:
     """Rename values wherever nodes make or read them, also inside, but not in the list of outputs."""
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
         for inner in _graphs(node):
-            _exchange(inner, names)
+            exchange(inner, names)
             for value in inner.output:
                 value.name = names.get(value.name, value.name)
 
@@ -100,7 +100,7 @@ def _ordered(graph: Any) -> list[Any]:
             done[id(node)] = node
             continue
         stack.append((name, True))
-        stack.extend((read, False) for read in reversed(list(_reads(node))))
+        stack.extend((name, False) for name in reversed(list(reads(node))))
     return [type(node).FromString(node.SerializeToString()) for node in done.values()]
 
 
@@ -108,12 +108,12 @@ def _graphs(node: Any) -> list[Any]:
     return [attribute.g for attribute in node.attribute if attribute.HasField("g")]
 
 
-def _reads(node: Any) -> Iterator[str]:
+def reads(node: Any) -> Iterator[str]:
     """Names that a node reads, those that graphs inside it take from outside included."""
     yield from (name for name in node.input if name)
     for graph in _graphs(node):
         own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
         own |= {name for inner in graph.node for name in inner.output}
         for inner in graph.node:
-            yield from (name for name in _reads(inner) if name not in own)
+            yield from (name for name in reads(inner) if name not in own)
         yield from (value.name for value in graph.output if value.name not in own)

@@ -7,33 +7,32 @@ activations to 8 bits, which is not the function that was asked for.) Standard o
 """
 
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kcompress import backend
 from kcompress.errors import ModelError, UnsafeError
-from kcompress.formats import _onnx_order, _safety, _tensorflow
+from kcompress.formats import _onnx_integer, _onnx_order, _ort, _safety, _tensorflow
+from kcompress.formats._onnx_prepare import prepared
+from kcompress.formats._onnx_rows import describe
+from kcompress.formats._onnx_weights import store
+from kcompress.formats._ort import ORTRunner, edges
 from kcompress.formats._plan import Stored, match_plan
-from kcompress.formats.base import Description, Format, Row, Runner, Tensors, WriteOptions, Written, cast_inputs
+from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
 from kcompress.graph.signature import signature
-from kcompress.layers.plan import QuantPlan
-from kcompress.numerics import affine
-from kcompress.numerics.packing import pack_levels
+from kcompress.layers.plan import Activations, QuantPlan
 
 OPSET = 18
-OPSET_OF_INT4, IR_OF_INT4 = 21, 10  # the first with 4-bit tensors
-TYPES = {"float": "float32", "double": "float64", "float16": "float16"}
 
 
 class ONNX(Format):
     suffixes = (".onnx",)
     extra = "tensorflow"
     modules = ("onnx", "onnxruntime")
+    activations = frozenset({("static", 8), ("dynamic", 8)})
     writes = True
 
     def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:
@@ -46,23 +45,28 @@ class ONNX(Format):
         proto = _convert(model, path, options.batch)
         _replace_erfc(proto)
         _rename(proto, list(sign.inputs), list(sign.outputs))
+        if plan.activations is not None:
+            proto = prepared(proto)
         tensors = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer} if plan else {}
         found, missing = match_plan(model, plan, tensors)
-        _store(proto, found)
+        if plan.activations is None:
+            store(proto, found)
+            written = Written(missing)
+        else:
+            written = _write_integers(proto, found, missing, plan.activations, options)
         _onnx_order.settle(proto.graph)
         onnx.checker.check_model(proto)
         onnx.save(proto, path)
-        return Written(missing)
+        return written
 
     def open(self, path: Path, trust: Sequence[str] = ()) -> Runner:
         self.require(f"running {path.name}")
-        _load(path)
-        return ORTRunner(path)
+        return ORTRunner(path, edges(_load(path)))
 
     def describe(self, path: Path, trust: Sequence[str] = (), runner: Runner | None = None) -> Description:
         self.require(f"reading {path.name}")
         proto = _load(path)
-        return _describe(self.name, proto, runner or ORTRunner(path))
+        return describe(self.name, proto, runner or ORTRunner(path))
 
 
 def _convert(model: Any, path: Path, batch: int | None) -> Any:
@@ -91,34 +95,22 @@ def _convert(model: Any, path: Path, batch: int | None) -> Any:
     return proto
 
 
-class ORTRunner:
-    """An `.onnx` file in ONNX Runtime on the CPU, with its default optimizations and threads."""
-
-    def __init__(self, path: Path) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise ModelError(
-                f"{path}: ONNX Runtime cannot load it ({_safety.one_line(error)}); export it again"
-            ) from error
-        self.inputs = {
-            i.name: tuple(size if isinstance(size, int) else None for size in i.shape)
-            for i in self._session.get_inputs()
-        }
-        self.outputs = tuple(o.name for o in self._session.get_outputs())
-        self._dtypes = {i.name: _dtype(i.type) for i in self._session.get_inputs()}
-
-    def __call__(self, x: Tensors) -> list[NDArray[Any]]:
-        return [np.asarray(o) for o in self._session.run(None, cast_inputs(x, self._dtypes))]
-
-
-def _dtype(kind: str) -> str:
-    inner = kind.removeprefix("tensor(").removesuffix(")")
-    return TYPES.get(inner, inner)
+def _write_integers(
+    proto: Any, found: Mapping[str, Stored], missing: tuple[str, ...], activations: Activations, options: WriteOptions
+) -> Written:
+    """Make the graph compute in integers; what the runtime computes with in floats all the same is in the result."""
+    codes = _onnx_integer.quantize(proto, found, activations, options)
+    read = {name for node in proto.graph.node for name in _onnx_order.reads(node)}
+    store(proto, {name: stored for name, stored in found.items() if name in read})
+    result = _ort.optimized(proto, extended=True)
+    used = _onnx_integer.integer_inputs(result)
+    whole = {name: stored for name, stored in found.items() if stored.levels is not None}
+    left = [s.weights for name, s in whole.items() if name in read or not codes.get(name, set()) <= used]
+    names = tuple(sorted({*missing, *(name for names in left for name in names)}))
+    floats = _onnx_integer.float_operators(result) if activations.mode == "static" else None
+    if not floats:
+        return Written(names)
+    return Written(names, (f"computed in float: {', '.join(f'{kind} ({n})' for kind, n in sorted(floats.items()))}",))
 
 
 def _load(path: Path) -> Any:
@@ -174,66 +166,3 @@ def _replace_erfc(proto: Any) -> None:
             proto.graph.node.append(onnx.helper.make_node("Erf", node.input, [inner], name=f"{node.name}_erf"))
             node = onnx.helper.make_node("Sub", ["erfc_one", inner], node.output, name=f"{node.name}_sub")
         proto.graph.node.append(node)
-
-
-def _store(proto: Any, initializers: Mapping[str, Stored]) -> None:
-    """Store these float32 initializers as given, each behind the operator that turns it back, at the graph's head."""
-    import onnx
-
-    heads = []
-    for tensor in list(proto.graph.initializer):
-        if tensor.name not in initializers:
-            continue
-        name, stored = tensor.name, initializers[tensor.name]
-        if stored.levels is None:
-            values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values, f"{name}_float16"))
-            heads.append(onnx.helper.make_node("Cast", [f"{name}_float16"], [name], to=onnx.TensorProto.FLOAT))
-            continue
-        kind = onnx.TensorProto.INT4 if stored.bits <= 4 else onnx.TensorProto.INT8
-        if kind == onnx.TensorProto.INT4:
-            _raise_opset(proto, OPSET_OF_INT4)
-        data = pack_levels(stored.levels, 4 if stored.bits <= 4 else 8).tobytes()
-        tensor.CopyFrom(onnx.helper.make_tensor(f"{name}_int", kind, stored.levels.shape, data, raw=True))
-        axes = () if stored.axis is None else (stored.axis,)
-        scale = affine.along(stored.scale, axes, stored.levels.shape)
-        proto.graph.initializer.append(onnx.numpy_helper.from_array(scale, f"{name}_scale"))
-        heads += [
-            onnx.helper.make_node("Cast", [f"{name}_int"], [f"{name}_level"], to=onnx.TensorProto.FLOAT),
-            onnx.helper.make_node("Mul", [f"{name}_level", f"{name}_scale"], [name]),
-        ]
-    rest = list(proto.graph.node)
-    del proto.graph.node[:]
-    proto.graph.node.extend([*heads, *rest])
-
-
-def _raise_opset(proto: Any, version: int) -> None:
-    """Declare a newer version of the standard operators; those that tf2onnx writes mean the same in it."""
-    for entry in proto.opset_import:
-        if entry.domain in ("", "ai.onnx"):
-            entry.version = max(entry.version, version)
-    proto.ir_version = max(proto.ir_version, IR_OF_INT4)
-
-
-def _describe(form: str, proto: Any, runner: Runner) -> Description:
-    import onnx
-
-    tensors = [*proto.graph.initializer]
-    tensors += [
-        a.t for node in proto.graph.node if node.op_type == "Constant" for a in node.attribute if a.HasField("t")
-    ]
-    weights: Counter[str] = Counter()
-    alive: Counter[str] = Counter()
-    stored = 0
-    for tensor in tensors:
-        kind = onnx.TensorProto.DataType.Name(tensor.data_type)
-        if kind in ("INT64", "INT32", "BOOL", "STRING") or tensor.external_data:
-            continue
-        values = onnx.numpy_helper.to_array(tensor)
-        weights[kind] += values.size
-        alive[kind] += int(np.count_nonzero(values))
-        stored += len(tensor.raw_data) or values.nbytes
-    operators = Counter(node.op_type for node in proto.graph.node)
-    rows = [Row(f"{kind} weights", "tensors", "", weights[kind], alive[kind]) for kind in sorted(weights)]
-    rows += [Row(name, f"{count} operators", "", 0, 0) for name, count in sorted(operators.items())]
-    return Description(form, runner.inputs, runner.outputs, weights.total(), alive.total(), stored, tuple(rows))

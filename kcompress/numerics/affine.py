@@ -34,6 +34,16 @@ def scales(limits: NDArray[Any], bits: int, power_of_two: bool = False) -> NDArr
     return np.where(np.asarray(limits) > 0, np.maximum(exact, TINY), 1.0).astype(np.float32)
 
 
+def asymmetric(low: float, high: float, levels: int) -> tuple[np.float32, int]:
+    """Scale and zero point, in [0, levels), of whole numbers from 0 that reach over a range around 0.
+
+    >>> asymmetric(-1.0, 3.0, 256)[1], asymmetric(0.0, 0.0, 256)
+    (64, (np.float32(1.0), 0))
+    """
+    scale = np.float32(max((high - low) / (levels - 1), TINY) if high > low else 1.0)
+    return scale, int(np.clip(np.rint(-low / scale), 0, levels - 1))
+
+
 def to_levels(values: NDArray[Any], scale: NDArray[Any], low: int, high: int) -> NDArray[np.int32]:
     """The nearest levels, ties to even; `scale` broadcasts against `values`."""
     return np.asarray(np.clip(np.rint(values.astype(np.float64) / scale), low, high), np.int32)

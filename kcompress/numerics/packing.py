@@ -1,6 +1,8 @@
-"""Whole numbers of few bits packed into bytes, in the layout that TFLite and ONNX share: the lowest bits come first."""
+"""Whole numbers of few bits packed into bytes, and the table that undoes it.
 
-from typing import Any
+The layout is that of TFLite and ONNX for 4 bits, and goes on downwards: of the numbers in a byte, the first has the
+lowest bits, in two's complement. One bit stands for -1 (0) and 1 (1).
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,21 +10,22 @@ from numpy.typing import NDArray
 from kcompress.numerics.affine import largest_level
 
 
-def pack_levels(levels: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    """Whole numbers in two's complement as bytes, in C order: one in each for 8 bits, two for 4, four for 2.
+def pack_levels(levels: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
+    """Whole numbers as bytes, in C order, 8 / `bits` in each; `bits` is 8, 4, 2 or 1.
 
-    >>> pack_levels(np.array([1, -1, 7]), 4).tolist()
-    [241, 7]
+    >>> pack_levels(np.array([1, -1, 7]), 4).tolist(), pack_levels(np.array([1, -1, 0, 1, -1]), 2).tolist()
+    ([241, 7], [77, 3])
     """
     flat = levels.ravel().astype(np.int8)
     if bits == 8:
         return flat.view(np.uint8)
-    each = 8 // bits
-    fields = np.pad(flat, (0, -flat.size % each)).reshape(-1, each).astype(np.uint8) & ((1 << bits) - 1)
+    fields = (flat > 0 if bits == 1 else flat).astype(np.uint8) & ((1 << bits) - 1)
+    count = 8 // bits
+    fields = np.pad(fields, (0, -fields.size % count)).reshape(-1, count)
     return np.asarray(np.bitwise_or.reduce(fields << np.arange(0, 8, bits, dtype=np.uint8), axis=1), np.uint8)
 
 
-def least_bits(levels: NDArray[Any]) -> int:
+def least_bits(levels: NDArray[np.integer]) -> int:
     """The least of 2, 4 and 8 bits whose symmetric levels hold all of these, which are within those of 8 bits.
 
     >>> [least_bits(np.array([0, -top])) for top in (1, 2, 7, 8)]
@@ -30,3 +33,15 @@ def least_bits(levels: NDArray[Any]) -> int:
     """
     top = int(np.abs(levels.astype(np.int32)).max(initial=0))
     return next((bits for bits in (2, 4) if top <= largest_level(bits)), 8)
+
+
+def unpacking_table(bits: int) -> NDArray[np.int8]:
+    """For every byte the whole numbers packed into it: shape (256, 8 / `bits`).
+
+    >>> unpacking_table(2)[77].tolist(), unpacking_table(1)[5].tolist()
+    ([1, -1, 0, 1], [1, -1, 1, -1, -1, -1, -1, -1])
+    """
+    fields = (np.arange(256)[:, None] >> np.arange(0, 8, bits)) & ((1 << bits) - 1)
+    if bits == 1:
+        return np.asarray(2 * fields - 1, np.int8)
+    return np.asarray(np.where(fields >= 1 << (bits - 1), fields - (1 << bits), fields), np.int8)

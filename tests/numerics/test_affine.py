@@ -34,6 +34,14 @@ def test_a_value_between_levels_or_beyond_them_is_not_on_them():
     assert not affine.on_levels(np.array([4.0], np.float32), scale, -7, 7)
 
 
+@given(st.floats(-100, 0, width=32), st.floats(0, 100, width=32))
+def test_a_range_around_zero_is_reached_to_half_a_step_and_holds_zero(low, high):
+    scale, zero = affine.asymmetric(low, high, 256)
+    assert 0 <= zero <= 255
+    assert -zero * scale <= low + scale * 0.501  # the zero point is rounded to a level
+    assert (255 - zero) * scale >= high - scale * 0.501
+
+
 @given(arrays(np.int32, st.integers(1, 9), elements=st.integers(-8, 7)))
 def test_four_bits_come_back_from_the_bytes(levels):
     packed = pack_levels(levels, 4)

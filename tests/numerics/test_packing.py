@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from kcompress.numerics.affine import largest_level
-from kcompress.numerics.packing import least_bits, pack_levels
+from kcompress.numerics.packing import least_bits, pack_levels, unpacking_table
 
 
 def unpacked(data, bits, count):
@@ -31,3 +31,14 @@ def test_levels_survive_packing(bits, data, count):
 def test_the_least_bits_hold_the_largest_level_of_either_sign(top, bits):
     assert {least_bits(np.array([0, sign * top], np.int8)) for sign in (1, -1)} == {bits}
     assert least_bits(np.zeros(0, np.int8)) == 2
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 1000])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_table_undoes_the_packing(bits, count):
+    random = np.random.default_rng(count)
+    top = max(1, 2 ** (bits - 1) - 1)
+    levels = random.choice([-1, 1], count) if bits == 1 else random.integers(-top, top + 1, count)
+    packed = pack_levels(levels, bits)
+    assert packed.nbytes == -(-count * bits // 8)
+    np.testing.assert_array_equal(unpacking_table(bits)[packed].ravel()[:count], levels)

@@ -1,0 +1,103 @@
+"""Run `.onnx` models in ONNX Runtime on the CPU, with floats in and out whatever the file's own types are."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.errors import ModelError
+from kcompress.formats import _safety
+from kcompress.formats.base import Tensors
+from kcompress.numerics import affine
+
+TYPES = {"float": "float32", "double": "float64", "float16": "float16"}
+Edge = tuple[float, int]
+"""Scale and zero point of an input or output that is an integer in place of a float."""
+
+
+class ORTRunner:
+    """An `.onnx` model, a path or the bytes of a file, with ONNX Runtime's default optimizations and threads."""
+
+    def __init__(self, model: Path | bytes, edges: Mapping[str, Edge] | None = None) -> None:
+        try:
+            self._session = _session(model)
+        except Exception as error:
+            raise ModelError(
+                f"{model if isinstance(model, Path) else 'model'}: ONNX Runtime cannot load it "
+                f"({_safety.one_line(error)}); export it again"
+            ) from error
+        self.inputs = {
+            i.name: tuple(size if isinstance(size, int) else None for size in i.shape)
+            for i in self._session.get_inputs()
+        }
+        self.outputs = tuple(o.name for o in self._session.get_outputs())
+        self._dtypes = {i.name: _dtype(i.type) for i in self._session.get_inputs()}
+        self._edges = edges or {}
+
+    def __call__(self, x: Tensors) -> list[NDArray[Any]]:
+        inputs = {name: _to_type(x[name], dtype, self._edges.get(name)) for name, dtype in self._dtypes.items()}
+        outputs = zip(self.outputs, self._session.run(None, inputs), strict=True)
+        return [_to_float(np.asarray(values), self._edges.get(name)) for name, values in outputs]
+
+
+def _session(model: Path | bytes, **settings: Any) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    for name, value in settings.items():
+        setattr(options, name, value)
+    given = str(model) if isinstance(model, Path) else model
+    return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+
+
+def optimized(proto: Any, extended: bool) -> Any:
+    """The model as ONNX Runtime rewrites it: in standard operators only, or in `extended` ones of its own too."""
+    import onnx
+    from onnxruntime import GraphOptimizationLevel as Level
+
+    level = Level.ORT_ENABLE_EXTENDED if extended else Level.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        _session(proto.SerializeToString(), graph_optimization_level=level, optimized_model_filepath=str(path))
+        return onnx.load(path)
+
+
+def edges(proto: Any) -> dict[str, Edge]:
+    """By name, the inputs and outputs that are integers in place of floats; the operator behind them tells which."""
+    import onnx
+
+    graph = proto.graph
+    constants = {t.name: t for t in graph.initializer if not t.dims}
+    names = {value.name for value in (*graph.input, *graph.output)}
+    found = {}
+    for node in graph.node:
+        edge = {"DequantizeLinear": node.input, "QuantizeLinear": node.output}.get(node.op_type, [""])[0]
+        if edge in names and all(name in constants for name in node.input[1:3]):
+            scale, zero = (onnx.numpy_helper.to_array(constants[name]) for name in node.input[1:3])
+            found[edge] = float(scale), int(zero)
+    return found
+
+
+def _dtype(kind: str) -> str:
+    inner = kind.removeprefix("tensor(").removesuffix(")")
+    return TYPES.get(inner, inner)
+
+
+def _to_type(values: NDArray[Any], dtype: str, edge: Edge | None) -> NDArray[Any]:
+    """Values in an input's type; an integer in place of a float gets the whole numbers for them, or is given such."""
+    values = np.asarray(values)
+    if edge is None or values.dtype == dtype:
+        return np.asarray(values, dtype)
+    scale, zero = edge
+    limits = np.iinfo(dtype)
+    levels = affine.to_levels(values, np.asarray(scale), limits.min - zero, limits.max - zero)
+    return (levels + zero).astype(dtype)
+
+
+def _to_float(values: NDArray[Any], edge: Edge | None) -> NDArray[Any]:
+    """The values that an integer output stands for; any other as it is."""
+    return values if edge is None else affine.from_levels(values.astype(np.int32) - edge[1], np.asarray(edge[0]))
