@@ -139,8 +139,8 @@ class _Static:
         """
         source, name, axis = self._code(node.input[0])[1].scale, product.kernel, product.axis
         used = affine.to_rows(product.levels, (axis,)).any(1)
-        scale = np.where(used, product.scale, 0)
-        least = affine.TINY / source  # of two scales the product must be more than zero
+        scale = np.where(used, product.scale, 0).astype(np.float64)
+        least = np.full_like(scale, affine.TINY / source)  # the product of two scales must be more than zero
         if product.bias is not None:
             least = np.maximum(least, np.abs(product.bias) / (source * BIAS))
         scale = np.maximum(scale, least).astype(np.float32)
