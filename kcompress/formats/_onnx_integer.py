@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kcompress.formats import _onnx_dynamic, _onnx_order, _onnx_static, _ort
 from kcompress.formats._calibration import measure_ranges
+from kcompress.formats._onnx_choice import FIXED, MOVING, wanted
 from kcompress.formats._plan import Stored
 from kcompress.formats.base import Tensors, WriteOptions
 from kcompress.layers.plan import Activations
@@ -48,22 +49,21 @@ def _ranges(proto: Any, activations: Activations, options: WriteOptions) -> dict
     import onnx
 
     assert options.calibration is not None  # the pass declares that it needs it
-    wanted = _onnx_static.wanted(proto)
+    names = wanted(proto)
     copy = type(proto).FromString(proto.SerializeToString())
     inputs = {value.name for value in proto.graph.input}
     made = {value.name for value in proto.graph.output}
-    for name in sorted(wanted - inputs - made):
+    for name in sorted(names - inputs - made):
         copy.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     runner = _ort.ORTRunner(copy.SerializeToString())
 
     def run(x: Tensors) -> Iterator[tuple[str, NDArray[Any]]]:
         for name, values in (*x.items(), *zip(runner.outputs, runner(x), strict=True)):
-            if name in wanted:
+            if name in names:
                 yield name, np.asarray(values, np.float32)
 
     ranges = measure_ranges(options.calibration, activations, run, runner.inputs)
-    known = _onnx_static.FIXED
-    ranges.update({node.output[0]: known[node.op_type] for node in proto.graph.node if node.op_type in known})
+    ranges.update({node.output[0]: FIXED[node.op_type] for node in proto.graph.node if node.op_type in FIXED})
     return ranges
 
 
@@ -134,4 +134,4 @@ def _makes_floats(node: Any, floats: set[str]) -> bool:
         return len(node.input) < 8  # without a scale of the output
     if node.op_type.startswith("QLinear") or node.op_type in NEVER_FLOAT:
         return False
-    return not floats.isdisjoint(node.input)
+    return not floats.isdisjoint(node.input[:1] if node.op_type in MOVING else node.input)

@@ -16,33 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from kcompress.formats._onnx_choice import KERNELS, MOVING, Ranges, chosen_operators, limits
 from kcompress.formats._onnx_draft import Draft
 from kcompress.formats._onnx_graph import Graph, Product, attributes
 from kcompress.formats._onnx_weights import kernel_codes
 from kcompress.formats._plan import Stored
 from kcompress.numerics import affine
 
-COMPUTING = frozenset(
-    (
-        *("Conv", "Gemm", "MatMul", "Add", "Mul", "Concat"),
-        *("AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid", "Softmax", "Where"),
-    )
-)
-"""Operators that ONNX Runtime computes on integers of any scale."""
-MOVING = frozenset(
-    (
-        *("MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Gather", "Split", "Tile"),
-        *("Expand", "DepthToSpace", "ReduceMax", "ReduceMin", "Resize", "Pad", "Identity", "Relu", "Clip"),
-    )
-)
-"""Operators whose outputs are among their first input's values, zeros and limits: integers at the same scale."""
-KERNELS = frozenset(("Conv", "Gemm", "MatMul"))
-FIXED = {"Softmax": (0.0, 1.0), "Sigmoid": (0.0, 1.0)}
-"""Ranges of outputs that are known without data."""
 LEVELS = 256
 BIAS = float(1 << 30)  # the largest bias, in steps of its scale; sums of products have the rest of int32
-
-Ranges = Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -52,16 +34,6 @@ class Grid:
     scale: np.float32
     zero: int
     constants: tuple[str, str]
-
-
-def wanted(proto: Any) -> set[str]:
-    """The tensors of a prepared graph whose ranges are needed."""
-    graph = Graph(proto)
-    found = {value.name for value in (*proto.graph.input, *proto.graph.output)}
-    for node in graph.nodes.values():
-        if node.op_type in COMPUTING | MOVING:
-            found.update((*node.input, *node.output))
-    return {name for name in found if name in graph.floats and name not in graph.constants}
 
 
 def to_integers(proto: Any, kernels: Mapping[str, Stored], ranges: Ranges) -> dict[str, set[str]]:
@@ -85,8 +57,7 @@ class _Static:
         self.packed: dict[str, tuple[str, np.integer]] = {}
 
     def run(self) -> None:
-        chosen = self._chosen()
-        self._absorb(chosen)
+        chosen = chosen_operators(self.graph, self.kernels, self.ranges)
         for number, node in self.graph.nodes.items():
             if node.op_type == "Shape" and node.input[0] in self.codes:
                 code, _ = self._code(node.input[0])  # asks nothing of the values
@@ -98,64 +69,6 @@ class _Static:
             else:
                 self._compute(node)
         self.draft.replace()
-
-    def _chosen(self) -> set[int]:
-        """Numbers of the operators to compute in integers; one that moves values, where a neighbour is such."""
-        nodes = self.graph.nodes
-        chosen = {n for n, node in nodes.items() if node.op_type in COMPUTING and self._computable(node)}
-        moving = [n for n, node in nodes.items() if node.op_type in MOVING and self._movable(node)]
-        for order in (moving, reversed(moving)):
-            for number in order:
-                node = nodes[number]
-                readers = {reader for name in node.output for reader in self.graph.readers[name]}
-                if chosen & {self.graph.makers.get(node.input[0]), *readers}:
-                    chosen.add(number)
-        return chosen
-
-    def _computable(self, node: Any) -> bool:
-        """Whether all values have ranges and all constants are what the integer kernel takes."""
-        floats = [(place, name) for place, name in enumerate(node.input) if name in self.graph.floats]
-        constants = [(place, name) for place, name in floats if name in self.graph.constants]
-        if not {node.output[0], *(name for _, name in floats)} - self.graph.constants.keys() <= self.ranges.keys():
-            return False
-        if node.op_type in KERNELS and constants:
-            return self.graph.product(node, self.kernels) is not None
-        return len(constants) < len(floats)
-
-    def _movable(self, node: Any) -> bool:
-        if not {node.input[0], *node.output} <= self.ranges.keys():
-            return False
-        settings = attributes(node)
-        if node.op_type == "Resize":
-            return bool(settings.get("mode", b"nearest") == b"nearest")
-        if node.op_type == "Pad":
-            value = self.graph.constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1)
-            return bool(settings.get("mode", b"constant") == b"constant" and value is not None and not value.any())
-        return node.op_type != "Clip" or all(name in self.graph.constants for name in node.input[1:] if name)
-
-    def _limits(self, node: Any) -> tuple[float, float]:
-        """Between which values a Relu or a Clip lets through."""
-        if node.op_type == "Relu":
-            return 0.0, np.inf
-        ends = [-np.inf, np.inf]
-        for place, name in enumerate(node.input[1:3]):
-            if name:
-                ends[place] = float(self.graph.constants[name])
-        return ends[0], ends[1]
-
-    def _absorb(self, chosen: set[int]) -> None:
-        """Leave out a Relu or Clip that alone reads a computed output: the range of what it makes says as much."""
-        for number, node in list(self.graph.nodes.items()):
-            if number not in chosen or node.op_type not in ("Relu", "Clip"):
-                continue
-            source = node.input[0]
-            maker = self.graph.makers.get(source)
-            if maker not in chosen or self.graph.nodes[maker].op_type not in COMPUTING - FIXED.keys():
-                continue
-            low, high = self._limits(node)
-            if low <= 0 <= high and self.graph.readers[source] == [number] and source not in self.graph.outputs:
-                self.graph.bypass(number)
-                chosen.discard(number)
 
     def _grid(self, name: str) -> Grid:
         """The grid for a tensor's range, and its constants."""
@@ -186,7 +99,7 @@ class _Static:
         code, grid = self._code(node.input[0])
         inputs, kind, settings = [code, *node.input[1:]], node.op_type, attributes(node)
         if kind in ("Relu", "Clip"):
-            ends = np.clip(np.rint(np.array(self._limits(node)) / grid.scale) + grid.zero, 0, LEVELS - 1)
+            ends = np.clip(np.rint(np.array(limits(self.graph, node)) / grid.scale) + grid.zero, 0, LEVELS - 1)
             names = [f"{node.output[0]}|{end}" for end in ("least", "most")]
             inputs = [code, *(self.draft.constant(n, np.uint8(end)) for n, end in zip(names, ends, strict=True))]
             kind = "Clip"
@@ -226,10 +139,11 @@ class _Static:
         """
         source, name, axis = self._code(node.input[0])[1].scale, product.kernel, product.axis
         used = affine.to_rows(product.levels, (axis,)).any(1)
-        scale = np.where(used, product.scale, 0)
+        scale = np.where(used, product.scale, 0).astype(np.float64)
+        least = np.full_like(scale, affine.TINY / source)  # the product of two scales must be more than zero
         if product.bias is not None:
-            scale = np.maximum(scale, np.abs(product.bias) / (source * BIAS))
-        scale = np.where(scale > 0, scale, 1).astype(np.float32)
+            least = np.maximum(least, np.abs(product.bias) / (source * BIAS))
+        scale = np.maximum(scale, least).astype(np.float32)
         label = f"{name}|of_{node.output[0]}"
         if (scale[used] != product.scale[used]).any():
             ratio = affine.along(np.where(used, product.scale / scale, 1), (axis,), product.levels.shape)

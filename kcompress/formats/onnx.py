@@ -1,9 +1,8 @@
 """The `.onnx` protobuf: converted by tf2onnx, then edited and checked; run by ONNX Runtime.
 
-The edit gives outputs the model's own names and stores each planned weight in its format: a float16 weight becomes a
-float16 initializer behind a Cast, whole numbers become int8 or packed int4 behind a Cast and a Mul, all of which ONNX
-Runtime folds when it loads the file. (It turns DequantizeLinear before MatMul into its own MatMulNBits, which rounds
-activations to 8 bits, which is not the function that was asked for.) Standard operators only.
+The edit gives inputs and outputs the model's own names and stores each planned weight in its format, behind operators
+that ONNX Runtime folds when it loads the file. Where activations are to be integers, the graph is rewritten so that the
+runtime makes integer operators of it, and what it computes in floats all the same is named. Standard operators only.
 """
 
 import warnings
