@@ -12,7 +12,7 @@ from kcompress.formats.base import Tensors, by_position
 from kcompress.layers.plan import Activations
 from kcompress.numerics.ranges import Range
 
-BATCH = 8  # every tensor of a batch is in memory at once
+BATCH = 4  # every tensor of a batch is in memory at once
 
 
 def measure_ranges(

@@ -1,6 +1,6 @@
 """Run a `.tflite` file in LiteRT, with floats in and out whatever the file's own types are."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,10 @@ class LiteRTRunner:
         self._interpreter.invoke()
         return [_to_float(self._interpreter.get_tensor(d["index"]), d) for d in self._outputs]
 
-    def tensors(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """Name and values of every float32 tensor of the last call, those that LiteRT keeps no values of left out."""
+    def tensors(self, names: Collection[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Name and values of these float32 tensors of the last call, those that LiteRT keeps no values of left out."""
         for details in self._interpreter.get_tensor_details():
-            if details["dtype"] == np.float32:
+            if details["dtype"] == np.float32 and details["name"] in names:
                 try:
                     yield details["name"], self._interpreter.get_tensor(details["index"])
                 except ValueError:  # needed only while the interpreter prepared itself

@@ -86,10 +86,9 @@ def _activation_ranges(
 
         def run(x: Tensors) -> Iterator[tuple[str, NDArray[Any]]]:
             runner(x)
-            for name, values in runner.tensors():
-                if name in wanted:
-                    dimensions[name] = values.ndim
-                    yield name, values
+            for name, values in runner.tensors(wanted):
+                dimensions[name] = values.ndim
+                yield name, values
 
         measured = measure_ranges(options.calibration, activations, run, runner.inputs)
     return {
