@@ -11,8 +11,8 @@ from kcompress import backend
 from kcompress.errors import ModelError
 from kcompress.formats import _safety
 from kcompress.formats._flatbuffer import signature_names
+from kcompress.formats._edges import Edge, to_float, to_type
 from kcompress.formats.base import Tensors
-from kcompress.numerics import affine
 
 
 class LiteRTRunner:
@@ -44,7 +44,7 @@ class LiteRTRunner:
         self.outputs = tuple(names.get(d["index"], d["name"]) for d in self._outputs)
 
     def __call__(self, x: Tensors) -> list[NDArray[Any]]:
-        values = {name: _to_type(x[name], details) for name, details in self._inputs.items()}
+        values = {name: to_type(x[name], details["dtype"], _edge(details)) for name, details in self._inputs.items()}
         current = {d["index"]: tuple(d["shape"]) for d in self._interpreter.get_input_details()}
         if any(current[self._inputs[name]["index"]] != value.shape for name, value in values.items()):
             for name, value in values.items():
@@ -53,7 +53,7 @@ class LiteRTRunner:
         for name, value in values.items():
             self._interpreter.set_tensor(self._inputs[name]["index"], value)
         self._interpreter.invoke()
-        return [_to_float(self._interpreter.get_tensor(d["index"]), d) for d in self._outputs]
+        return [to_float(self._interpreter.get_tensor(d["index"]), _edge(d)) for d in self._outputs]
 
     def tensors(self, names: Collection[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Name and values of these float32 tensors of the last call, those that LiteRT keeps no values of left out."""
@@ -70,21 +70,6 @@ def _shape(details: Any) -> Any:
     return signature_shape if len(signature_shape) else details["shape"]
 
 
-def _to_type(values: NDArray[Any], details: Any) -> NDArray[Any]:
-    """Values in an input's type; a quantized input gets the whole numbers that stand for them.
-
-    Values of an integer type are no exception: they are what the float model would get, such as pixels from 0 to 255.
-    """
+def _edge(details: Any) -> Edge | None:
     scale, zero = details["quantization"]
-    if not scale:
-        return np.asarray(values, details["dtype"])
-    limits = np.iinfo(details["dtype"])
-    shift = int(zero)
-    levels = affine.to_levels(np.asarray(values), scale, limits.min - shift, limits.max - shift)
-    return (levels + shift).astype(details["dtype"])
-
-
-def _to_float(values: NDArray[Any], details: Any) -> NDArray[Any]:
-    """The values that a quantized output stands for; any other as it is."""
-    scale, zero = details["quantization"]
-    return affine.from_levels(values.astype(np.int32) - int(zero), np.asarray(scale)) if scale else values
+    return (float(scale), int(zero)) if scale else None

@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kcompress.errors import ModelError
 from kcompress.formats import _safety
+from kcompress.formats._edges import Edge, to_float, to_type
 from kcompress.formats.base import Tensors
-from kcompress.numerics import affine
 
 TYPES = {"float": "float32", "double": "float64", "float16": "float16"}
-Edge = tuple[float, int]
-"""Scale and zero point of an input or output that is an integer in place of a float."""
 
 
 class ORTRunner:
@@ -38,9 +35,9 @@ class ORTRunner:
         self._edges = edges or {}
 
     def __call__(self, x: Tensors) -> list[NDArray[Any]]:
-        inputs = {name: _to_type(x[name], dtype, self._edges.get(name)) for name, dtype in self._dtypes.items()}
+        inputs = {name: to_type(x[name], dtype, self._edges.get(name)) for name, dtype in self._dtypes.items()}
         outputs = zip(self.outputs, self._session.run(None, inputs), strict=True)
-        return [_to_float(np.asarray(values), self._edges.get(name)) for name, values in outputs]
+        return [to_float(np.asarray(values), self._edges.get(name)) for name, values in outputs]
 
 
 def _session(model: Path | bytes, **settings: Any) -> Any:
@@ -85,19 +82,3 @@ def edges(proto: Any) -> dict[str, Edge]:
 def _dtype(kind: str) -> str:
     inner = kind.removeprefix("tensor(").removesuffix(")")
     return TYPES.get(inner, inner)
-
-
-def _to_type(values: NDArray[Any], dtype: str, edge: Edge | None) -> NDArray[Any]:
-    """Values in an input's type; an integer in place of a float gets the whole numbers for them, or is given such."""
-    values = np.asarray(values)
-    if edge is None or values.dtype == dtype:
-        return np.asarray(values, dtype)
-    scale, zero = edge
-    limits = np.iinfo(dtype)
-    levels = affine.to_levels(values, np.asarray(scale), limits.min - zero, limits.max - zero)
-    return (levels + zero).astype(dtype)
-
-
-def _to_float(values: NDArray[Any], edge: Edge | None) -> NDArray[Any]:
-    """The values that an integer output stands for; any other as it is."""
-    return values if edge is None else affine.from_levels(values.astype(np.int32) - edge[1], np.asarray(edge[0]))
