@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from kcompress import backend
 from kcompress.errors import ModelError
 from kcompress.formats import _safety
-from kcompress.formats._flatbuffer import signature_names
 from kcompress.formats._edges import Edge, to_float, to_type
+from kcompress.formats._flatbuffer import signature_names
 from kcompress.formats.base import Tensors
 
 
