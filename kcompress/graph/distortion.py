@@ -48,8 +48,9 @@ def output_sqnr_db(
     def seen(node: Node, given: Mapping[str, Any], result: Any) -> None:
         again = after[node.name].layer.call(**{name: value for name, value in given.items() if name})
         for ours, theirs in zip(_flat(result), _flat(again), strict=True):
-            signal[node.name] += float((ours**2).sum())
-            noise[node.name] += float(((ours - theirs) ** 2).sum())
+            change = ours - theirs
+            signal[node.name] += float(np.vdot(ours, ours))
+            noise[node.name] += float(np.vdot(change, change))
 
     run(model, batches, [before[name] for name in signal], seen)
     return {name: sqnr_db(signal[owner], noise[owner]) for name, owner in owners.items() if signal[owner]}
@@ -59,4 +60,4 @@ def _flat(structure: Any) -> list[Any]:
     import keras
 
     flat = keras.tree.flatten(to_arrays(structure))
-    return [np.asarray(item, np.float64) for item in flat if item is not None]
+    return [np.asarray(item, np.float32) for item in flat if item is not None]

@@ -59,9 +59,10 @@ def build(name: str, size: int, x: Any, seed: int = 0) -> Any:
 def write(model: Any, x: Any, path: Path, **fields: Any) -> tuple[Any, Any]:
     """Write in integers, calibrated on `x`. Gives the model whose weights lie on the grid, and what the writer said."""
     step = find("quantize.int8")(samples=len(x), **fields)
-    result = step.apply(find("fold.batchnorm")().apply(model, Context()).model, Context())
-    samples = data.resolve(calibration=x).calibration
+    splits = data.resolve(calibration=x)
+    samples = splits.calibration
     assert samples is not None
+    result = step.apply(find("fold.batchnorm")().apply(model, Context()).model, Context(data=splits))
     plan = QuantPlan(result.formats, step.computation())
     options = WriteOptions(None, samples.fit_to(KerasRunner(model).inputs))
     return result.model, formats()["tflite"].write(result.model, plan, path, options)

@@ -20,7 +20,7 @@ from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 from kcompress.passes.statistics import batches
 
 Moments = Mapping[str, Moment | None]
-COMPARED = 64
+COMPARED = 32
 """Samples on which the outputs of layers are compared."""
 
 PER_TENSOR = ("Embedding", "ReversibleEmbedding", "LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTMCell")

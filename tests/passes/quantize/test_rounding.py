@@ -7,6 +7,7 @@ from kcompress import data
 from kcompress.graph.view import nodes
 from kcompress.passes import find, statistics
 from kcompress.passes.base import Context, Need
+from kcompress.passes.quantize._grid import COMPARED
 from kcompress.passes.statistics import Statistics
 from tests.models import batch_for, keras, residual, seeded, tokens
 from tests.shell import assert_refused, kcompress
@@ -47,7 +48,7 @@ def test_the_figures_of_a_change_are_those_of_the_weights_and_of_the_layer_by_it
     expected = 10 * np.log10((values**2).sum() / (change**2).sum())
     assert figures(nearest, "weight_sqnr_db")["stem"] == pytest.approx(expected, rel=1e-4)
     assert set(figures(nearest, "bits").values()) == {3}
-    x = batch_for(model, 64)["image"]
+    x = batch_for(model, 64)["image"][:COMPARED]
     before, after = (k.ops.convert_to_numpy(each.layer(x)) for each in (layer, rounded))
     expected = 10 * np.log10((before**2).sum() / ((before - after) ** 2).sum())
     assert figures(nearest)["stem"] == pytest.approx(expected, rel=1e-4)
