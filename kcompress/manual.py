@@ -20,8 +20,10 @@ def page(name: str) -> str:
     """All about one pass: what it does, what it needs, and every field. UsageError for an unknown name."""
     cls = find(name)
     own = [field for field in cls.model_fields if field not in COMMON]
+    own.sort(key=lambda field: field not in cls.__annotations__)  # before those that it shares with other passes
     example = f"kcompress compress model.keras small.keras --data data.npz --apply {name}"
     needs = ", ".join(sorted(cls.needs)) or "nothing but the model"
+    needs += "" if cls.needs == cls().required else ", with some settings"
     return "\n".join(
         [
             f"{name}: {inspect.cleandoc(cls.__doc__ or '')}",

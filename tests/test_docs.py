@@ -43,6 +43,17 @@ def test_commands_of_the_readme_run_in_order(folder):
 
 
 @pytest.mark.slow
+def test_four_bits_cost_what_the_readme_says(folder):
+    (command,) = re.sub(r"\\\n\s*", " ", part("bits")).strip().splitlines()
+    done = kcompress(*shlex.split(command)[1:], cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    drop = float(re.search(r"drop (-?[\d.]+) points", done.stdout)[1])
+    told = float(re.search(r"the command above (-?[\d.]+)\.\n", README)[1])
+    assert drop == pytest.approx(told, abs=0.5)  # a handful of the 2,000 samples, between processors
+    assert "The 5 layers that rounding hurt most" in done.stdout
+
+
+@pytest.mark.slow
 def test_recipe_of_the_readme_runs(folder):
     (folder / "recipe.yaml").write_text(part("recipe"))
     done = kcompress(

@@ -25,13 +25,15 @@ class Int8(RoundingPass):
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference", 2018. Weights that an earlier pass put on a grid keep it, so that `quantize.weights:bits=4` followed by
     this gives 4-bit weights with 8-bit activations. A `.keras` file holds weights on the grid and computes in float.
-    What a file cannot compute in integers is named in the report.
+    What a file cannot compute in integers is named in the report. Fold batch normalization first. In `.onnx`,
+    `quantize.weights:bits=7` before this is faster: ONNX Runtime's fast kernels overflow with 8-bit weights on processors
+    without 8-bit dot products, so that 8 bits are stored for exact, slower ones.
     """
 
     mode: Literal["static", "dynamic", "weight_only"] = "static"
     """Whether activations are integers with ranges from calibration (static) or found at run time, or floats."""
     activations: Literal[8, 16] = 8
-    """The bits of activations in static mode: 8, or 16 for more accuracy at less speed."""
+    """The bits of activations in static mode: 8, or 16 for more accuracy at less speed, in a .tflite file."""
     io: Literal["float", "int8"] = "float"
     """The type of the file's inputs and outputs in static mode."""
     ranges: Method = "minmax"
