@@ -18,6 +18,7 @@ from kcompress.formats import _archive, _hdf5, _safety
 from kcompress.formats._keras_rows import describe_model
 from kcompress.formats._keras_runner import KerasRunner
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
+from kcompress.graph import quantized
 from kcompress.graph.rebuild import renumber_shared
 from kcompress.graph.view import nodes
 from kcompress.layers.plan import QuantPlan
@@ -50,7 +51,8 @@ class Keras(Format):
 
         with tempfile.TemporaryDirectory() as folder:
             raw, weights = Path(folder, "raw.weights.h5"), Path(folder, WEIGHTS)
-            model.save_weights(raw)
+            with quantized.saved_whole(model):
+                model.save_weights(raw)
             _hdf5.repack(raw, weights, _layouts(model, plan))
             document = renumber_shared(keras.saving.serialize_keras_object(model))
             config = json.dumps(document, separators=(",", ":")).encode()
