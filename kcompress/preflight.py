@@ -76,8 +76,14 @@ def check_folder(target: Path) -> None:
 
 
 def holds(steps: "Sequence[Pass]", form: Format) -> None:
-    """UsageError if a pass asks for activations that the output's format cannot hold."""
+    """UsageError if a pass makes what the output's format cannot hold."""
     for step in steps:
+        if step.outputs is not None and form.name not in step.outputs:
+            able = ", ".join(f".{name}" for name in sorted(step.outputs))
+            raise UsageError(
+                f"{step.name}: .{form.name} files do not hold what it makes; give an output that does ({able}), or "
+                "another pass (quantize.weights, quantize.int8)"
+            )
         asked = step.computation()
         if asked is not None and (asked.mode, asked.bits) not in form.activations:
             others = [f".{each.name}" for each in formats().values() if (asked.mode, asked.bits) in each.activations]

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-
 from kcompress.formats.base import Description, Row
+from kcompress.graph import quantized
 from kcompress.graph.cost import macs_by_layer
 from kcompress.graph.signature import signature
 from kcompress.graph.view import nodes, nonzero, parameters
@@ -16,13 +15,14 @@ def describe_model(form: str, model: Any, weight_bytes: int) -> Description:
     macs = macs_by_layer(model)
     rows = []
     for node in nodes(model):
-        count = sum(int(np.prod(w.variable.shape)) for w in node.weights)
+        alive = [quantized.alive(node.layer, w.variable) for w in node.weights]
+        count = sum(each.size for each in alive)
         cost = macs.get(node.name, 0) if macs is not None else None
         if not count and not cost:
             continue
         shape = " ".join("x".join(map(str, w.variable.shape)) for w in node.kernels or node.weights[:1])
-        alive = sum(int(np.count_nonzero(w.values)) for w in node.weights)
-        rows.append(Row(node.name, type(node.layer).__name__, shape, count, alive, cost))
+        nonzeros = sum(int(each.sum()) for each in alive)
+        rows.append(Row(node.name, type(node.layer).__name__, shape, count, nonzeros, cost))
     total = None if macs is None else sum(macs.values())
     return Description(
         form, sign.inputs, sign.outputs, parameters(model), nonzero(model), weight_bytes, tuple(rows), total

@@ -18,7 +18,9 @@ from kcompress.formats import _archive, _hdf5, _safety
 from kcompress.formats._keras_rows import describe_model
 from kcompress.formats._keras_runner import KerasRunner
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
+from kcompress.graph import quantized
 from kcompress.graph.rebuild import renumber_shared
+from kcompress.graph.view import nodes
 from kcompress.layers.plan import QuantPlan
 
 WEIGHTS = "model.weights.h5"
@@ -49,20 +51,23 @@ class Keras(Format):
 
         with tempfile.TemporaryDirectory() as folder:
             raw, weights = Path(folder, "raw.weights.h5"), Path(folder, WEIGHTS)
-            model.save_weights(raw)
-            _hdf5.repack(raw, weights)
-            config = json.dumps(renumber_shared(keras.saving.serialize_keras_object(model))).encode()
+            with quantized.saved_whole(model):
+                model.save_weights(raw)
+            _hdf5.repack(raw, weights, _layouts(model, plan))
+            document = renumber_shared(keras.saving.serialize_keras_object(model))
+            config = json.dumps(document, separators=(",", ":")).encode()
             metadata = json.dumps({"keras_version": keras.__version__, "date_saved": "1980-01-01@00:00:00"}).encode()
-            method = zipfile.ZIP_STORED
-            if options.compression != "none":
-                method = _archive.best_method(weights, deflate_only=options.compression == "deflate")
             members: dict[str, bytes | Path] = {
                 "metadata.json": metadata,
                 "config.json": config,
                 WEIGHTS: weights,
                 **_assets(model, folder),
             }
-            _archive.write_zip(path, members, {WEIGHTS: method})
+            methods = {WEIGHTS: _archive.STORED}
+            if options.compression != "none":
+                deflate_only = options.compression == "deflate"
+                methods = {name: _archive.best_method(content, deflate_only) for name, content in members.items()}
+            _archive.write_zip(path, members, methods)
         floats = ("activations are floats: Keras computes in float, on weights that lie on their grids",)
         return Written(notes=floats if plan.activations is not None else ())
 
@@ -126,6 +131,16 @@ def _compiles_with_keras_only(path: Path, config: dict[str, Any]) -> bool:
     except UnsafeError:
         return False
     return True
+
+
+def _layouts(model: Any, plan: QuantPlan) -> dict[str, tuple[int, ...]]:
+    """The channels of each planned weight, by its content."""
+    return {
+        _hdf5.digest(weight.values): plan.weights[name].axes
+        for node in nodes(model)
+        for weight in node.weights
+        if (name := node.qualified(weight)) in plan.weights
+    }
 
 
 def _assets(model: Any, folder: str) -> dict[str, bytes]:

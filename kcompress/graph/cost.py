@@ -100,7 +100,8 @@ def _size(kernel: Any) -> int:
 
 
 def _summed(layer: Any) -> int:
-    return math.prod(int(layer.kernel.shape[axis]) for axis in einsum_axes(layer.equation).inputs)
+    shape = getattr(layer, "original_kernel_shape", None) or layer.kernel.shape  # Keras packs a quantized kernel
+    return math.prod(int(shape[axis]) for axis in einsum_axes(layer.equation).inputs)
 
 
 def _positions(layer: Any, tensor: Any) -> int:

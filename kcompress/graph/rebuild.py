@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.graph import quantized
 from kcompress.graph.kernels import is_keras
 from kcompress.graph.view import nodes
 
@@ -25,9 +26,17 @@ def copy(model: Any) -> Any:
     import keras
 
     twin = _build(model, keras.saving.serialize_keras_object(model))
-    for source, target in zip(model.weights, twin.weights, strict=True):
-        target.assign(source.value)
+    for source, target in zip(model._flatten_layers(), twin._flatten_layers(), strict=True):
+        named: dict[str, list[Any]] = {}  # Keras builds a quantized layer's weights in another order than it adds them
+        for variable in _own(target):
+            named.setdefault(variable.name, []).append(variable)
+        for variable in _own(source):
+            named[variable.name].pop(0).assign(variable.value)
     return twin
+
+
+def _own(layer: Any) -> list[Any]:
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
 def edited(model: Any, layers: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> Any:
@@ -51,8 +60,7 @@ def edited(model: Any, layers: Mapping[str, Any], weights: Mapping[str, NDArray[
         if found != places.keys():
             raise KeyError(next(name for name in layers if id(named[name]) not in found))
     twin = _build(model, config)
-    own = (m._trainable_variables + m._non_trainable_variables for m in (model, twin))
-    assign(zip(*own, strict=True))
+    assign(zip(_own(model), _own(twin), strict=True))
     values = {node.qualified(w): w.values for node in sources for w in node.weights}
     targets = {node.qualified(w): w.variable for node in nodes(twin) for w in node.weights}
     for name in weights:
@@ -98,6 +106,7 @@ def _build(model: Any, config: dict[str, Any]) -> Any:
             target.name = source.name
         if target.dtype_policy.name != source.dtype_policy.name:  # nor a Sequential's its policy
             target.dtype_policy = source.dtype_policy
+        quantized.copy_state(source, target)
     return twin
 
 

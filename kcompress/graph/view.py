@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.graph import quantized
 from kcompress.graph.kernels import Axes, is_keras, kernel_axes
 
 Role = Literal["kernel", "bias", "normalization", "other"]
@@ -117,10 +118,22 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def parameters(model: Any) -> int:
-    """Number of weights, trainable or not."""
-    return int(model.count_params())
+    """Number of weights, trainable or not; of layers that Keras quantized, as they were before."""
+    packed = [(layer, variable) for layer, variable in _owned(model) if quantized.mode(layer) is not None]
+    stored = sum(int(np.prod(variable.shape)) for _, variable in packed)
+    return int(model.count_params()) - stored + sum(quantized.alive(*pair).size for pair in packed)
 
 
 def nonzero(model: Any) -> int:
     """Number of weights that are not zero."""
-    return sum(int(np.count_nonzero(np.asarray(v))) for v in model.weights)
+    return sum(int(quantized.alive(*pair).sum()) for pair in _owned(model))
+
+
+def _owned(model: Any) -> Iterator[tuple[Any, Any]]:
+    """Every weight with the layer that owns it, the model itself included."""
+    seen: set[int] = set()
+    for layer in model._flatten_layers():
+        for variable in layer._trainable_variables + layer._non_trainable_variables:
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                yield layer, variable

@@ -1,7 +1,9 @@
 """Uniform quantization: w ≈ q · s with whole numbers q between `low` and `high`.
 
-`s` is one number or one per channel; symmetric levels reach from -L to L, L = 2^(bits - 1) - 1. A scale that is a power
-of two, s = 2^-p (q = round(w · 2^p)), leaves the low bits of a float's mantissa zero, so that files compress well.
+`s` is one number or one per channel; symmetric levels reach from -L to L, L = 2^(bits - 1) - 1. Scales have 4
+significant bits, so that float16 holds every q · s exactly, a level of 8 bits having 7; or a single one, which makes
+them powers of two, s = 2^-p (q = round(w · 2^p)). Both leave the low bits of a float's mantissa zero, so that files
+compress well.
 """
 
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TINY = float(np.finfo(np.float32).tiny)
+SIGNIFICANT_BITS = 4
 TOLERANCE = 1e-3  # how far from a whole number q may lie, in levels; float32 products of 2^8 levels are off by 1e-5
 
 
@@ -19,19 +22,26 @@ def largest_level(bits: int) -> int:
 
 
 def scales(limits: NDArray[Any], bits: int, power_of_two: bool = False) -> NDArray[np.float32]:
-    """Scales for which the largest level is `limits`, the largest magnitudes to represent; 1 where a limit is 0.
+    """Scales for which the largest level is about `limits`, the largest magnitudes to represent; 1 where a limit is 0.
 
-    A power of two is rounded up, so that nothing is clipped.
+    Of the numbers with 4 significant bits, or of the powers of two, the nearest to limit / L that keeps the rounding
+    error of every magnitude up to the limit within half a step, which takes limit / (L + 1/2) at least.
 
     >>> scales(np.array([12.7, 0.0]), 8).tolist()
-    [0.10000000149011612, 1.0]
+    [0.1015625, 1.0]
     >>> scales(np.array([12.7]), 8, power_of_two=True).tolist()
     [0.125]
     """
-    exact = np.asarray(limits, np.float64) / largest_level(bits)
-    if power_of_two:
-        exact = np.exp2(np.ceil(np.log2(np.maximum(exact, TINY)) - 1e-9))
-    return np.where(np.asarray(limits) > 0, np.maximum(exact, TINY), 1.0).astype(np.float32)
+    top, digits = largest_level(bits), 1 if power_of_two else SIGNIFICANT_BITS
+    limits = np.maximum(np.asarray(limits, np.float64), 0)
+    nearest, least = _short(limits / top, digits, np.rint), _short(limits / (top + 0.5), digits, np.ceil)
+    return np.where(limits > 0, np.maximum(np.maximum(nearest, least), TINY), 1.0).astype(np.float32)
+
+
+def _short(values: NDArray[Any], digits: int, rounding: Any) -> NDArray[Any]:
+    """The values with so many significant bits."""
+    mantissa, exponent = np.frexp(values)
+    return np.asarray(np.ldexp(rounding(np.ldexp(mantissa, digits)), exponent - digits))
 
 
 def asymmetric(low: float, high: float, levels: int) -> tuple[np.float32, int]:

@@ -1,6 +1,7 @@
 """The smallest type that holds an array exactly.
 
 float16 has 11 significant bits and reaches 65504; an array is on its grid when casting there and back changes nothing.
+Its upper byte alone is a float of 8 bits, 3 of them significant (E5M2), for what has nothing in the lower byte.
 """
 
 from typing import Any
@@ -25,3 +26,12 @@ def on_float16_grid(weights: NDArray[Any]) -> bool:
     if weights.size and float(np.abs(weights).max()) > FLOAT16_MAX:
         return False
     return bool(np.array_equal(to_float16_grid(weights), weights))
+
+
+def on_float8_grid(weights: NDArray[Any]) -> bool:
+    """Whether the upper bytes of float16 hold every value exactly.
+
+    >>> on_float8_grid(np.float32([7, -0.75, 0])), on_float8_grid(np.float32([9]))
+    (True, False)
+    """
+    return on_float16_grid(weights) and not (weights.astype(np.float16).view(np.uint16) & 0xFF).any()

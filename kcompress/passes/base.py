@@ -92,6 +92,8 @@ class Pass(BaseModel):
     """Whether the pass only rounds weights, so that statistics of the model before it are still good after it."""
     needs: ClassVar[frozenset[Need]] = frozenset()
     """All that the pass may need; `required` narrows it to what its settings need."""
+    outputs: ClassVar[frozenset[str] | None] = None
+    """Names of the formats that can hold what the pass makes; None for all."""
 
     layers: tuple[str, ...] = ()
     """Glob patterns of the layers to work on, such as `block*/conv*`; all that the pass handles if empty."""
@@ -197,7 +199,8 @@ def _check_kept(name: str, model: Any, result: PassResult, plan: QuantPlan) -> N
         for weight in node.weights:
             qualified, values = node.qualified(weight), weight.values
             was = before.get(qualified)
-            if was is not None and was.shape == values.shape and np.any(values[was == 0]):
+            alike = was is not None and (was.shape, was.dtype) == (values.shape, values.dtype)  # not packed since
+            if alike and np.any(values[was == 0]):
                 raise ContractError(f"{name}: zeros of {qualified} did not stay zero")
             if qualified in formats and not formats[qualified].holds(values):
                 raise ContractError(f"{name}: {qualified} left its grid")

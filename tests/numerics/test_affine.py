@@ -6,6 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from kcompress.numerics import affine
 from kcompress.numerics.packing import pack_levels
+from kcompress.numerics.storage import on_float16_grid
 
 kernels = arrays(np.float32, (6, 4), elements=st.floats(-100, 100, width=32))
 bits = st.integers(2, 8)
@@ -19,6 +20,16 @@ def test_rounding_is_off_by_half_a_step_at_most_and_keeps_zeros(w, bits, power_o
     assert np.all(np.abs(back - w) <= scale * (0.5 + 1e-4))  # float32 division and product
     assert not back[w == 0].any()
     assert affine.on_levels(back, scale, -top, top)
+
+
+@given(kernels, bits)
+def test_every_value_on_a_grid_is_exact_in_float16(w, bits):
+    w = np.where(np.abs(w) < 1e-3, 0, w)  # float16 has fewer bits below 6e-5
+    top = affine.largest_level(bits)
+    scale = affine.scales(np.abs(w).max(0), bits)
+    assert on_float16_grid(affine.from_levels(affine.to_levels(w, scale, -top, top), scale))
+    limit = np.abs(w).max(0)
+    assert np.all((scale <= 9 / 8 * limit / top) | (limit == 0))  # 4 significant bits are 1/8 apart or less
 
 
 @given(kernels, bits)

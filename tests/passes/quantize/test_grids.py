@@ -44,7 +44,8 @@ def test_a_channel_has_no_more_values_than_its_bits_allow(bits):
         for weight in node.kernels:
             format = result.formats[node.qualified(weight)]
             levels = format.levels(weight.values)
-            assert np.abs(levels).max() == 2 ** (bits - 1) - 1  # the largest level is in use
+            largest = 2 ** (bits - 1) - 1
+            assert 8 / 9 * largest - 0.5 <= np.abs(levels).max() <= largest  # 4 significant bits are 1/8 apart or less
 
 
 def test_one_scale_per_output_channel_or_one_in_all():

@@ -1,0 +1,74 @@
+"""Keras's GPTQ and AWQ on any model with Dense layers, though they were made for blocks of a language model.
+
+Keras calibrates block by block: it hooks the layers that a block has, calls the block on its input, and quantizes them.
+Here each layer is a block of its own, whose call runs the whole model on the calibration data; so a layer is fitted to
+what the layers before it give once they are quantized.
+"""
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompress.graph.kernels import einsum_axes
+
+
+class Block:
+    """One layer as Keras wants a block: it lists its layers, and is called while they are hooked."""
+
+    def __init__(self, layer: Any, run: Callable[[], None]) -> None:
+        self.layer, self.run, self.done = layer, run, False
+
+    def _flatten_layers(self) -> list[Any]:
+        return [self.layer]
+
+    def __call__(self, given: Any) -> list[Any]:
+        """Run the model once; Keras calls again for what it would hand to the next block, which needs nothing."""
+        if not self.done:
+            self.done = True
+            with _hooked(self.layer):
+                self.run()
+        return [given]
+
+
+@contextlib.contextmanager
+def _hooked(layer: Any) -> Iterator[None]:
+    """Lead calls of the layer past `call`, which Keras 3.15 hooks, though a quantized layer runs `quantized_call`."""
+    layer.quantized_call = layer.call
+    try:
+        yield
+    finally:
+        del layer.quantized_call
+
+
+def calibrate(model: Any, layers: Sequence[Any], mode: str, block_size: int, run: Callable[[], None]) -> None:
+    """Quantize these layers of a model, in place and in order. `run` runs the model on all calibration data."""
+    import keras
+
+    kinds: dict[str, Any] = {"gptq": keras.quantizers.GPTQConfig, "awq": keras.quantizers.AWQConfig}
+    structure = {"pre_block_layers": [], "sequential_blocks": [Block(layer, run) for layer in layers]}
+    # Keras's own calibration data are tokens; these are one, which the blocks take no notice of.
+    config = kinds[mode](
+        dataset=[np.zeros(1, np.int32)],
+        tokenizer=str,
+        num_samples=1,
+        sequence_length=1,
+        group_size=block_size,
+        quantization_layer_structure=structure,
+    )
+    chosen = set(map(id, layers))
+    with contextlib.redirect_stdout(io.StringIO()):  # a progress bar
+        model.quantize(mode, config=config, filters=lambda layer: id(layer) in chosen)
+    config.quantization_layer_structure = None  # or the model could not be saved
+
+
+def misread(layer: Any) -> bool:
+    """Whether Keras would take the wrong axes of an EinsumDense's kernel for its inputs: it guesses by their sizes."""
+    if type(layer).__name__ != "EinsumDense":
+        return False
+    shape, inputs = [int(size) for size in layer.kernel.shape], einsum_axes(layer.equation).inputs
+    if len(shape) == 2:
+        return inputs != (0,)
+    return len(shape) != 3 or inputs != ((0,) if shape.index(max(shape)) == 0 else (0, 1))

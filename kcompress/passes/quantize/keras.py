@@ -1,0 +1,138 @@
+"""Hand over to Keras's own quantization modes, `model.quantize`, and account for every layer that they leave alone."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from kcompress.errors import UsageError
+from kcompress.graph import quantized
+from kcompress.graph.rebuild import copy
+from kcompress.graph.signature import signature
+from kcompress.graph.view import Node, nodes
+from kcompress.passes.base import Change, Context, Need, PassResult, Skip
+from kcompress.passes.quantize._calibrated import calibrate, misread
+from kcompress.passes.quantize._grid import KernelPass
+
+LOOKUPS = ("Embedding", "ReversibleEmbedding")
+MATRICES = ("Dense", "EinsumDense")
+CALIBRATED = ("gptq", "awq")
+DETAILS = {
+    "int8": "8-bit integers, a scale per channel; inputs are rounded to 8 bits as they come",
+    "int4": "4-bit integers, two to a byte; computation stays in float",
+    "float8": "computes in 8-bit floats; the file still holds its kernel in float32",
+    "gptq": "4-bit integers, two to a byte, rounded by GPTQ; computation stays in float",
+    "awq": "4-bit integers, two to a byte, scaled by AWQ; computation stays in float",
+}
+BATCH = 32
+
+
+class Keras(KernelPass):
+    """Hand over to Keras's own quantization, for a .keras file that stock Keras runs on integers.
+
+    Keras has it for Dense, EinsumDense and Embedding. Convolutions and recurrent cells stay float and are named, and so
+    do layers inside other layers, as in attention, which Keras could not read back. The output has to be a `.keras`
+    file. GPTQ: Frantar, Ashkboos, Hoefler and Alistarh, "GPTQ: Accurate Post-Training Quantization for Generative
+    Pre-trained Transformers", 2022; AWQ: Lin et al., "AWQ: Activation-aware Weight Quantization", 2023; both are for
+    Dense and EinsumDense, fitted to what calibration data puts into each layer, in order. float8 is for training on
+    hardware that has it: the file does not shrink.
+    """
+
+    needs = frozenset({Need.CALIBRATION})
+    outputs = frozenset({"keras"})
+
+    mode: Literal["int8", "int4", "float8", "gptq", "awq"] = "int8"
+    """How Keras stores and computes: int8, int4, float8, or 4 bits by gptq or awq, which need calibration data."""
+    block_size: int = Field(128, ge=-1)
+    """The number of weights of a channel that share a scale with int4, gptq and awq, such as 128; -1 for all of it."""
+    samples: int = Field(128, ge=1)
+    """The number of calibration samples to use with gptq and awq; fewer are fine."""
+
+    @field_validator("block_size")
+    @classmethod
+    def _some(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("block_size=0 is no size; give a positive number, or -1 for one scale per channel")
+        return value
+
+    @property
+    def required(self) -> frozenset[Need]:
+        modes = {self.mode, *(rule.overrides.get("mode") for rule in self.rules)}
+        return self.needs if modes & set(CALIBRATED) else frozenset()
+
+    def concerns(self, node: Node, named: bool) -> bool | str:
+        if node.is_custom:
+            return bool(self.kernels(node)) and "a custom layer; Keras quantizes none but its own"
+        concern = super().concerns(node, named)
+        if concern is not True:
+            return concern
+        kind, earlier = type(node.layer).__name__, quantized.mode(node.layer)
+        if earlier is not None:
+            return f"Keras quantized it already, in mode {earlier}"
+        if kind not in MATRICES and (kind not in LOOKUPS or self.mode not in ("int8", "int4")):
+            return f"stays float: Keras has no {self.mode} for {kind}"
+        if self.mode in CALIBRATED and misread(node.layer):
+            return f"stays float: Keras's {self.mode} takes the wrong axes of its kernel for inputs"
+        if self.mode == "gptq" and not all(weight.values.all() for weight in self.kernels(node)):
+            return "has zeros, which gptq would fill; int4 keeps them"
+        return True
+
+    def run(self, model: Any, ctx: Context) -> PassResult:
+        twin = copy(model)
+        selection = self.select(twin)
+        inside = _inside(twin)
+        changes: list[Change] = []
+        skipped = list(selection.skipped)
+        groups: dict[Keras, list[Any]] = {}
+        for node, settings in selection.chosen:
+            assert isinstance(settings, Keras)
+            planned = (ctx.plan.weights.get(node.qualified(weight)) for weight in self.kernels(node))
+            if any(found is not None and found.kind == "int" for found in planned):
+                skipped.append(Skip(node.name, "its kernels lie on a grid already"))
+            elif (outer := inside.get(id(node.layer))) is not None:
+                skipped.append(Skip(node.name, f"stays float: Keras reads no quantized layer back inside {outer}"))
+            else:
+                bare = settings.model_copy(update={"layers": (), "skip": (), "rules": ()})
+                groups.setdefault(bare, []).append(node.layer)
+                changes.append(Change(node.name, DETAILS[settings.mode]))
+        for settings, layers in groups.items():
+            settings._quantize(twin, layers, ctx)
+        return PassResult(twin, tuple(changes), tuple(skipped))
+
+    def _quantize(self, model: Any, layers: list[Any], ctx: Context) -> None:
+        """Quantize these layers in place."""
+        import keras
+
+        if self.mode in CALIBRATED:
+            calibrate(model, layers, self.mode, self.block_size, lambda: _run(model, ctx, self.samples))
+            return
+        config = keras.quantizers.Int4QuantizationConfig(block_size=self.block_size) if self.mode == "int4" else None
+        chosen = set(map(id, layers))
+        model.quantize(self.mode, config=config, filters=lambda layer: id(layer) in chosen)
+
+
+def _inside(model: Any) -> dict[int, str]:
+    """The layers inside other layers, by identity, and the type of the outermost of those.
+
+    Keras 3.15 builds such a layer in float when it reads a file, whatever was saved, and TimeDistributed calls it past
+    its quantization.
+    """
+    import keras
+
+    found: dict[int, str] = {}
+    for node in nodes(model):
+        if not isinstance(node.layer, keras.Model):
+            for layer in node.layer._flatten_layers(include_self=False):
+                found.setdefault(id(layer), type(node.layer).__name__)
+    return found
+
+
+def _run(model: Any, ctx: Context, samples: int) -> None:
+    """Run the model on calibration data."""
+    data, sign = ctx.data.calibration, signature(model)
+    if data is None:
+        raise UsageError(f"quantize.keras: needs {Need.CALIBRATION}; give it with --calibration or --data")
+    fixed = next(iter(sign.inputs.values()))[0]
+    for batch in data.fit_to(sign.inputs).batches(fixed or BATCH, limit=samples):
+        assert isinstance(batch.x, dict)
+        if fixed is None or batch.samples == fixed:
+            model(sign.pack([batch.x[name].astype(sign.dtypes[name]) for name in sign.inputs]), training=False)
