@@ -1,9 +1,9 @@
 """Uniform quantization: w ≈ q · s with whole numbers q between `low` and `high`.
 
-`s` is one number or one per channel; symmetric levels reach from -L to L, L = 2^(bits - 1) - 1. Scales have 4
-significant bits, so that float16 holds every q · s exactly, a level of 8 bits having 7; or a single one, which makes
-them powers of two, s = 2^-p (q = round(w · 2^p)). Both leave the low bits of a float's mantissa zero, so that files
-compress well.
+`s` is one number or one per channel; symmetric levels reach from -L to L, L = 2^(bits - 1) - 1. Where weights are kept
+as floats, a scale of few digits makes a file compress well, since it leaves the low bits of a float's mantissa zero:
+with 4 significant bits, float16 holds every q · s exactly, a level of 8 bits having 7; with 1 it is a power of two,
+s = 2^-p (q = round(w · 2^p)).
 """
 
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 TINY = float(np.finfo(np.float32).tiny)
-SIGNIFICANT_BITS = 4
+FULL, SHORT, POWER_OF_TWO = 24, 4, 1
+"""Significant bits of a scale: those of float32, and fewer."""
 TOLERANCE = 1e-3  # how far from a whole number q may lie, in levels; float32 products of 2^8 levels are off by 1e-5
 
 
@@ -21,25 +22,27 @@ def largest_level(bits: int) -> int:
     return (1 << (bits - 1)) - 1
 
 
-def scales(limits: NDArray[Any], bits: int, power_of_two: bool = False) -> NDArray[np.float32]:
+def scales(limits: NDArray[Any], bits: int, digits: int = FULL) -> NDArray[np.float32]:
     """Scales for which the largest level is about `limits`, the largest magnitudes to represent; 1 where a limit is 0.
 
-    Of the numbers with 4 significant bits, or of the powers of two, the nearest to limit / L that keeps the rounding
-    error of every magnitude up to the limit within half a step, which takes limit / (L + 1/2) at least.
+    Of the numbers with so many significant bits, the nearest to limit / L that keeps the rounding error of every
+    magnitude up to the limit within half a step, which takes limit / (L + 1/2) at least.
 
-    >>> scales(np.array([12.7, 0.0]), 8).tolist()
-    [0.1015625, 1.0]
-    >>> scales(np.array([12.7]), 8, power_of_two=True).tolist()
-    [0.125]
+    >>> [scales(np.array([12.7, 0.0]), 8, digits).tolist() for digits in (FULL, SHORT, POWER_OF_TWO)]
+    [[0.10000000149011612, 1.0], [0.1015625, 1.0], [0.125, 1.0]]
     """
-    top, digits = largest_level(bits), 1 if power_of_two else SIGNIFICANT_BITS
+    top = largest_level(bits)
     limits = np.maximum(np.asarray(limits, np.float64), 0)
-    nearest, least = _short(limits / top, digits, np.rint), _short(limits / (top + 0.5), digits, np.ceil)
+    nearest, least = short(limits / top, digits), short(limits / (top + 0.5), digits, np.ceil)
     return np.where(limits > 0, np.maximum(np.maximum(nearest, least), TINY), 1.0).astype(np.float32)
 
 
-def _short(values: NDArray[Any], digits: int, rounding: Any) -> NDArray[Any]:
-    """The values with so many significant bits."""
+def short(values: NDArray[Any], digits: int, rounding: Any = np.rint) -> NDArray[Any]:
+    """The values rounded to so many significant bits.
+
+    >>> short(np.array([0.1, 3.0]), SHORT).tolist(), short(np.array([0.1, 3.0]), POWER_OF_TWO).tolist()
+    ([0.1015625, 3.0], [0.125, 4.0])
+    """
     mantissa, exponent = np.frexp(values)
     return np.asarray(np.ldexp(rounding(np.ldexp(mantissa, digits)), exponent - digits))
 

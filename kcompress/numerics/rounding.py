@@ -11,7 +11,7 @@ and a moment for each group, a depthwise one for each channel. A weight that is 
 Blankevoort 2020, Up or Down? Adaptive Rounding for Post-Training Quantization.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -44,20 +44,20 @@ def error(grid: Array, ints: Ints, moment: Array, scale: Array | float = 1.0) ->
     return result * np.asarray(scale, np.float64) ** 2
 
 
-def best_share(
-    weights: Array, scale: Array, moment: Array, low: int, high: int, shares: Sequence[float], together: bool = False
+def best_scale(
+    weights: Array, scales: Iterable[Array], moment: Array, low: int, high: int, together: bool = False
 ) -> Array:
-    """Of `shares`, the one by which to multiply `scale` so that `nearest` has the smallest error, the first of equals.
+    """Of several `scales`, for every output the one with which `nearest` has the smallest error, the first of equals.
 
-    `scale` has shape (outputs,) or (groups, outputs), as has the result; with `together` all of it is the same share.
+    Each has shape (outputs,) or (groups, outputs), as has the result; with `together` the result is one of them.
     """
-    best, least = np.ones(scale.shape), np.full(scale.shape, np.inf)
-    for share in shares:
-        grid = weights / (scale * share)[..., None, :]
-        found = error(grid, nearest(grid, low, high), moment, scale * share)
+    best, least = np.ones(1), np.asarray(np.inf)
+    for scale in scales:
+        grid = weights / scale[..., None, :]
+        found = error(grid, nearest(grid, low, high), moment, scale)
         if together:
             found = np.broadcast_to(found.sum(), found.shape)
-        best, least = np.where(found < least, share, best), np.minimum(found, least)
+        best, least = np.where(found < least, scale, best), np.minimum(found, least)
     return best
 
 

@@ -107,7 +107,8 @@ NEAR = {8: 0.06, 16: 1e-3}  # 8-bit steps of some layers, relative to the larges
 
 def twice(model, path, bits, **fields):
     """Write a model with few bits per weight and integer activations; what is in it, and its error against Keras."""
-    first, second = find("quantize.weights")(bits=bits).apply(model, Context()), find("quantize.int8")(**fields)
+    context = Context(target=path.suffix[1:])
+    first, second = find("quantize.weights")(bits=bits).apply(model, context), find("quantize.int8")(**fields)
     result = second.apply(first.model, Context(plan=QuantPlan(first.formats)))
     x, samples = calibration(model)
     form = formats()[path.suffix[1:]]

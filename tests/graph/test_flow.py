@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kcompress.formats._keras_runner import KerasRunner
-from kcompress.graph.flow import flow
+from kcompress.graph.flow import flow, passes_on
 from kcompress.graph.view import nodes
 from tests.models import BUILDERS, batch_for, keras, two_in_two_out
 
@@ -135,3 +135,9 @@ def test_the_mode_is_that_of_the_call_or_of_the_model_around_it(training, where)
     z = k.Input((4,), name="z")
     model = k.Model(z, inner(z, training=training) if where == "model" else inner(z))
     assert [bool(call.training) for call in flow(model).calls if call.name == "inner/drop"] == [bool(training)]
+
+
+def test_what_hands_its_input_on():
+    layers = [nn.Identity(), nn.Activation("linear"), nn.Activation("relu"), nn.Dropout(0.5)]
+    graph = flow(k.Sequential([k.Input((4,)), *layers]))
+    assert [passes_on(call) for call in graph.calls] == [True, True, False, True]

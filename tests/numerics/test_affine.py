@@ -12,10 +12,10 @@ kernels = arrays(np.float32, (6, 4), elements=st.floats(-100, 100, width=32))
 bits = st.integers(2, 8)
 
 
-@given(kernels, bits, st.booleans())
-def test_rounding_is_off_by_half_a_step_at_most_and_keeps_zeros(w, bits, power_of_two):
+@given(kernels, bits, st.sampled_from([affine.FULL, affine.SHORT, affine.POWER_OF_TWO]))
+def test_rounding_is_off_by_half_a_step_at_most_and_keeps_zeros(w, bits, digits):
     top = affine.largest_level(bits)
-    scale = affine.scales(np.abs(w).max(0), bits, power_of_two)
+    scale = affine.scales(np.abs(w).max(0), bits, digits)
     back = affine.from_levels(affine.to_levels(w, scale, -top, top), scale)
     assert np.all(np.abs(back - w) <= scale * (0.5 + 1e-4))  # float32 division and product
     assert not back[w == 0].any()
@@ -23,10 +23,10 @@ def test_rounding_is_off_by_half_a_step_at_most_and_keeps_zeros(w, bits, power_o
 
 
 @given(kernels, bits)
-def test_every_value_on_a_grid_is_exact_in_float16(w, bits):
+def test_every_value_on_a_grid_of_short_scales_is_exact_in_float16(w, bits):
     w = np.where(np.abs(w) < 1e-3, 0, w)  # float16 has fewer bits below 6e-5
     top = affine.largest_level(bits)
-    scale = affine.scales(np.abs(w).max(0), bits)
+    scale = affine.scales(np.abs(w).max(0), bits, affine.SHORT)
     assert on_float16_grid(affine.from_levels(affine.to_levels(w, scale, -top, top), scale))
     limit = np.abs(w).max(0)
     assert np.all((scale <= 9 / 8 * limit / top) | (limit == 0))  # 4 significant bits are 1/8 apart or less
@@ -34,7 +34,7 @@ def test_every_value_on_a_grid_is_exact_in_float16(w, bits):
 
 @given(kernels, bits)
 def test_a_power_of_two_has_no_mantissa(w, bits):
-    mantissa, _ = np.frexp(affine.scales(np.abs(w).max(0), bits, power_of_two=True))
+    mantissa, _ = np.frexp(affine.scales(np.abs(w).max(0), bits, affine.POWER_OF_TWO))
     assert set(mantissa.tolist()) <= {0.5}
 
 

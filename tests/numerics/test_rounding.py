@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcompress.numerics.rounding import adaround, best_share, error, gptq, nearest
+from kcompress.numerics.rounding import adaround, best_scale, error, gptq, nearest
 
 METHODS = {
     "nearest": lambda grid, moment, low, high: nearest(grid, low, high),
@@ -173,16 +173,16 @@ def test_a_moment_of_fewer_samples_than_inputs_is_damped_until_it_works():
 
 
 @pytest.mark.parametrize("groups", [None, 3])
-def test_the_best_share_is_the_best_of_those_tried(groups):
+def test_the_best_scale_is_the_best_of_those_tried(groups):
     weights, moment = correlated(8, 30, 5, groups)
-    shares = (1.0, 0.8, 0.6)
     full = np.abs(weights).max(-2) / 3
+    tried = [full * share for share in (1.0, 0.8, 0.6)]
     errors = []
-    for share in shares:
-        grid = weights / (full[..., None, :] * share)
-        errors.append(error(grid, nearest(grid, -3, 3), moment, full * share))
-    found = best_share(weights, full, moment, -3, 3, shares)
-    np.testing.assert_array_equal(found, np.take(shares, np.argmin(errors, 0)))
-    assert len(np.unique(found)) > 1
-    together = best_share(weights, full, moment, -3, 3, shares, together=True)
-    assert (together == shares[np.argmin([each.sum() for each in errors])]).all()
+    for scale in tried:
+        grid = weights / scale[..., None, :]
+        errors.append(error(grid, nearest(grid, -3, 3), moment, scale))
+    found = best_scale(weights, tried, moment, -3, 3)
+    np.testing.assert_array_equal(found, np.choose(np.argmin(errors, 0), tried))
+    assert len(np.unique(np.argmin(errors, 0))) > 1
+    together = best_scale(weights, tried, moment, -3, 3, together=True)
+    np.testing.assert_array_equal(together, tried[np.argmin([each.sum() for each in errors])])

@@ -1,7 +1,7 @@
 """Where passes that rescale channels may change a layer."""
 
 from kcompress.layers.plan import FLOAT16, QuantPlan
-from kcompress.passes.edits import Edits, passes_on
+from kcompress.passes.edits import Edits
 from tests.models import keras
 
 k = keras()
@@ -24,9 +24,3 @@ def test_a_layer_whose_weights_are_on_a_grid_or_integers_is_left_alone():
     assert Edits(model, QuantPlan()).against(model.layers[1]) is None
     model.layers[1].quantize("int8")
     assert Edits(model, QuantPlan()).against(model.layers[1]) == "kernel of b is stored as int8"
-
-
-def test_what_hands_its_input_on():
-    layers = [nn.Identity(), nn.Activation("linear"), nn.Activation("relu"), nn.Dropout(0.5)]
-    graph = Edits(k.Sequential([k.Input((4,)), *layers]), QuantPlan()).flow
-    assert [passes_on(call) for call in graph.calls] == [True, True, False, True]

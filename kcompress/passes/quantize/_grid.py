@@ -13,13 +13,15 @@ from kcompress.graph.distortion import output_sqnr_db, sqnr_db
 from kcompress.graph.moments import Moment
 from kcompress.graph.rebuild import assign, copy
 from kcompress.graph.view import Node, Weight
-from kcompress.layers.plan import QuantPlan, WeightFormat
+from kcompress.layers.plan import WeightFormat
 from kcompress.numerics import affine
 from kcompress.numerics.ranges import Method, limits
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 from kcompress.passes.statistics import batches
 
 Moments = Mapping[str, Moment | None]
+FLOAT_FILES = ("keras",)
+"""Formats that hold weights on a grid as floats, which compress well where scales have few digits."""
 COMPARED = 32
 """Samples on which the outputs of layers are compared."""
 
@@ -58,8 +60,8 @@ class GridPass(KernelPass):
 
     rounds = True
 
-    def format_of(self, node: Node, weight: Weight, moment: Moment | None) -> WeightFormat:
-        """The grid for one kernel, from its values and what is known of its input."""
+    def format_of(self, node: Node, weight: Weight, moment: Moment | None, digits: int) -> WeightFormat:
+        """The grid for one kernel, from its values and what is known of its input; `digits` are those of scales."""
         raise NotImplementedError
 
     def round(self, node: Node, weight: Weight, format: WeightFormat, moment: Moment | None) -> NDArray[Any]:
@@ -92,7 +94,7 @@ class GridPass(KernelPass):
                 assert isinstance(settings, GridPass)
                 if node.name in spared:
                     skipped.append(Skip(node.name, spared[node.name]))
-                elif (found := settings._grids(node, ctx.plan, moments)).details:
+                elif (found := settings._grids(node, ctx, moments)).details:
                     done[node.name] = found
                 else:
                     skipped.append(Skip(node.name, "its kernels lie on a grid already"))
@@ -109,19 +111,20 @@ class GridPass(KernelPass):
         """The signal-to-quantization-noise ratio of layers' outputs, in decibels, where it is known."""
         return output_sqnr_db(model, rounded, batches(model, data, COMPARED), names)
 
-    def _grids(self, node: Node, plan: QuantPlan, moments: Moments) -> "_Done":
+    def _grids(self, node: Node, ctx: Context, moments: Moments) -> "_Done":
         """Move the kernels of a layer to their grids."""
         done = _Done()
+        digits = affine.SHORT if ctx.target in FLOAT_FILES else affine.FULL
         changes: dict[str, NDArray[Any]] = {}
         for weight in self.kernels(node):
             name, values = node.qualified(weight), weight.values
-            earlier = plan.weights.get(name)
+            earlier = ctx.plan.weights.get(name)
             if earlier is not None and earlier.kind == "int":
                 if self.keeps(earlier):
                     done.kept.append(earlier)
                     done.details.append(f"{weight.name} keeps its {_described(earlier)}")
                 continue
-            format = self.format_of(node, weight, moments.get(name))
+            format = self.format_of(node, weight, moments.get(name), digits)
             levels = self.round(node, weight, format, moments.get(name))
             rounded = affine.from_levels(levels, format.scales(values.shape))
             changes[name] = rounded - values.astype(np.float64)
@@ -171,10 +174,10 @@ def symmetric(
     bits: int,
     ranges: Method = "minmax",
     percentile: float = 100,
-    power_of_two: bool = False,
+    digits: int = affine.FULL,
 ) -> WeightFormat:
     """The grid of symmetric levels for a kernel, with a scale per position of `axes`, the range chosen by `ranges`."""
-    scale = affine.scales(limits(affine.to_rows(values, axes), ranges, bits, percentile), bits, power_of_two)
+    scale = affine.scales(limits(affine.to_rows(values, axes), ranges, bits, percentile), bits, digits)
     top = affine.largest_level(bits)
     return WeightFormat("int", bits, -top, top, axes, tuple(map(float, scale)))
 

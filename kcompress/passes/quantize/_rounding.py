@@ -1,6 +1,6 @@
 """Settings and work of the passes that can round a kernel by what it does to the layer's output."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -17,6 +17,9 @@ from kcompress.layers.plan import WeightFormat
 from kcompress.numerics import affine, rounding
 from kcompress.passes.base import Need
 from kcompress.passes.quantize._grid import GridPass, Moments
+
+SHARES = tuple(1 - i / 32 for i in range(17))
+"""Of the steps that clip nothing, those tried by ranges=output."""
 
 
 class RoundingPass(GridPass):
@@ -84,13 +87,12 @@ def _correct_bias(node: Node, changes: Mapping[str, NDArray[Any]], moments: Mome
     return True
 
 
-def shrunk(node: Node, weight: Weight, full: WeightFormat, moment: Moment, shares: Sequence[float]) -> WeightFormat:
-    """The grid with the steps of `full` times one of `shares`, whichever changes the layer's outputs least."""
+def shrunk(node: Node, weight: Weight, full: WeightFormat, moment: Moment, digits: int) -> WeightFormat:
+    """The grid `full`, or that with finer steps which changes the layer's outputs least though it clips."""
     shape, name = weight.values.shape, weight.name
     matrix = to_matrix(weight.values.astype(np.float64), node.layer, name)
-    steps = to_matrix(np.broadcast_to(full.scales(shape), shape), node.layer, name)[:, 0]
-    together = len(full.scale) == 1
-    share = rounding.best_share(matrix, steps, moment.second, full.low, full.high, shares, together)
-    whole = from_matrix(np.broadcast_to((steps * share)[:, None], matrix.shape), node.layer, name)
-    scale = affine.to_rows(whole, full.axes)[:, 0]
-    return replace(full, scale=tuple(map(float, scale.astype(np.float32))))
+    steps = to_matrix(np.broadcast_to(full.scales(shape), shape), node.layer, name)[:, 0].astype(np.float64)
+    tried = (affine.short(steps * share, digits) for share in SHARES)
+    best = rounding.best_scale(matrix, tried, moment.second, full.low, full.high, together=len(full.scale) == 1)
+    whole = from_matrix(np.broadcast_to(best[:, None], matrix.shape), node.layer, name)
+    return replace(full, scale=tuple(map(float, affine.to_rows(whole, full.axes)[:, 0])))

@@ -48,7 +48,7 @@ class Binary(GridPass):
                 return f"{holey[0]} has zeros, which one bit cannot hold; levels=3 can"
         return concern
 
-    def format_of(self, node: Node, weight: Weight, moment: Moment | None) -> WeightFormat:
+    def format_of(self, node: Node, weight: Weight, moment: Moment | None, digits: int) -> WeightFormat:
         axes = channel_axes(node, weight)
         rows = np.abs(affine.to_rows(weight.values, axes).astype(np.float64))
         if self.levels == 2:

@@ -26,8 +26,8 @@ class Int8(RoundingPass):
     Inference", 2018. Weights that an earlier pass put on a grid keep it, so that `quantize.weights:bits=4` followed by
     this gives 4-bit weights with 8-bit activations. A `.keras` file holds weights on the grid and computes in float.
     What a file cannot compute in integers is named in the report. Fold batch normalization first. In `.onnx`,
-    `quantize.weights:bits=7` before this is faster: ONNX Runtime's fast kernels overflow with 8-bit weights on processors
-    without 8-bit dot products, so that 8 bits are stored for exact, slower ones.
+    `quantize.weights:bits=7` before this is faster: ONNX Runtime's fast kernels overflow with 8-bit weights on
+    processors without 8-bit dot products, so that 8 bits are stored for exact, slower ones.
     """
 
     mode: Literal["static", "dynamic", "weight_only"] = "static"
@@ -53,8 +53,8 @@ class Int8(RoundingPass):
     def required(self) -> frozenset[Need]:
         return self.needs if self.mode == "static" else super().required
 
-    def format_of(self, node: Node, weight: Weight, moment: Moment | None) -> WeightFormat:
-        return symmetric(weight.values, channel_axes(node, weight), BITS)
+    def format_of(self, node: Node, weight: Weight, moment: Moment | None, digits: int) -> WeightFormat:
+        return symmetric(weight.values, channel_axes(node, weight), BITS, digits=digits)
 
     def keeps(self, format: WeightFormat) -> bool:
         return format.bits <= BITS

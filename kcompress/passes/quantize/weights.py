@@ -7,13 +7,11 @@ from pydantic import Field
 from kcompress.graph.moments import Moment
 from kcompress.graph.view import Node, Weight
 from kcompress.layers.plan import WeightFormat
+from kcompress.numerics import affine
 from kcompress.numerics.ranges import Method
 from kcompress.passes.fields import tunable
 from kcompress.passes.quantize._grid import channel_axes, symmetric
 from kcompress.passes.quantize._rounding import RoundingPass, shrunk
-
-SHARES = tuple(1 - i / 64 for i in range(33))  # of the scale that clips nothing, tried by ranges=output
-HALVES = (1.0, 0.5)
 
 
 class Weights(RoundingPass):
@@ -28,7 +26,7 @@ class Weights(RoundingPass):
     bits: int = tunable(8, 2, 8, ge=2, le=8)
     """The number of bits per weight, such as 4."""
     scale: Literal["float", "power_of_two"] = "float"
-    """The kind of scale: any float, or 2^-p, which makes a .keras file smaller."""
+    """The kind of scale: any float, of 4 significant bits for a .keras file, or 2^-p, which makes that smaller."""
     granularity: Literal["per_channel", "per_tensor"] = "per_channel"
     """Whether each output channel has a scale or a kernel has one."""
     ranges: Literal["minmax", "percentile", "mse", "entropy", "output"] = "minmax"
@@ -41,11 +39,11 @@ class Weights(RoundingPass):
     def calibrates(self) -> bool:
         return super().calibrates or self.ranges == "output"
 
-    def format_of(self, node: Node, weight: Weight, moment: Moment | None) -> WeightFormat:
+    def format_of(self, node: Node, weight: Weight, moment: Moment | None, digits: int) -> WeightFormat:
         axes = channel_axes(node, weight) if self.granularity == "per_channel" else ()
         ranges: Method = "mse" if self.ranges == "output" else self.ranges
-        power_of_two = self.scale == "power_of_two"
+        digits = affine.POWER_OF_TWO if self.scale == "power_of_two" else digits
         if self.ranges == "output" and moment is not None:
-            full = symmetric(weight.values, axes, self.bits, power_of_two=power_of_two)
-            return shrunk(node, weight, full, moment, HALVES if power_of_two else SHARES)
-        return symmetric(weight.values, axes, self.bits, ranges, self.percentile, power_of_two)
+            full = symmetric(weight.values, axes, self.bits, digits=digits)
+            return shrunk(node, weight, full, moment, digits)
+        return symmetric(weight.values, axes, self.bits, ranges, self.percentile, digits)
