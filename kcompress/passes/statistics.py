@@ -54,8 +54,14 @@ class Statistics:
 
 
 def batches(model: Any, data: Dataset, samples: int) -> Iterator[dict[str, Any]]:
-    """Batches of at most so many samples of the data, by the model's input names."""
-    fitted = data if data.feeds else data.fit_to(dict(signature(model).inputs))
-    for batch in fitted.batches(BATCH, limit=samples):
+    """Batches of at most so many samples of the data, by the model's input names.
+
+    A model with a fixed batch size gets such batches only.
+    """
+    inputs = dict(signature(model).inputs)
+    fixed = next(iter(inputs.values()))[0]
+    fitted = data if data.feeds else data.fit_to(inputs)
+    for batch in fitted.batches(fixed or BATCH, limit=samples):
         assert isinstance(batch.x, dict)
-        yield batch.x
+        if fixed is None or batch.samples == fixed:
+            yield batch.x

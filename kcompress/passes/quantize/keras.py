@@ -6,12 +6,13 @@ from pydantic import Field, field_validator
 
 from kcompress.errors import UsageError
 from kcompress.graph import quantized
+from kcompress.graph.observe import run
 from kcompress.graph.rebuild import copy
-from kcompress.graph.signature import signature
 from kcompress.graph.view import Node, nodes
 from kcompress.passes.base import Change, Context, Need, PassResult, Skip
 from kcompress.passes.quantize._calibrated import calibrate, misread
 from kcompress.passes.quantize._grid import KernelPass
+from kcompress.passes.statistics import batches
 
 LOOKUPS = ("Embedding", "ReversibleEmbedding")
 MATRICES = ("Dense", "EinsumDense")
@@ -23,7 +24,6 @@ DETAILS = {
     "gptq": "4-bit integers, two to a byte, rounded by GPTQ; computation stays in float",
     "awq": "4-bit integers, two to a byte, scaled by AWQ; computation stays in float",
 }
-BATCH = 32
 
 
 class Keras(KernelPass):
@@ -128,11 +128,7 @@ def _inside(model: Any) -> dict[int, str]:
 
 def _run(model: Any, ctx: Context, samples: int) -> None:
     """Run the model on calibration data."""
-    data, sign = ctx.data.calibration, signature(model)
+    data = ctx.data.calibration
     if data is None:
         raise UsageError(f"quantize.keras: needs {Need.CALIBRATION}; give it with --calibration or --data")
-    fixed = next(iter(sign.inputs.values()))[0]
-    for batch in data.fit_to(sign.inputs).batches(fixed or BATCH, limit=samples):
-        assert isinstance(batch.x, dict)
-        if fixed is None or batch.samples == fixed:
-            model(sign.pack([batch.x[name].astype(sign.dtypes[name]) for name in sign.inputs]), training=False)
+    run(model, batches(model, data, samples), (), lambda *_: None)

@@ -140,3 +140,10 @@ def test_a_run_without_calibration_data_is_refused(fixtures, tmp_path):
     step = "quantize.weights:rounding=gptq"
     result = kcompress("compress", fixtures / "lenet300.keras", tmp_path / "o.keras", "--apply", step)
     assert_refused(result, 2, "quantize.weights: needs calibration data; give it with --calibration or --data")
+
+
+def test_a_model_with_a_fixed_batch_size_gets_whole_batches():
+    inputs = k.Input(batch_shape=(6, 8), name="x")
+    model = seeded(k.Model(inputs, nn.Dense(3, name="head")(inputs)))
+    found = list(statistics.batches(model, calibrated(model, 20).data.calibration, 15))
+    assert [len(batch["x"]) for batch in found] == [6, 6]
