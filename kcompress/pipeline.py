@@ -164,7 +164,7 @@ class _Run:
             if self.splits.test is not None:
                 quality.check_labels(runner, self.splits.test, named)
         identity = [_version(), _digest(self.source), str(self.seed), self.form.name]
-        if any(step.required for step in self.steps):
+        if any(step.needs or step.rounds for step in self.steps):
             identity += [d.fingerprint() for d in (self.splits.training, self.splits.calibration) if d is not None]
         self.resume = Resume(identity, self.steps)
         self.source_parameters, self.source_macs = parameters(model), macs(model)
@@ -189,9 +189,8 @@ class _Run:
         for number, step in enumerate(self.steps[done:], done + 1):
             if statistics is None or not step.rounds:
                 statistics = Statistics.of(self.steps[number - 1 :], model)
-            context = Context(
-                self.splits, self.seed, self.form.name, plan, self.hooks.progress, self.hooks.log, statistics
-            )
+            tools = self.hooks.progress, self.hooks.log, statistics
+            context = Context(self.splits, self.seed, self.form.name, plan, *tools)
             with self.hooks.progress(step.name, None):
                 began = time.perf_counter()
                 result = step.apply(model, context)
@@ -212,7 +211,8 @@ class _Run:
                     cost,
                 )
             )
-            self.resume.keep(number, model, plan, records)
+            if statistics.empty or not any(each.rounds for each in self.steps[number : number + 1]):
+                self.resume.keep(number, model, plan, records)  # else statistics would be of another model
         return model, plan, records
 
     def measure(

@@ -67,6 +67,16 @@ class Dataset:
         chunk = size if limit is None else max(1, min(size, limit))
         return rebatch(self._fed(self.source.stream(chunk, self.cuts)), size, limit)
 
+    def inputs(self, size: int, fixed: int | None = None, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+        """Return the inputs of a fitted data set by name, batch by batch, without labels.
+
+        `fixed` is the batch size of a model that has one: the last batch is then filled up by repeating its samples.
+        """
+        for batch in self.batches(fixed or size, limit):
+            assert isinstance(batch.x, dict)
+            whole = fixed is None or batch.samples == fixed
+            yield batch.x if whole else {name: np.resize(x, (fixed, *x.shape[1:])) for name, x in batch.x.items()}
+
     def _fed(self, stream: Iterator[Batch]) -> Iterator[Batch]:
         for batch in stream:
             yield Batch(feed(batch.x, self.feeds), batch.y) if self.feeds else batch

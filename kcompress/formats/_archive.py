@@ -135,7 +135,7 @@ def write_zip(path: Path, members: Mapping[str, bytes | Path], methods: Mapping[
             method = methods.get(name, DEFLATED)
             info = zipfile.ZipInfo(name, EPOCH)
             info.compress_type = method.kind
-            info.external_attr = 0o644 << 16
+            info.create_system, info.external_attr = 3, 0o644 << 16
             info.file_size = _length(content)
             with _stream(content) as source, archive.open(info, "w") as opened:
                 target: Any = opened

@@ -1,9 +1,8 @@
 """Ranges of a file's tensors on calibration data, whichever runtime runs it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.data import Dataset
@@ -26,8 +25,8 @@ def measure_ranges(
     Raises DataError if a tensor is not finite on some sample.
     """
     found: dict[str, Range] = {}
-    for x in _batches(data, activations.samples, inputs):
-        for name, values in run(x):
+    for x in data.inputs(BATCH, next(iter(inputs.values()))[0], activations.samples):
+        for name, values in run(by_position(x, inputs)):
             statistics = found.setdefault(name, Range(detailed=activations.ranges != "minmax"))
             statistics.add(values)
             if not statistics.finite:
@@ -37,14 +36,3 @@ def measure_ranges(
                 )
     levels = 1 << activations.bits
     return {name: r.choose(activations.ranges, levels, activations.percentile) for name, r in found.items()}
-
-
-def _batches(data: Dataset, samples: int, inputs: Mapping[str, tuple[int | None, ...]]) -> Iterator[dict[str, Any]]:
-    """Batches under the file's input names; of the size that the file has fixed, where it has, the last filled up."""
-    fixed = next(iter(inputs.values()))[0]
-    for batch in data.batches(fixed or BATCH, limit=samples):
-        assert isinstance(batch.x, dict)
-        x = by_position(batch.x, inputs)
-        if fixed is not None:
-            x = {name: np.resize(values, (fixed, *values.shape[1:])) for name, values in x.items()}
-        yield x

@@ -7,6 +7,7 @@ HDF5 adds takes about 100 bytes a data set.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from kcompress.numerics.storage import on_float8_grid, on_float16_grid
 Layouts = Mapping[str, tuple[int, ...]]
 """Digest of a planned weight's values to the axes of its channels."""
 META_BLOCK_BYTES = 1 << 16  # what describes the data lies in blocks of this size, apart from the data
+MOST_CHUNKS = 8192  # more of them are slow to read
 ALIGNMENT_BYTES = 4  # so that the compressor can tell the bytes of a number apart
 
 
@@ -63,7 +65,7 @@ def _write(file: Any, name: str, values: Any, axes: tuple[int, ...] | None) -> A
         kind, values = _float8(), np.ascontiguousarray(values.view(np.uint8).reshape(*values.shape, 2)[..., 1])
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_obj_track_times(False)
-    if axes:
+    if axes and math.prod(values.shape[axis] for axis in axes) <= MOST_CHUNKS:
         layout.set_chunk(tuple(1 if axis in axes else size for axis, size in enumerate(values.shape)))
         layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # chunks in order, which then need no index
         layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)

@@ -24,6 +24,7 @@ class LiteRTRunner:
     def __init__(self, path: Path, all_tensors: bool = False) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+        self._path = path
         resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if all_tensors else OpResolverType.AUTO
         try:
             with backend.silenced():
@@ -52,7 +53,10 @@ class LiteRTRunner:
             self._interpreter.allocate_tensors()
         for name, value in values.items():
             self._interpreter.set_tensor(self._inputs[name]["index"], value)
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise ModelError(f"{self._path}: LiteRT cannot run it ({_safety.one_line(error)})") from error
         return [to_float(self._interpreter.get_tensor(d["index"]), _edge(d)) for d in self._outputs]
 
     def tensors(self, names: Collection[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -105,11 +105,10 @@ def integer_inputs(result: Any) -> set[str]:
 
 def float_operators(result: Any) -> Counter[str]:
     """How many operators of each kind compute float values in a graph as the runtime has optimized it."""
-    import onnx
-
     graph = result.graph
-    floats = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
-    floats |= {v.name for v in graph.input if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+    kinds = _float_types()
+    floats = {t.name for t in graph.initializer if t.data_type in kinds}
+    floats |= {v.name for v in graph.input if v.type.tensor_type.elem_type in kinds}
     found: Counter[str] = Counter()
     for node in graph.node:
         if _makes_floats(node, floats):
@@ -123,11 +122,15 @@ def _is_integer(kind: str) -> bool:
     return kind.startswith("QLinear") or kind in INTEGER
 
 
-def _makes_floats(node: Any, floats: set[str]) -> bool:
-    import onnx
+def _float_types() -> set[int]:
+    from onnx import TensorProto
 
+    return {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
+
+
+def _makes_floats(node: Any, floats: set[str]) -> bool:
     if node.op_type == "Cast":
-        return any(a.name == "to" and a.i == onnx.TensorProto.FLOAT for a in node.attribute)
+        return any(a.name == "to" and a.i in _float_types() for a in node.attribute)
     if node.op_type in ALWAYS_FLOAT:
         return True
     if node.op_type == "QGemm":

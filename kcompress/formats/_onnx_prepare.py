@@ -56,6 +56,9 @@ def _rewrite(proto: Any, dimensions: dict[str, int]) -> None:
             else:
                 mean = draft.add("GlobalAveragePool", node.input[:1], f"{node.output[0]}|mean")
                 draft.add("Flatten", [mean], node.output[0])
+        elif node.op_type == "Gemm" and len(node.input) == 3 and node.input[2] not in constants:
+            product = draft.add("Gemm", node.input[:2], f"{node.output[0]}|product", **attributes)
+            draft.add("Add", [product, node.input[2]], node.output[0])
         elif node.op_type == "Sub" and other is not None and other.dtype == np.float32:
             draft.add("Add", [node.input[0], draft.constant(f"{node.input[1]}|negative", -other)], node.output[0])
         else:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.errors import ModelError
+from kcompress.errors import ModelError, UnsupportedError
 from kcompress.formats import _safety
 from kcompress.formats._edges import Edge, to_float, to_type
 from kcompress.formats.base import Tensors
@@ -60,7 +60,13 @@ def optimized(proto: Any, extended: bool) -> Any:
     level = Level.ORT_ENABLE_EXTENDED if extended else Level.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
-        _session(proto.SerializeToString(), graph_optimization_level=level, optimized_model_filepath=str(path))
+        try:
+            _session(proto.SerializeToString(), graph_optimization_level=level, optimized_model_filepath=str(path))
+        except Exception as error:
+            raise UnsupportedError(
+                f"ONNX Runtime cannot run this model in integers ({_safety.one_line(error)}); use mode=weight_only, or "
+                "give a .tflite output"
+            ) from error
         return onnx.load(path)
 
 
@@ -74,9 +80,9 @@ def edges(proto: Any) -> dict[str, Edge]:
     found = {}
     for node in graph.node:
         edge = {"DequantizeLinear": node.input, "QuantizeLinear": node.output}.get(node.op_type, [""])[0]
-        if edge in names and all(name in constants for name in node.input[1:3]):
-            scale, zero = (onnx.numpy_helper.to_array(constants[name]) for name in node.input[1:3])
-            found[edge] = float(scale), int(zero)
+        if edge in names and all(name in constants for name in node.input[1:3] if name):
+            scale, *zero = (onnx.numpy_helper.to_array(constants[name]) for name in node.input[1:3] if name)
+            found[edge] = float(scale), int(zero[0]) if zero else 0
     return found
 
 

@@ -32,7 +32,7 @@ def output_sqnr_db(
     """SQNR of the outputs of layers, by qualified name; None where the outputs are the same.
 
     A cell has the figure of the recurrent layer around it. A layer that makes nothing but zeros, or whose calls cannot
-    be seen, has none. `changed` is
+    be seen, or whose outputs are too large to be squared, has none. `changed` is
     a model with the same layers as `model`; `batches` map input names to arrays.
     """
     before, after = ({node.name: node for node in nodes(each)} for each in (model, changed))
@@ -53,7 +53,8 @@ def output_sqnr_db(
             noise[node.name] += float(np.vdot(change, change))
 
     run(model, batches, [before[name] for name in signal], seen)
-    return {name: sqnr_db(signal[owner], noise[owner]) for name, owner in owners.items() if signal[owner]}
+    known = {owner for owner in signal if signal[owner] and math.isfinite(signal[owner] + noise[owner])}
+    return {name: sqnr_db(signal[owner], noise[owner]) for name, owner in owners.items() if owner in known}
 
 
 def _flat(structure: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from kcompress.graph.flow import Call, Flow, flow, passes_on
+from kcompress.graph.hooks import cells
 from kcompress.graph.linear import linear
 from kcompress.graph.observe import is_traced, run, to_arrays
 from kcompress.graph.rebuild import assign
@@ -27,6 +28,8 @@ Limits = Mapping[str, tuple[float, float]]
 
 FIXED = {"softmax": (0.0, 255 / 256), "sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
 """Ranges that LiteRT's 8-bit scheme prescribes for what these make."""
+MODEL_INPUT = "/input"
+"""The name of the point before all layers."""
 FUSED = ("linear", "relu", "relu6")
 """Activations that are part of the operator before them."""
 
@@ -79,13 +82,18 @@ def bake(model: Any, plan: QuantPlan) -> None:
                 assign([(weight.variable, format.nearest(weight.values))])
 
 
+def described(point: str) -> str:
+    """A point in words: `layer 'conv'`."""
+    return "the model's inputs" if point == MODEL_INPUT else f"layer '{point.removesuffix('/input')}'"
+
+
 @contextmanager
 def tapped(model: Any, tap: Tap) -> Iterator[None]:
     """Meanwhile, send the value at every point through `tap`: those that an integer file would hold as integers."""
     calls = flow(model)
-    fused = set(_fused(calls))
+    fused = _fused(calls)
     with ExitStack() as stack:
-        stack.enter_context(_set(model, "call", _tapping_inputs(model.call, f"{model.name}/input", tap)))
+        stack.enter_context(_set(model, "call", _tapping_inputs(model.call, MODEL_INPUT, tap)))
         for name, operation in _operations(model, calls):
             activation = getattr(operation, "activation", None)
             if callable(activation) and _name(activation) not in FUSED and type(operation).__name__ != "Activation":
@@ -138,8 +146,9 @@ def _reading(call: Any, node: Node, whole: Iterable[tuple[Any, WeightFormat]]) -
     def reading(*args: Any, **kwargs: Any) -> Any:
         values = {id(w.variable): w.variable.value for w in node.weights}
         for variable, format in whole:
-            step = keras.ops.convert_to_tensor(format.scales(tuple(variable.shape)))
-            values[id(variable)] = _straight_through(variable.value, step, format.low, format.high)
+            value = variable.value  # in the layer's compute dtype
+            step = keras.ops.convert_to_tensor(format.scales(tuple(variable.shape)), value.dtype)
+            values[id(variable)] = _straight_through(value, step, format.low, format.high)
         with keras.StatelessScope([(w.variable, values[id(w.variable)]) for w in node.weights]):
             return call(*args, **kwargs)
 
@@ -151,19 +160,24 @@ def _operations(model: Any, calls: Flow) -> Iterator[tuple[str, Any]]:
     import keras
 
     seen: set[int] = set()
-    inner = ((node.name, node.layer) for node in nodes(model) if node.kernels)
+    every = nodes(model)
+    hidden = cells(every)
+    inner = ((node.name, node.layer) for node in every if node.kernels and id(node.layer) not in hidden)
     for name, operation in (*((call.label, call.operation) for call in calls.calls), *inner):
         if id(operation) not in seen and not isinstance(operation, keras.Model):
             seen.add(id(operation))
             yield name, operation
 
 
-def _fused(calls: Flow) -> Iterator[int]:
-    """Operations whose result goes into one other only, which converters make part of them."""
+def _fused(calls: Flow) -> set[int]:
+    """Operations whose result goes into one other only, which converters make part of them, wherever they are used."""
+    joined: set[int] = set()
+    alone: set[int] = set()
     for call in calls.calls:
         users = [user for tensor in call.outputs for user in calls.consumers[tensor]]
-        if len(users) == 1 and not set(call.outputs) & set(calls.outputs) and _joins(call, users[0]):
-            yield id(call.operation)
+        single = len(users) == 1 and not set(call.outputs) & set(calls.outputs) and _joins(call, users[0])
+        (joined if single else alone).add(id(call.operation))
+    return joined - alone
 
 
 def _joins(call: Call, user: Call) -> bool:

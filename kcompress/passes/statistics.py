@@ -1,9 +1,12 @@
 """Statistics of what layers see of the calibration data, collected once for passes that follow each other."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kcompress.data import Dataset
+from kcompress.errors import DataError
 from kcompress.graph.moments import Moment, moments
 from kcompress.graph.signature import signature
 
@@ -16,52 +19,62 @@ BATCH = 16
 class Statistics:
     """The second moments of kernels' inputs, found in one sweep for all that will be asked for.
 
-    A run keeps one over consecutive passes that only round weights, which hardly moves what later layers see.
+    A run keeps one over consecutive passes that only round weights, so that they all see the model before the first.
     """
 
-    def __init__(self, wanted: Mapping[str, int] | None = None) -> None:
-        """`wanted`: the layers that will be asked for, by qualified name, and the number of samples."""
-        self._wanted = dict(wanted or {})
-        self._found: dict[str, Moment | None] = {}
-        self._seen: set[str] = set()
+    def __init__(self, wanted: Iterable[tuple[str, int]] = ()) -> None:
+        """`wanted`: the layers that will be asked for, by qualified name, with the number of samples each."""
+        self._wanted = set(wanted)
+        self._found: dict[int, dict[str, Moment | None]] = {}
+        self._seen: set[tuple[str, int]] = set()
 
     @classmethod
     def of(cls, steps: "Sequence[Pass]", model: Any) -> "Statistics":
         """What the first of these steps will ask for, and those after it for as long as they only round weights."""
-        wanted: dict[str, int] = {}
+        wanted: set[tuple[str, int]] = set()
         for number, step in enumerate(steps):
             if number and not step.rounds:
                 break
-            for name, samples in step.statistics(model).items():
-                wanted[name] = max(wanted.get(name, 0), samples)
+            wanted.update(step.statistics(model).items())
         return cls(wanted)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was or will be asked for."""
+        return not self._wanted and not self._seen
 
     def moments(
         self, model: Any, data: Dataset | None, asked: Mapping[str, int], seed: int
     ) -> dict[str, Moment | None]:
         """Kernel's qualified name to its moment, for the layers `asked`, each with a number of samples.
 
-        Empty without data.
+        Empty without data. Raises DataError where a layer's input is not finite.
         """
-        if data is None or not asked:
+        if data is None:
             return {}
-        if not self._seen >= set(asked):
-            whole = {**self._wanted, **asked}
-            limit = max([*asked.values(), *self._wanted.values()])
-            self._found = moments(model, batches(model, data, limit), set(whole), seed=seed)
-            self._seen = set(whole)
-        return self._found
+        found: dict[str, Moment | None] = {}
+        for samples in sorted(set(asked.values())):
+            names = {name for name, each in asked.items() if each == samples}
+            if not self._seen >= {(name, samples) for name in names}:
+                whole = names | {name for name, each in self._wanted if each == samples}
+                self._found[samples] = moments(model, batches(model, data, samples), whole, seed=seed)
+                self._seen |= {(name, samples) for name in whole}
+                _check(self._found[samples], data)
+            found |= {k: m for k, m in self._found[samples].items() if k.rpartition("/")[0] in names}
+        return found
+
+
+def _check(found: Mapping[str, Moment | None], data: Dataset) -> None:
+    for name, moment in found.items():
+        if moment is not None and not np.isfinite(moment.second).all():
+            raise DataError(
+                f"what goes into layer '{name.rpartition('/')[0]}' is not finite on the samples of {data.name}; "
+                "calibrate with data like the training data, or repair the layer"
+            )
 
 
 def batches(model: Any, data: Dataset, samples: int) -> Iterator[dict[str, Any]]:
-    """Batches of at most so many samples of the data, by the model's input names.
-
-    A model with a fixed batch size gets such batches only.
-    """
+    """Batches of at most so many samples of the data, by the model's input names, of the size that it has fixed."""
     inputs = dict(signature(model).inputs)
-    fixed = next(iter(inputs.values()))[0]
     fitted = data if data.feeds else data.fit_to(inputs)
-    for batch in fitted.batches(fixed or BATCH, limit=samples):
-        assert isinstance(batch.x, dict)
-        if fixed is None or batch.samples == fixed:
-            yield batch.x
+    return fitted.inputs(BATCH, next(iter(inputs.values()))[0], samples)

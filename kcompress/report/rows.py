@@ -83,7 +83,7 @@ def rounded(report: Report, worst: int | None) -> list[Table]:
         return []
 
     def hurt(entry: dict[str, Any]) -> float:
-        value = entry.get(RATIOS[1], entry.get(RATIOS[0]))
+        value = entry.get(RATIOS[1], entry.get(RATIOS[0]))  # None where nothing was lost, or nothing is known
         return math.inf if value is None else float(value)
 
     ranked = sorted(found.values(), key=hurt)[:worst]

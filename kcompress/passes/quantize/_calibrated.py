@@ -1,8 +1,7 @@
 """Keras's GPTQ and AWQ on any model with Dense layers, though they were made for blocks of a language model.
 
 Keras calibrates block by block: it hooks the layers that a block has, calls the block on its input, and quantizes them.
-Here each layer is a block of its own, whose call runs the whole model on the calibration data; so a layer is fitted to
-what the layers before it give once they are quantized.
+Here all layers are one block, whose call runs the whole model on the calibration data, once.
 """
 
 import contextlib
@@ -16,19 +15,21 @@ from kcompress.graph.kernels import einsum_axes
 
 
 class Block:
-    """One layer as Keras wants a block: it lists its layers, and is called while they are hooked."""
+    """The layers as Keras wants a block: it lists them, and is called while they are hooked."""
 
-    def __init__(self, layer: Any, run: Callable[[], None]) -> None:
-        self.layer, self.run, self.done = layer, run, False
+    def __init__(self, layers: Sequence[Any], run: Callable[[], None]) -> None:
+        self.layers, self.run, self.done = list(layers), run, False
 
     def _flatten_layers(self) -> list[Any]:
-        return [self.layer]
+        return self.layers
 
     def __call__(self, given: Any) -> list[Any]:
         """Run the model once; Keras calls again for what it would hand to the next block, which needs nothing."""
         if not self.done:
             self.done = True
-            with _hooked(self.layer):
+            with contextlib.ExitStack() as stack:
+                for layer in self.layers:
+                    stack.enter_context(_hooked(layer))
                 self.run()
         return [given]
 
@@ -44,11 +45,11 @@ def _hooked(layer: Any) -> Iterator[None]:
 
 
 def calibrate(model: Any, layers: Sequence[Any], mode: str, block_size: int, run: Callable[[], None]) -> None:
-    """Quantize these layers of a model, in place and in order. `run` runs the model on all calibration data."""
+    """Quantize these layers of a model, in place. `run` runs the model on all calibration data."""
     import keras
 
     kinds: dict[str, Any] = {"gptq": keras.quantizers.GPTQConfig, "awq": keras.quantizers.AWQConfig}
-    structure = {"pre_block_layers": [], "sequential_blocks": [Block(layer, run) for layer in layers]}
+    structure = {"pre_block_layers": [], "sequential_blocks": [Block(layers, run)]}
     # Keras's own calibration data are tokens; these are one, which the blocks take no notice of.
     config = kinds[mode](
         dataset=[np.zeros(1, np.int32)],

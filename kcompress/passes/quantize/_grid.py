@@ -12,7 +12,7 @@ from kcompress.data import Dataset
 from kcompress.graph.distortion import output_sqnr_db, sqnr_db
 from kcompress.graph.moments import Moment
 from kcompress.graph.rebuild import assign, copy
-from kcompress.graph.view import Node, Weight
+from kcompress.graph.view import Node, Weight, nodes
 from kcompress.layers.plan import WeightFormat
 from kcompress.numerics import affine
 from kcompress.numerics.ranges import Method, limits
@@ -43,7 +43,7 @@ class KernelPass(Pass):
             return f"a custom layer; name it in layers or in a rule to {self.purpose}"
         for weight in weights:
             if weight.variable.dtype != "float32":
-                return f"{weight.name} is stored as {weight.variable.dtype} already"
+                return f"{weight.name} is stored as {weight.variable.dtype}; only float32 is handled"
             if not np.isfinite(weight.values).all():
                 return f"{weight.name} has values that are no finite numbers"
         return True
@@ -73,7 +73,7 @@ class GridPass(KernelPass):
         return []
 
     def spared(self, nodes: list[Node]) -> dict[str, str]:
-        """Of the layers that would be worked on, in order: those to leave alone all the same, and why."""
+        """Of all layers with kernels, in order: those to leave alone all the same, and why."""
         return {}
 
     def keeps(self, format: WeightFormat) -> bool:
@@ -88,7 +88,7 @@ class GridPass(KernelPass):
             moments = ctx.statistics.moments(model, ctx.data.calibration, wanted, ctx.seed)
         done: dict[str, _Done] = {}
         skipped = list(selection.skipped)
-        spared = self.spared([node for node, _ in selection.chosen])
+        spared = self.spared([node for node in nodes(twin) if self.kernels(node)])
         with ctx.progress(self.name, len(selection.chosen)) as advance:
             for node, settings in selection.chosen:
                 assert isinstance(settings, GridPass)
@@ -101,7 +101,8 @@ class GridPass(KernelPass):
                 advance(1)
         formats = {name: format for each in done.values() for name, format in each.formats.items()}
         data = ctx.data.calibration
-        compared = {} if data is None else self.output_sqnr(model, twin, data, list(done))
+        heard = [node.name for node, _ in selection.chosen if node.name in done and not node.is_custom]
+        compared = {} if data is None else self.output_sqnr(model, twin, data, heard)
         changes = tuple(
             Change(name, "; ".join(each.details), each.figures(name, compared)) for name, each in done.items()
         )

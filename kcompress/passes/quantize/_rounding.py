@@ -73,16 +73,28 @@ class RoundingPass(GridPass):
 
 
 def _correct_bias(node: Node, changes: Mapping[str, NDArray[Any]], moments: Moments) -> bool:
-    """Take E[x] Δ, the mean change of the layer's outputs, from its bias; whether there was one."""
+    """Take the mean change of the layer's outputs from its bias; whether there was one.
+
+    It is E[x] Δ, x being the kernel's input; what the first kernel of a separable convolution changes, the other sees.
+    """
     found = linear(node.layer)
-    last = [w for w in node.kernels if found is not None and w.name == found.last[0]]
-    bias = [w for w in node.weights if w.role == "bias"]
-    name = node.qualified(last[0]) if last else ""
-    moment = moments.get(name)
-    if not bias or moment is None or name not in changes:
+    bias = [weight for weight in node.weights if weight.role == "bias"]
+    if found is None or not bias:
         return False
-    change = to_matrix(changes[name], node.layer, last[0].name)
-    shift = (moment.mean[:, None, :].astype(np.float64) @ change).ravel()
+    shift: NDArray[Any] | None = None
+    for weight in sorted(node.kernels, key=lambda weight: weight.name == found.last[0]):
+        name = node.qualified(weight)
+        moment = moments.get(name)
+        if moment is None:
+            return False
+        if shift is not None:
+            shift = shift @ to_matrix(weight.values, node.layer, weight.name)[0]
+        if name in changes:
+            change = to_matrix(changes[name], node.layer, weight.name)
+            own = (moment.mean[:, None, :].astype(np.float64) @ change).ravel()
+            shift = own if shift is None else shift + own
+    if shift is None:
+        return False
     assign([(bias[0].variable, bias[0].values - shift)])
     return True
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompress.graph.distortion import sqnr_db
 from kcompress.graph.rebuild import assign, copy
 from kcompress.graph.view import Node
 from kcompress.layers.plan import FLOAT16
@@ -38,8 +39,12 @@ class Float16(KernelPass):
                 skipped.append(Skip(node.name, "its kernels lie on a grid of whole numbers already"))
                 continue
             rounded = sum(0 if on_float16_grid(w.values) else 1 for w in weights)
+            exact = np.concatenate([w.values.ravel().astype(np.float64) for w in weights])
             assign((w.variable, to_float16_grid(w.values)) for w in weights)
+            lost = exact - np.concatenate([w.values.ravel() for w in weights])
+            noise = sqnr_db(float((exact**2).sum()), float((lost**2).sum()))
             formats.update({node.qualified(w): FLOAT16 for w in weights})
             already = "" if rounded else "; its values were exact in float16 already"
-            changes.append(Change(node.name, f"{', '.join(w.name for w in weights)} as float16{already}"))
+            detail = f"{', '.join(w.name for w in weights)} as float16{already}"
+            changes.append(Change(node.name, detail, {"bits": 16, "weight_sqnr_db": noise}))
         return PassResult(twin, tuple(changes), tuple(skipped), formats)

@@ -1,5 +1,6 @@
 """Compute with 8-bit integers: weights symmetric per channel, activations asymmetric per tensor with fixed ranges."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -9,8 +10,8 @@ from kcompress.errors import DataError
 from kcompress.graph.moments import Moment
 from kcompress.graph.view import Node, Weight
 from kcompress.layers.plan import Activations, QuantPlan, WeightFormat
-from kcompress.layers.twins import fixed_limits, ranges, twinned
-from kcompress.numerics.ranges import Method
+from kcompress.layers.twins import Limits, described, fixed_limits, ranges, twinned
+from kcompress.numerics.ranges import Method, Range
 from kcompress.passes.base import Need
 from kcompress.passes.quantize._grid import COMPARED, channel_axes, symmetric
 from kcompress.passes.quantize._rounding import RoundingPass
@@ -70,14 +71,22 @@ class Int8(RoundingPass):
             return super().output_sqnr(model, rounded, data, names)
         found = ranges(model, batches(model, data, COMPARED), self.ranges != "minmax")
         fixed = fixed_limits(model)
-        for point, seen in found.items():
-            kind = "not finite" if not seen.finite else f"constant, {seen.low:g}," if seen.constant else ""
-            if kind and not (seen.finite and point in fixed):
-                raise DataError(
-                    f"{self.name}: the values of layer '{point.removesuffix('/input')}' are {kind} on the samples of "
-                    f"{data.name}; calibrate with data like the training data, or repair the layer"
-                )
+        if any(_fault(seen) for point, seen in found.items() if point not in fixed):
+            self._refuse(ranges(model, batches(model, data, self.samples)), fixed, data)
         levels = 1 << self.activations
         limits = {point: seen.choose(self.ranges, levels, self.percentile) for point, seen in found.items()}
         with twinned(rounded, QuantPlan(activations=activations), {**limits, **fixed}):
             return super().output_sqnr(model, rounded, data, names)
+
+    def _refuse(self, found: Mapping[str, Range], fixed: Limits, data: Dataset) -> None:
+        """DataError naming the first layer whose values give no range, if there is one on all the samples."""
+        for point, seen in found.items():
+            if (fault := _fault(seen)) and not (seen.finite and point in fixed):
+                raise DataError(
+                    f"{self.name}: the values of {described(point)} are {fault} on the samples of {data.name}; "
+                    "calibrate with data like the training data, or repair the layer"
+                )
+
+
+def _fault(seen: Range) -> str:
+    return "not finite" if not seen.finite else f"constant, {seen.low:g}," if seen.constant else ""

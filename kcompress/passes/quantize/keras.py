@@ -25,6 +25,9 @@ DETAILS = {
     "awq": "4-bit integers, two to a byte, scaled by AWQ; computation stays in float",
 }
 
+BITS = {"int8": 8, "int4": 4, "float8": 32, "gptq": 4, "awq": 4}
+"""Of a weight in the file."""
+
 
 class Keras(KernelPass):
     """Hand over to Keras's own quantization, for a .keras file that stock Keras runs on integers.
@@ -33,7 +36,7 @@ class Keras(KernelPass):
     do layers inside other layers, as in attention, which Keras could not read back. The output has to be a `.keras`
     file. GPTQ: Frantar, Ashkboos, Hoefler and Alistarh, "GPTQ: Accurate Post-Training Quantization for Generative
     Pre-trained Transformers", 2022; AWQ: Lin et al., "AWQ: Activation-aware Weight Quantization", 2023; both are for
-    Dense and EinsumDense, fitted to what calibration data puts into each layer, in order. float8 is for training on
+    Dense and EinsumDense, fitted to what calibration data puts into each layer. float8 is for training on
     hardware that has it: the file does not shrink.
     """
 
@@ -65,6 +68,8 @@ class Keras(KernelPass):
         concern = super().concerns(node, named)
         if concern is not True:
             return concern
+        if str(node.layer.compute_dtype) != "float32":
+            return f"computes in {node.layer.compute_dtype}; Keras quantizes layers that compute in float32"
         kind, earlier = type(node.layer).__name__, quantized.mode(node.layer)
         if earlier is not None:
             return f"Keras quantized it already, in mode {earlier}"
@@ -93,7 +98,7 @@ class Keras(KernelPass):
             else:
                 bare = settings.model_copy(update={"layers": (), "skip": (), "rules": ()})
                 groups.setdefault(bare, []).append(node.layer)
-                changes.append(Change(node.name, DETAILS[settings.mode]))
+                changes.append(Change(node.name, DETAILS[settings.mode], {"bits": BITS[settings.mode]}))
         for settings, layers in groups.items():
             settings._quantize(twin, layers, ctx)
         return PassResult(twin, tuple(changes), tuple(skipped))

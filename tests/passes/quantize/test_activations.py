@@ -50,6 +50,16 @@ def test_a_constant_layer_does_not_matter_where_activations_are_floats():
         assert INT8(mode=mode).apply(model, calibrated(model)).changes
 
 
+def test_values_that_are_constant_on_the_first_samples_only_do_no_harm():
+    model = residual()
+    x = batch_for(model, 80)["image"]
+    x[:40] = 0
+    assert INT8().apply(model, Context(data=data.resolve(calibration=x))).changes
+    x[:] = 0
+    with pytest.raises(DataError, match="the values of the model's inputs are constant, 0, on"):
+        INT8().apply(model, Context(data=data.resolve(calibration=x)))
+
+
 def test_one_sample_is_enough():
     k = keras()
     model = seeded(k.Sequential([k.Input((8,)), k.layers.Dense(4, "relu"), k.layers.Dense(1)]))

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from kcompress import data
+from kcompress.errors import DataError
+from kcompress.graph.rebuild import fingerprint
 from kcompress.graph.view import nodes
 from kcompress.passes import find, statistics
 from kcompress.passes.base import Context, Need
@@ -68,6 +70,7 @@ def plain():
         nn.Conv2D(6, 3, groups=2, name="grouped"),
         nn.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise"),
         nn.Conv2DTranspose(5, 3, strides=2, name="transposed"),
+        nn.SeparableConv2D(6, 3, depth_multiplier=2, name="separable"),
         nn.Dense(3, name="dense"),
     ]
     return seeded(k.Model(inputs, [layer(inputs) for layer in layers], name="plain"))
@@ -118,8 +121,8 @@ def test_one_sweep_serves_consecutive_passes_that_round(monkeypatch):
     model = residual()
     steps = [
         WEIGHTS(bits=4, rounding="gptq", layers="stem"),
-        find("quantize.binary")(layers="grouped"),
-        INT8(bias_correction=True, samples=20, skip="transposed"),
+        WEIGHTS(bits=2, layers="grouped"),
+        INT8(bias_correction=True, skip="transposed"),
         find("fold.batchnorm")(),
         WEIGHTS(rounding="gptq", layers="transposed"),
     ]
@@ -127,6 +130,23 @@ def test_one_sweep_serves_consecutive_passes_that_round(monkeypatch):
     for step in steps[:3]:
         model = step.apply(model, context).model
     assert sweeps == [{"stem", "separable", "depthwise", "grouped", "head"}]
+
+
+def test_a_later_pass_does_not_change_what_an_earlier_one_makes():
+    model = residual()
+    first, later = WEIGHTS(bits=3, rounding="gptq", layers="stem", samples=4), WEIGHTS(rounding="gptq", samples=64)
+    alone = first.apply(model, calibrated(model))
+    both = first.apply(model, calibrated(model, statistics=Statistics.of([first, later], model)))
+    assert fingerprint(alone.model) == fingerprint(both.model)
+
+
+@pytest.mark.parametrize("fields", [{"rounding": "gptq"}, {"ranges": "output"}, {"bias_correction": True}], ids=str)
+def test_a_sample_that_is_not_finite_is_refused_and_the_layer_named(fields):
+    model = residual()
+    x = batch_for(model, 20)["image"]
+    x[17, 0, 0, 0] = np.nan
+    with pytest.raises(DataError, match="what goes into layer 'stem' is not finite on the samples of"):
+        WEIGHTS(**fields).apply(model, Context(data=data.resolve(calibration=x)))
 
 
 def test_calibration_data_is_needed_where_a_setting_or_a_rule_looks_at_it():
@@ -142,8 +162,9 @@ def test_a_run_without_calibration_data_is_refused(fixtures, tmp_path):
     assert_refused(result, 2, "quantize.weights: needs calibration data; give it with --calibration or --data")
 
 
-def test_a_model_with_a_fixed_batch_size_gets_whole_batches():
+def test_a_model_with_a_fixed_batch_size_gets_such_batches():
     inputs = k.Input(batch_shape=(6, 8), name="x")
     model = seeded(k.Model(inputs, nn.Dense(3, name="head")(inputs)))
     found = list(statistics.batches(model, calibrated(model, 20).data.calibration, 15))
-    assert [len(batch["x"]) for batch in found] == [6, 6]
+    assert [len(batch["x"]) for batch in found] == [6, 6, 6]
+    np.testing.assert_array_equal(found[2]["x"][:3], found[2]["x"][3:])  # the last three samples, twice
