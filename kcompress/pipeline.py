@@ -119,7 +119,7 @@ def compress(
                 written = write(form, compressed, plan, target, WriteOptions(batch, run.splits.calibration))
             layers = tuple(dict.fromkeys(name.rsplit("/", 1)[0] for name in written.float_weights))
             if strict:
-                _hold_to_strict(records, layers)
+                _hold_to_strict(records, layers, written)
             del compressed
             release()
             report = run.measure(output, target, records, layers, written, judged, started)
@@ -244,7 +244,7 @@ class _Run:
             quality=verdict,
             seconds=time.perf_counter() - started,
             source_file=before,
-            notes=written.notes,
+            notes=written.remarks,
         )
 
     def _quality(self, reference: Any, runner: Any, metric: Any) -> "Quality":
@@ -265,13 +265,15 @@ def _judge(budget: preflight.Limits, report: Report) -> tuple[Budget, ...]:
     return tuple(found)
 
 
-def _hold_to_strict(records: Sequence[PassRecord], float_layers: Sequence[str]) -> None:
+def _hold_to_strict(records: Sequence[PassRecord], float_layers: Sequence[str], written: Written) -> None:
     for record in records:
         for entry in record.skipped:
             if not entry["reason"].startswith("asked for by "):
                 raise StrictError(f"--strict: {record.name} left {entry['layer']} alone: {entry['reason']}")
     if float_layers:
-        raise StrictError(f"--strict: left in float32 in the file: {', '.join(float_layers)}; skip them in the recipe")
+        raise StrictError(f"--strict: left in float in the file: {', '.join(float_layers)}; skip them in the recipe")
+    if written.float_operators:
+        raise StrictError(f"--strict: {written.remarks[-1]}; skip what they come from, or do without --strict")
 
 
 def _check_weights(path: Path, model: Any) -> None:

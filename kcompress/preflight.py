@@ -85,6 +85,12 @@ def holds(steps: "Sequence[Pass]", form: Format) -> None:
                 "another pass (quantize.weights, quantize.int8)"
             )
         asked = step.computation()
+        if asked is not None and asked.io != "float" and not form.integer_edges:
+            able = ", ".join(f".{each.name}" for each in formats().values() if each.integer_edges)
+            raise UsageError(
+                f"{step.name}: .{form.name} files have no {asked.io} inputs and outputs; leave io out, or give an "
+                f"output that does ({able})"
+            )
         if asked is not None and (asked.mode, asked.bits) not in form.activations:
             others = [f".{each.name}" for each in formats().values() if (asked.mode, asked.bits) in each.activations]
             raise UsageError(

@@ -106,7 +106,7 @@ def in_child(form: str, model: Any, plan: QuantPlan, path: Path, options: WriteO
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise ModelError(f"{path}: conversion in a TensorFlow process failed: {lines[-1]}")
         answer = json.loads(job.read_text())
-        return Written(tuple(answer["float_weights"]), tuple(answer["notes"]))
+        return Written(tuple(answer["float_weights"]), tuple(answer["notes"]), answer["float_operators"])
 
 
 def explain_failure(path: Path, error: Exception, names: Callable[[str], list[str]]) -> UnsupportedError:

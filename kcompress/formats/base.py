@@ -7,7 +7,7 @@ underscore hold what formats share.
 import importlib
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -81,11 +81,24 @@ class Written:
     """What a writer could not do, and other remarks.
 
     `float_weights` are planned weights that the file holds in float32 all the same, or computes with in floats where
-    integers were asked for.
+    integers were asked for; `float_operators` are the operators, with their number, that compute in floats there.
     """
 
     float_weights: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    float_operators: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """All that is to be said of the file besides the layers left in float."""
+        if not self.float_operators:
+            return self.notes
+        return (*self.notes, f"computed in float: {counted(self.float_operators)}")
+
+
+def counted(operators: Mapping[str, int]) -> str:
+    """`LEAKY_RELU (1), PRELU (2)`."""
+    return ", ".join(f"{kind} ({count})" for kind, count in sorted(operators.items()))
 
 
 class Format:
@@ -97,6 +110,8 @@ class Format:
     modules: ClassVar[tuple[str, ...]] = ()
     activations: ClassVar[frozenset[tuple[str, int]]] = frozenset()
     """Mode and bits of the activations that a plan may ask for here; what is not computed so is noted by the writer."""
+    integer_edges: ClassVar[bool] = False
+    """Whether the file's own inputs and outputs may be integers."""
     reads: ClassVar[bool] = False
     writes: ClassVar[bool] = False
 

@@ -32,6 +32,7 @@ class ONNX(Format):
     extra = "tensorflow"
     modules = ("onnx", "onnxruntime")
     activations = frozenset({("static", 8), ("dynamic", 8)})
+    integer_edges = True
     writes = True
 
     def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:
@@ -106,10 +107,8 @@ def _write_integers(
     whole = {name: stored for name, stored in found.items() if stored.levels is not None}
     left = [s.weights for name, s in whole.items() if name in read or not codes.get(name, set()) <= used]
     names = tuple(sorted({*missing, *(name for names in left for name in names)}))
-    floats = _onnx_integer.float_operators(result) if activations.mode == "static" else None
-    if not floats:
-        return Written(names)
-    return Written(names, (f"computed in float: {', '.join(f'{kind} ({n})' for kind, n in sorted(floats.items()))}",))
+    floats = _onnx_integer.float_operators(result) if activations.mode == "static" else {}
+    return Written(names, float_operators=dict(floats))
 
 
 def _load(path: Path) -> Any:

@@ -19,7 +19,7 @@ from kcompress.formats._plan import match_plan
 from kcompress.formats._tflite_rows import describe, float_operators
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
 from kcompress.graph.signature import signature
-from kcompress.layers.plan import Activations, QuantPlan
+from kcompress.layers.plan import QuantPlan
 
 
 class TFLite(Format):
@@ -27,6 +27,7 @@ class TFLite(Format):
     extra = "tensorflow"
     modules = ("tensorflow", "ai_edge_litert")
     activations = frozenset({("static", 8), ("static", 16), ("dynamic", 8)})
+    integer_edges = True
     writes = True
 
     def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:
@@ -47,7 +48,8 @@ class TFLite(Format):
         store(buffer, left)
         path.write_bytes(pack(buffer))
         whole = [name for stored in left.values() if stored.levels is not None for name in stored.weights]
-        return Written(tuple(sorted({*missing, *whole})), (*notes, *_computed_in_float(buffer, plan.activations)))
+        floats = float_operators(buffer) if plan.activations.mode == "static" else {}
+        return Written(tuple(sorted({*missing, *whole})), notes, dict(floats))
 
     def open(self, path: Path, trust: Sequence[str] = ()) -> Runner:
         self.require(f"running {path.name}")
@@ -56,14 +58,6 @@ class TFLite(Format):
     def describe(self, path: Path, trust: Sequence[str] = (), runner: Runner | None = None) -> Description:
         self.require(f"reading {path.name}")
         return describe(self.name, unpack(path.read_bytes()), runner or LiteRTRunner(path))
-
-
-def _computed_in_float(buffer: Any, activations: Activations) -> tuple[str, ...]:
-    """What a static file still computes in float, as a remark; in a dynamic one all values between layers are."""
-    left = float_operators(buffer) if activations.mode == "static" else None
-    if not left:
-        return ()
-    return (f"computed in float: {', '.join(f'{name} ({count})' for name, count in sorted(left.items()))}",)
 
 
 def _convert(model: Any, path: Path, batch: int | None) -> tuple[bytes, tuple[str, ...]]:

@@ -3,11 +3,13 @@
 The model is called eagerly; what was seen of a call is let go before the next.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from kcompress.errors import DataError
 from kcompress.graph.hooks import Seen, cells, watched
 from kcompress.graph.signature import signature
 from kcompress.graph.view import Node, nodes
@@ -38,14 +40,35 @@ def observe(model: Any, batches: Iterable[Mapping[str, Any]], names: Iterable[st
 def run(model: Any, batches: Iterable[Mapping[str, Any]], chosen: Iterable[Node], seen: Seen) -> None:
     """Run the model, not training, on each batch and call `seen`, with tensors, after each call that is really run."""
     sign = signature(model)
+    failed: list[Exception] = []
 
     def unless_traced(node: Node, given: Mapping[str, Any], result: Any) -> None:
-        if not is_traced(result) and not is_traced(given[""]):
+        if is_traced(result) or is_traced(given[""]):
+            return
+        try:
             seen(node, given, result)
+        except Exception as error:
+            failed.append(error)
+            raise
 
-    with watched(chosen, unless_traced):
+    with watched(chosen, unless_traced), np.errstate(all="ignore"):  # what is not finite, visitors judge
         for batch in batches:
-            model(sign.pack([np.asarray(batch[name], sign.dtypes[name]) for name in sign.inputs]), training=False)
+            inputs = sign.pack([np.asarray(batch[name], sign.dtypes[name]) for name in sign.inputs])
+            try:
+                model(inputs, training=False)
+            except Exception as error:
+                if failed:
+                    raise
+                raise DataError(
+                    f"the model cannot be run on these samples ({_reason(error)}); give data like the training data"
+                ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What a backend said, without what Keras adds to it."""
+    lines = [re.sub("\x1b\\[[0-9]*m", "", line).strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith("Exception encountered")]
+    return told[0][:200] if told else type(error).__name__
 
 
 def is_traced(structure: Any) -> bool:

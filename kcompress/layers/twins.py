@@ -105,8 +105,12 @@ def tapped(model: Any, tap: Tap) -> Iterator[None]:
 
 def fixed_limits(model: Any) -> dict[str, tuple[float, float]]:
     """Points whose range does not depend on data."""
+    import keras
+
     found = {}
     for name, operation in _operations(model, flow(model)):
+        if isinstance(operation, keras.layers.RNN):  # its states are no results of its activation
+            continue
         kind = type(operation).__name__.lower()
         made = kind if kind in FIXED else _name(getattr(operation, "activation", None))
         if made in FIXED:

@@ -71,7 +71,7 @@ class Report:
         return 0 if all(budget.met for budget in self.budgets) else 1
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain data; `budgets` is there only where a budget was asked for."""
+        """The report as plain data; `budgets` and `notes` are there only where there are some."""
         artifact, quality = self.artifact, self.quality
         document: dict[str, Any] = {
             "kcompress": self.version,
@@ -95,6 +95,8 @@ class Report:
             "quality": {**vars(quality), "ci95": None if quality.ci95 is None else list(quality.ci95)},
             "seconds": self.seconds,
         }
+        if self.notes:
+            document["notes"] = list(self.notes)
         if self.budgets:
             document["budgets"] = [{**vars(budget), "met": budget.met} for budget in self.budgets]
         return document

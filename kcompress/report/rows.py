@@ -114,7 +114,7 @@ def remarks(report: Report) -> list[str]:
             reasons.setdefault(entry["reason"], []).append(entry["layer"])
         lines += [f"{record.name} skipped {', '.join(layers)}: {reason}" for reason, layers in reasons.items()]
     if report.float_layers:
-        lines.append(f"left in float32 in the file: {', '.join(report.float_layers)}")
+        lines.append(f"left in float in the file, stored or computed so: {', '.join(report.float_layers)}")
     return [*lines, *report.notes, *map(budget_text, report.budgets)]
 
 

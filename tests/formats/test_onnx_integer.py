@@ -30,7 +30,7 @@ def write(model, plan, path):
 
 def test_a_static_file_computes_in_integers_after_the_runtime_has_optimized_it(tmp_path):
     written, error = integer_file(convolutional(), tmp_path / "m.onnx")
-    assert (written.float_weights, written.notes) == ((), ())
+    assert (written.float_weights, written.notes, written.float_operators) == ((), (), {})
     assert error < 0.03
     found = operators(tmp_path / "m.onnx")
     assert (found["QLinearConv"], found["QGemm"]) == (2, 1)
@@ -60,7 +60,7 @@ def branches():
 
 def test_operators_between_the_layers_are_integer_ones_too(tmp_path):
     written, error = integer_file(branches(), tmp_path / "m.onnx")
-    assert (written.float_weights, written.notes) == ((), ())
+    assert (written.float_weights, written.notes, written.float_operators) == ((), (), {})
     assert error < 0.03
     found = operators(tmp_path / "m.onnx")
     assert found["QuantizeLinear"] == found["DequantizeLinear"] == 1
@@ -71,11 +71,10 @@ def test_operators_between_the_layers_are_integer_ones_too(tmp_path):
 def test_what_the_runtime_computes_in_float_is_named(tmp_path):
     written, _ = integer_file(residual(), tmp_path / "m.onnx")
     assert written.float_weights == ("transposed/kernel",)
-    assert written.notes == ("computed in float: ConvTranspose (1)",)
+    assert written.float_operators == {"ConvTranspose": 1}
     written, _ = integer_file(convolutional(), tmp_path / "m.onnx", skip="conv_a")
     assert written.float_weights == ()
-    assert len(written.notes) == 1
-    assert "Conv" in written.notes[0]
+    assert written.float_operators["Conv"] == 1
     for mode in ("static", "dynamic"):
         written, _ = integer_file(BUILDERS["recurrent"](), tmp_path / "m.onnx", mode=mode)
         assert {name.split("/")[0] for name in written.float_weights} == {"both", "gru"}
@@ -83,7 +82,7 @@ def test_what_the_runtime_computes_in_float_is_named(tmp_path):
 
 def test_a_dynamic_file_multiplies_integers_and_keeps_floats_between(tmp_path):
     written, error = integer_file(convolutional(), tmp_path / "m.onnx", mode="dynamic")
-    assert (written.float_weights, written.notes) == ((), ())
+    assert (written.float_weights, written.notes, written.float_operators) == ((), (), {})
     assert error < 0.03
     found = operators(tmp_path / "m.onnx")
     assert (found["ConvInteger"], found["DynamicQuantizeMatMul"], found["Conv"], found["Gemm"]) == (2, 1, 0, 0)
@@ -116,7 +115,7 @@ def test_kernels_under_integer_activations_lie_exactly_on_their_planned_grids(bi
     grid = find("quantize.weights")(bits=bits) if bits > 1 else find("quantize.binary")(edges=True)
     first, step = grid.apply(model, Context()), find("quantize.int8")()
     written = write(first.model, QuantPlan(first.formats, step.computation()), tmp_path / "m.onnx")
-    assert (written.float_weights, written.notes) == ((), ())
+    assert (written.float_weights, written.notes, written.float_operators) == ((), (), {})
     stored = factors(tmp_path / "m.onnx", 1)
     assert len(stored) == 3
     for node in nodes(first.model):
@@ -143,7 +142,7 @@ def test_a_channel_whose_bias_is_large_against_its_kernel_keeps_both(tmp_path):
     kernel.assign(values)
     bias.assign(np.full(bias.shape, 0.3, np.float32))
     written, error = integer_file(model, tmp_path / "m.onnx")
-    assert (written.float_weights, written.notes) == ((), ())
+    assert (written.float_weights, written.notes, written.float_operators) == ((), (), {})
     assert error < 0.03
     stored = factors(tmp_path / "m.onnx", 2)
     assert any(values.size == 8 and np.allclose(values, 0.3, rtol=1e-3) for values in stored)  # steps of most channels

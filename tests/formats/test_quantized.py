@@ -85,7 +85,7 @@ def test_an_integer_file_is_close_to_the_float_model(name, form, fields, tmp_pat
 @pytest.mark.parametrize("ranges", ["minmax", "percentile", "mse", "entropy"])
 def test_a_static_file_computes_in_integers_whatever_chooses_its_ranges(ranges, tmp_path):
     written, error = integer_file(residual(), tmp_path / "m.tflite", ranges=ranges)
-    assert (written.float_weights, written.notes) == ((), ())
+    assert (written.float_weights, written.notes, written.float_operators) == ((), (), {})
     assert not float_operators(unpack((tmp_path / "m.tflite").read_bytes()))
     assert error < 0.05  # some clip
 
@@ -198,7 +198,7 @@ def test_a_file_with_integer_inputs_takes_samples_of_any_type_as_values(tmp_path
 
 def test_a_skipped_layer_stays_float_and_is_named_in_the_file(tmp_path):
     written, _ = integer_file(residual(), tmp_path / "m.tflite", skip="head")
-    assert written.notes == ("computed in float: FULLY_CONNECTED (1)",)
+    assert written.float_operators == {"FULLY_CONNECTED": 1}
 
 
 def test_planned_kernels_that_the_file_computes_with_in_float_are_named(tmp_path):

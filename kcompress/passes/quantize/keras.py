@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from kcompress.errors import UsageError
 from kcompress.graph import quantized
+from kcompress.graph.matrices import has_matrix, to_matrix
 from kcompress.graph.observe import run
 from kcompress.graph.rebuild import copy
 from kcompress.graph.view import Node, nodes
@@ -25,6 +26,8 @@ DETAILS = {
     "awq": "4-bit integers, two to a byte, scaled by AWQ; computation stays in float",
 }
 
+LEVELS = 15  # steps from the lowest to the highest; the zero point -low / step is stored as uint8, so it wraps
+WIDEST = 128  # inputs at a time in Keras's gptq
 BITS = {"int8": 8, "int4": 4, "float8": 32, "gptq": 4, "awq": 4}
 """Of a weight in the file."""
 
@@ -79,6 +82,23 @@ class Keras(KernelPass):
             return f"stays float: Keras's {self.mode} takes the wrong axes of its kernel for inputs"
         if self.mode == "gptq" and not all(weight.values.all() for weight in self.kernels(node)):
             return "has zeros, which gptq would fill; int4 keeps them"
+        if self.mode in CALIBRATED:
+            return self._fitting(node)
+        return True
+
+    def _fitting(self, node: Node) -> bool | str:
+        """Whether Keras's gptq and awq get a kernel right, which have no zero point below all of a group's weights."""
+        for weight in self.kernels(node):
+            if not has_matrix(node.layer, weight.name):
+                return f"stays float: its kernel is no matrix, which Keras's {self.mode} needs"
+            matrix = to_matrix(weight.values, node.layer, weight.name)[0]
+            if self.mode == "gptq" and self.block_size == -1 and len(matrix) > WIDEST:
+                return f"Keras's gptq has no single scale for more than {WIDEST} inputs; give block_size={WIDEST}"
+            size = len(matrix) if self.block_size == -1 else self.block_size
+            for start in range(0, len(matrix), size):
+                low, high = matrix[start : start + size].min(0), matrix[start : start + size].max(0)
+                if (2 * LEVELS * low > high - low).any():
+                    return f"stays float: Keras's {self.mode} gets groups of weights that are all positive wrong"
         return True
 
     def run(self, model: Any, ctx: Context) -> PassResult:

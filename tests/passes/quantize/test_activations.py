@@ -1,5 +1,7 @@
 """Integer activations in the pass: layers that cannot be calibrated are named, noise of activations is counted."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from kcompress.errors import DataError
 from kcompress.graph.view import nodes
 from kcompress.passes import find
 from kcompress.passes.base import Context
-from tests.models import BUILDERS, batch_for, dense, keras, residual, seeded
+from tests.models import BUILDERS, batch_for, dense, keras, residual, seeded, tokens
 from tests.shell import assert_refused, kcompress
 
 INT8 = find("quantize.int8")
@@ -105,3 +107,32 @@ def test_a_constant_layer_is_refused_from_the_shell(tmp_path):
         done, 2, "the values of layer 'transposed' are constant, 0.25, on the samples of x.npy; calibrate with"
     )
     assert not (tmp_path / "o.tflite").exists()
+
+
+def test_samples_that_the_model_cannot_take_are_refused_in_one_line(tmp_path):
+    tokens().save(tmp_path / "m.keras")
+    np.save(tmp_path / "x.npy", np.full((20, 6), 500))  # of 50 words
+    arguments = ["compress", "m.keras", "o.tflite", "--calibration", "x.npy", "--apply", "quantize.int8"]
+    done = kcompress(*arguments, cwd=tmp_path)
+    assert_refused(
+        done, 2, "the model cannot be run on these samples (", "500 is not in [0, 50)", "like the training data"
+    )
+
+
+def test_strict_refuses_a_file_that_computes_in_float_and_a_report_notes_it(tmp_path):
+    inputs = k.Input((6, 6, 3), name="image")
+    y = k.layers.Conv2D(3, 3, name="conv")(inputs)
+    model = seeded(k.Model(inputs, k.layers.Activation("elu", name="elu")(y), name="m"))
+    model.save(tmp_path / "m.keras")
+    np.save(tmp_path / "x.npy", batch_for(model, 20)["image"])
+    arguments = ["compress", "m.keras", "o.tflite", "--calibration", "x.npy", "--apply", "quantize.int8"]
+    done = kcompress(*arguments, "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["notes"] == ["computed in float: ELU (1)"]
+    done = kcompress(*arguments, "--strict", "--overwrite", cwd=tmp_path)
+    assert_refused(done, 2, "--strict: computed in float: ELU (1); ")
+
+
+def test_integer_inputs_are_refused_where_a_file_has_none(tmp_path):
+    dense().save(tmp_path / "m.keras")
+    done = kcompress("compress", "m.keras", "o.keras", "--apply", "quantize.int8:io=int8", cwd=tmp_path)
+    assert_refused(done, 2, "quantize.int8: .keras files have no int8 inputs and outputs; leave io out, or give an")

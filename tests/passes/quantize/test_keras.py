@@ -259,3 +259,13 @@ def test_a_model_without_a_layer_that_keras_quantizes_names_every_layer(tmp_path
     result = STEP().apply(seeded(k.Sequential(layers)), Context())
     assert not result.changes
     assert [skip.layer for skip in result.skipped] == ["a", "b"]
+
+
+@pytest.mark.parametrize("mode", ["gptq", "awq"])
+def test_a_group_of_weights_that_are_all_positive_is_declined(mode):
+    model = dense()
+    kernel = model.layers[1].kernel
+    kernel.assign(np.abs(np.asarray(kernel)) * 0.1 + 0.05)
+    result = STEP(mode=mode).apply(model, context(model))
+    assert [change.layer for change in result.changes] == ["hidden"]
+    assert result.skipped[0].reason == f"stays float: Keras's {mode} gets groups of weights that are all positive wrong"
