@@ -16,8 +16,9 @@ import numpy as np
 
 from kcompress import backend, preflight
 from kcompress import recipe as recipes
+from kcompress.budgets import hold_to_strict, judge, limits
 from kcompress.data import Splits, resolve
-from kcompress.errors import ModelError, StrictError
+from kcompress.errors import ModelError
 from kcompress.formats import Format, WriteOptions, Written, find
 from kcompress.formats._safety import trusting
 from kcompress.graph.cost import macs
@@ -25,7 +26,7 @@ from kcompress.graph.view import nodes, nonzero, parameters
 from kcompress.layers.plan import QuantPlan
 from kcompress.measure.memory import release
 from kcompress.publish import partial, publish, write
-from kcompress.report import Budget, PassRecord, Report, SourceFigures
+from kcompress.report import PassRecord, Report, SourceFigures
 from kcompress.resume import Resume
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def compress(
     hooks = hooks or Hooks()
     output, report_paths = Path(output), [Path(path) for path in reports]
     steps = recipes.resolve(recipe, passes)
-    budget = preflight.limits(max_drop, max_size)
+    budget = limits(max_drop, max_size)
     source = Path(model) if isinstance(model, (str, Path)) else None
     form = preflight.paths(source, output, report_paths, overwrite)
     preflight.holds(steps, form)
@@ -119,11 +120,11 @@ def compress(
                 written = write(form, compressed, plan, target, WriteOptions(batch, run.splits.calibration))
             layers = tuple(dict.fromkeys(name.rsplit("/", 1)[0] for name in written.float_weights))
             if strict:
-                _hold_to_strict(records, layers, written)
+                hold_to_strict(records, layers, written)
             del compressed
             release()
             report = run.measure(output, target, records, layers, written, judged, started)
-            report = replace(report, budgets=_judge(budget, report))
+            report = replace(report, budgets=judge(budget, report))
             publish(report, target, output, report_paths)
         finally:
             target.unlink(missing_ok=True)
@@ -254,26 +255,6 @@ class _Run:
             return Quality(None, 0, None, None, None, None, None)
         with self.hooks.progress("measuring quality", self.splits.test.samples) as advance:
             return evaluate(reference, [runner], self.splits.test, metric, advance)[0]
-
-
-def _judge(budget: preflight.Limits, report: Report) -> tuple[Budget, ...]:
-    found = []
-    if budget.max_drop is not None:
-        found.append(Budget("max_drop", budget.max_drop, report.quality.drop))
-    if budget.max_size is not None:
-        found.append(Budget("max_size", budget.max_size, report.artifact.bytes))
-    return tuple(found)
-
-
-def _hold_to_strict(records: Sequence[PassRecord], float_layers: Sequence[str], written: Written) -> None:
-    for record in records:
-        for entry in record.skipped:
-            if not entry["reason"].startswith("asked for by "):
-                raise StrictError(f"--strict: {record.name} left {entry['layer']} alone: {entry['reason']}")
-    if float_layers:
-        raise StrictError(f"--strict: left in float in the file: {', '.join(float_layers)}; skip them in the recipe")
-    if written.float_operators:
-        raise StrictError(f"--strict: {written.remarks[-1]}; skip what they come from, or do without --strict")
 
 
 def _check_weights(path: Path, model: Any) -> None:

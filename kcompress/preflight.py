@@ -2,37 +2,17 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kcompress.budgets import Limits
 from kcompress.errors import OutputError, UsageError
 from kcompress.formats import Format, find, for_output, formats
 from kcompress.report.files import check_paths
-from kcompress.sizes import parse_size
 
 if TYPE_CHECKING:
     from kcompress.data import Splits
     from kcompress.passes.base import Pass
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Budgets: `max_drop` in points, `max_size` in bytes; None where there is none."""
-
-    max_drop: float | None = None
-    max_size: int | None = None
-
-
-def limits(max_drop: float | None, max_size: int | str | None) -> Limits:
-    """Validate budgets; a size may be a text such as `250KB`."""
-    if max_drop is not None and not 0 <= max_drop <= 100:
-        raise UsageError(f"--max-drop {max_drop:g} is not in [0, 100]; give the points that may be lost, such as 1.0")
-    if isinstance(max_size, str):
-        max_size = parse_size(max_size)
-    if max_size is not None and max_size < 1:
-        raise UsageError(f"--max-size {max_size} is not positive; give a size, such as 250KB")
-    return Limits(max_drop, max_size)
 
 
 def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite: bool) -> Format:
@@ -82,7 +62,7 @@ def holds(steps: "Sequence[Pass]", form: Format) -> None:
             able = ", ".join(f".{name}" for name in sorted(step.outputs))
             raise UsageError(
                 f"{step.name}: .{form.name} files do not hold what it makes; give an output that does ({able}), or "
-                "another pass (quantize.weights, quantize.int8)"
+                "another pass"
             )
         asked = step.computation()
         if asked is not None and asked.io != "float" and not form.integer_edges:

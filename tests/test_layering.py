@@ -10,7 +10,8 @@ The order, lowest first; a part imports itself and what stands below it, not wha
     measure
     passes
     report, recipe, manual
-    preflight, resume
+    budgets
+    preflight, resume, publish
     pipeline
     comparison, inspection, demonstration, terminal
     cli
@@ -37,6 +38,7 @@ ORDER = (
     ("measure",),
     ("passes",),
     ("report", "recipe", "manual"),
+    ("budgets",),
     ("preflight", "resume", "publish"),
     ("pipeline",),
     ("comparison", "inspection", "demonstration", "terminal"),
