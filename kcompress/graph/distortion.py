@@ -32,8 +32,8 @@ def output_sqnr_db(
     """SQNR of the outputs of layers, by qualified name; None where the outputs are the same.
 
     A cell has the figure of the recurrent layer around it. A layer that makes nothing but zeros, or whose calls cannot
-    be seen, or whose outputs are too large to be squared, has none. `changed` is
-    a model with the same layers as `model`; `batches` map input names to arrays.
+    be seen, or whose outputs are too large to be squared, has none. `changed` is a
+    model with the same layers as `model`; `batches` map input names to arrays.
     """
     before, after = ({node.name: node for node in nodes(each)} for each in (model, changed))
     hidden = cells(before.values())

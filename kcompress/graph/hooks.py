@@ -2,9 +2,10 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from kcompress.graph.replaced import replaced
 from kcompress.graph.view import Node
 
 Seen = Callable[[Node, Mapping[str, Any], Any], None]
@@ -17,31 +18,24 @@ def watched(chosen: Iterable[Node], seen: Seen) -> Iterator[None]:
 
     What a layer runs is wrapped: its `call`, or its `quantized_call` where Keras has quantized it.
     """
-    hooked: list[tuple[Any, str]] = []
-
-    def hook(node: Node) -> None:
-        names = list(inspect.signature(node.layer.call).parameters)
-        if not names:  # an input layer
-            return
-        method = "quantized_call" if getattr(node.layer, "quantization_mode", None) else "call"
-        original = getattr(node.layer, method)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            result = original(*args, **kwargs)
-            given = {**dict(zip(names, args, strict=False)), **kwargs}
-            seen(node, {**given, "": given[names[0]]}, result)
-            return result
-
-        node.layer.__dict__[method] = call
-        hooked.append((node.layer, method))
-
-    try:
+    with ExitStack() as stack:
         for node in chosen:
-            hook(node)
+            names = list(inspect.signature(node.layer.call).parameters)
+            if names:  # not so an input layer
+                method = "quantized_call" if getattr(node.layer, "quantization_mode", None) else "call"
+                call = _watching(node, getattr(node.layer, method), names, seen)
+                stack.enter_context(replaced(node.layer, method, call))
         yield
-    finally:
-        for layer, method in hooked:
-            del layer.__dict__[method]
+
+
+def _watching(node: Node, original: Any, names: list[str], seen: Seen) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        seen(node, {**given, "": given[names[0]]}, result)
+        return result
+
+    return call
 
 
 def cells(all_nodes: Iterable[Node]) -> set[int]:

@@ -4,12 +4,14 @@ Counted is what the integers stand for, as in the float layer, since that is wha
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kcompress.graph.replaced import replaced
 
 PACKED = ("int4", "gptq", "awq")
 CALIBRATED = ("is_gptq_calibrated", "is_awq_calibrated")
@@ -42,14 +44,11 @@ def copy_state(source: Any, target: Any) -> None:
 @contextmanager
 def saved_whole(model: Any) -> Iterator[None]:
     """Let the layers save all of what they load: Keras 3.15 leaves the zero points of gptq and awq out of a file."""
-    layers = [layer for layer in model._flatten_layers() if mode(layer) in ("gptq", "awq")]
-    for layer in layers:
-        layer.save_own_variables = partial(_save, layer)
-    try:
+    with ExitStack() as stack:
+        for layer in model._flatten_layers():
+            if mode(layer) in ("gptq", "awq"):
+                stack.enter_context(replaced(layer, "save_own_variables", partial(_save, layer)))
         yield
-    finally:
-        for layer in layers:
-            del layer.save_own_variables
 
 
 def _save(layer: Any, store: Any) -> None:

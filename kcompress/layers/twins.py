@@ -18,6 +18,7 @@ from kcompress.graph.hooks import cells
 from kcompress.graph.linear import linear
 from kcompress.graph.observe import is_traced, run, to_arrays
 from kcompress.graph.rebuild import assign
+from kcompress.graph.replaced import replaced
 from kcompress.graph.view import Node, nodes
 from kcompress.layers.plan import QuantPlan, WeightFormat
 from kcompress.numerics.ranges import Range
@@ -55,8 +56,8 @@ def ranges(model: Any, batches: Iterable[Mapping[str, Any]], detailed: bool = Fa
 def twinned(model: Any, plan: QuantPlan, limits: Limits) -> Iterator[None]:
     """Meanwhile, calling the model computes with quantized weights and activations.
 
-    `limits` holds the range of every point whose values are to be rounded. The model must not have been
-    compiled into a function yet, nor be used as such afterwards.
+    `limits` holds the range of every point whose values are to be rounded. The model must not have been compiled into a
+    function yet, nor be used as such afterwards.
     """
     bits = 8 if plan.activations is None else plan.activations.bits
 
@@ -69,7 +70,7 @@ def twinned(model: Any, plan: QuantPlan, limits: Limits) -> Iterator[None]:
             planned = [(w.variable, plan.weights.get(node.qualified(w))) for w in node.weights]
             whole = [(variable, format) for variable, format in planned if format and format.kind == "int"]
             if whole:
-                stack.enter_context(_set(node.layer, "call", _reading(node.layer.call, node, whole)))
+                stack.enter_context(replaced(node.layer, "call", _reading(node.layer.call, node, whole)))
         yield
 
 
@@ -93,13 +94,13 @@ def tapped(model: Any, tap: Tap) -> Iterator[None]:
     calls = flow(model)
     fused = _fused(calls)
     with ExitStack() as stack:
-        stack.enter_context(_set(model, "call", _tapping_inputs(model.call, MODEL_INPUT, tap)))
+        stack.enter_context(replaced(model, "call", _tapping_inputs(model.call, MODEL_INPUT, tap)))
         for name, operation in _operations(model, calls):
             activation = getattr(operation, "activation", None)
             if callable(activation) and _name(activation) not in FUSED and type(operation).__name__ != "Activation":
-                stack.enter_context(_set(operation, "activation", _tapping(activation, f"{name}/input", tap)))
+                stack.enter_context(replaced(operation, "activation", _tapping(activation, f"{name}/input", tap)))
             if id(operation) not in fused:
-                stack.enter_context(_set(operation, "call", _tapping_result(operation.call, name, tap)))
+                stack.enter_context(replaced(operation, "call", _tapping_result(operation.call, name, tap)))
         yield
 
 
@@ -218,18 +219,3 @@ def _each(structure: Any, name: str, tap: Tap) -> Any:
         return tap(name, item) if "float" in str(getattr(item, "dtype", "")) else item
 
     return keras.tree.map_structure(one, structure)
-
-
-@contextmanager
-def _set(operation: Any, name: str, value: Any) -> Iterator[None]:
-    """Meanwhile, an attribute of this object alone."""
-    own = operation.__dict__
-    before = own.get(name, own)
-    own[name] = value
-    try:
-        yield
-    finally:
-        if before is own:
-            del own[name]
-        else:
-            own[name] = before

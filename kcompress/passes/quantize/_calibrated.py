@@ -6,12 +6,13 @@ Here all layers are one block, whose call runs the whole model on the calibratio
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from kcompress.graph.kernels import einsum_axes
+from kcompress.graph.replaced import replaced
 
 
 class Block:
@@ -24,24 +25,17 @@ class Block:
         return self.layers
 
     def __call__(self, given: Any) -> list[Any]:
-        """Run the model once; Keras calls again for what it would hand to the next block, which needs nothing."""
+        """Run the model once; Keras calls again for what it would hand to the next block, which needs nothing.
+
+        Calls of the layers are led past `call`, which Keras 3.15 hooks, though a quantized layer runs `quantized_call`.
+        """
         if not self.done:
             self.done = True
             with contextlib.ExitStack() as stack:
                 for layer in self.layers:
-                    stack.enter_context(_hooked(layer))
+                    stack.enter_context(replaced(layer, "quantized_call", layer.call))
                 self.run()
         return [given]
-
-
-@contextlib.contextmanager
-def _hooked(layer: Any) -> Iterator[None]:
-    """Lead calls of the layer past `call`, which Keras 3.15 hooks, though a quantized layer runs `quantized_call`."""
-    layer.quantized_call = layer.call
-    try:
-        yield
-    finally:
-        del layer.quantized_call
 
 
 def calibrate(model: Any, layers: Sequence[Any], mode: str, block_size: int, run: Callable[[], None]) -> None:
