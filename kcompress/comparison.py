@@ -54,9 +54,7 @@ def compare(
         with hooks.progress(f"measuring {file.name}", None):
             if data is not None and sample is None:
                 data = data.fit_to(find(file).open(file, trust).inputs)
-                first = next(data.batches(1, limit=1)).x
-                assert isinstance(first, dict)
-                sample = first
+                sample = next(data.inputs(1, limit=1))
             figure, runner = measure_file(file, sample, trust)
         figures.append(figure)
         runners.append(runner)

@@ -149,9 +149,8 @@ class Splits:
     def sample(self) -> dict[str, np.ndarray] | None:
         """The inputs of one sample of whatever is there, once fitted to a model, for timing; None without data."""
         for data in (self.test, self.calibration, self.training):
-            for batch in data.batches(1, limit=1) if data is not None else ():
-                assert isinstance(batch.x, dict)
-                return batch.x
+            for x in data.inputs(1, limit=1) if data is not None else ():
+                return x
         return None
 
 

@@ -112,7 +112,7 @@ def store(model: Any, constants: Mapping[str, Stored]) -> None:
                 model.buffers[tensor.buffer].data = _packed(model, tensor, stored)
                 done.add(tensor.buffer)
             if kind not in opcodes:
-                opcodes[kind] = _dequantize(model, DEQUANTIZE_VERSIONS[kind])
+                opcodes[kind] = operator_code(model, "DEQUANTIZE", DEQUANTIZE_VERSIONS[kind])
             graph.tensors.append(_constant(tensor, kind, stored))
             tensor.buffer = 0
             operator = schema().OperatorT()
@@ -130,10 +130,10 @@ def _packed(model: Any, tensor: Any, stored: Stored) -> NDArray[np.uint8]:
     return pack_levels(stored.levels, least_bits(stored.levels))
 
 
-def _dequantize(model: Any, version: int) -> int:
-    """Add an operator code for DEQUANTIZE; its index."""
+def operator_code(model: Any, kind: str, version: int) -> int:
+    """Add the code of an operator; its index."""
     code = schema().OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema().BuiltinOperator.DEQUANTIZE
+    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema().BuiltinOperator, kind)
     code.version = version
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.formats._onnx_order import copied
+
 
 class Draft:
     """What is added to a graph: `nodes`, in an order in which they can be computed, and initializers."""
@@ -36,7 +38,7 @@ class Draft:
 
     def keep(self, node: Any) -> None:
         """An operator as it is; a copy, so that the graph's own list may be emptied."""
-        self.nodes.append(type(node).FromString(node.SerializeToString()))
+        self.nodes.append(copied(node))
 
     def replace(self) -> None:
         """Make these the graph's only operators."""

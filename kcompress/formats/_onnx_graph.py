@@ -34,7 +34,7 @@ class Graph:
         inner = shape_inference.infer_shapes(proto).graph
         values = (*inner.input, *inner.output, *inner.value_info)
         self.proto = proto
-        self.nodes = {n: type(node).FromString(node.SerializeToString()) for n, node in enumerate(proto.graph.node)}
+        self.nodes = {n: _onnx_order.copied(node) for n, node in enumerate(proto.graph.node)}
         self.constants: dict[str, NDArray[Any]] = {
             tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer
         }

@@ -50,7 +50,7 @@ def _ranges(proto: Any, activations: Activations, options: WriteOptions) -> dict
 
     assert options.calibration is not None  # the pass declares that it needs it
     names = wanted(proto)
-    copy = type(proto).FromString(proto.SerializeToString())
+    copy = _onnx_order.copied(proto)
     inputs = {value.name for value in proto.graph.input}
     made = {value.name for value in proto.graph.output}
     for name in sorted(names - inputs - made):
@@ -89,13 +89,9 @@ def _int8_edges(proto: Any, ranges: dict[str, tuple[float, float]]) -> None:
         else:
             tails.append(onnx.helper.make_node("QuantizeLinear", [inner, *constants], [name]))
         value.type.tensor_type.elem_type = onnx.TensorProto.INT8
-    nodes = [*heads, *map(_copy, graph.node), *tails]
+    nodes = [*heads, *map(_onnx_order.copied, graph.node), *tails]
     del graph.node[:], graph.value_info[:]
     graph.node.extend(nodes)
-
-
-def _copy(node: Any) -> Any:
-    return type(node).FromString(node.SerializeToString())
 
 
 def integer_inputs(result: Any) -> set[str]:

@@ -45,7 +45,7 @@ def _settle(graph: Any, names: dict[str, str], taken: set[str]) -> None:
         for size in value.type.tensor_type.shape.dim:
             if size.HasField("dim_param") and size.dim_param != BATCH:
                 size.ClearField("dim_param")
-    copies = [type(weights[name]).FromString(weights[name].SerializeToString()) for name in used]
+    copies = [copied(weights[name]) for name in used]
     for tensor in copies:
         tensor.name = names[tensor.name]
     del graph.node[:], graph.value_info[:], graph.initializer[:]
@@ -101,7 +101,7 @@ def _ordered(graph: Any) -> list[Any]:
             continue
         stack.append((name, True))
         stack.extend((name, False) for name in reversed(list(reads(node))))
-    return [type(node).FromString(node.SerializeToString()) for node in done.values()]
+    return [copied(node) for node in done.values()]
 
 
 def _graphs(node: Any) -> list[Any]:
@@ -117,3 +117,8 @@ def reads(node: Any) -> Iterator[str]:
         for inner in graph.node:
             yield from (name for name in reads(inner) if name not in own)
         yield from (value.name for value in graph.output if value.name not in own)
+
+
+def copied(message: Any) -> Any:
+    """A part of a model that does not go away with the list that it is taken from."""
+    return type(message).FromString(message.SerializeToString())

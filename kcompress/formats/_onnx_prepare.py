@@ -11,6 +11,7 @@ import numpy as np
 
 from kcompress.formats import _ort
 from kcompress.formats._onnx_draft import Draft
+from kcompress.formats._onnx_order import copied
 
 STANDARD = ("", "ai.onnx")
 
@@ -23,7 +24,7 @@ def prepared(proto: Any) -> Any:
     if any(node.domain not in STANDARD for node in result.graph.node):
         result = proto
     kept = [entry for entry in result.opset_import if entry.domain in STANDARD]
-    versions = [type(entry).FromString(entry.SerializeToString()) for entry in kept]
+    versions = [copied(entry) for entry in kept]
     del result.opset_import[:], result.metadata_props[:]
     result.opset_import.extend(versions)
     result.producer_name, result.producer_version = proto.producer_name, proto.producer_version

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.formats._onnx_draft import Draft
+from kcompress.formats._onnx_order import copied
 from kcompress.formats._plan import Stored
 from kcompress.numerics import affine
 from kcompress.numerics.packing import pack_levels, unpacking_table
@@ -49,7 +50,7 @@ def store(proto: Any, weights: Mapping[str, Stored]) -> None:
         level = draft.add("Cast", [levels], f"{label}|level", to=onnx.TensorProto.FLOAT)
         draft.add("Mul", [level, scale], name)
     rest = [tensor for tensor in proto.graph.initializer if tensor.name not in tensors]
-    kept = [type(tensor).FromString(tensor.SerializeToString()) for tensor in rest]
+    kept = [copied(tensor) for tensor in rest]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(kept)
     for node in proto.graph.node:

@@ -94,8 +94,7 @@ def in_child(form: str, model: Any, plan: QuantPlan, path: Path, options: WriteO
         source, job = Path(folder, "model.keras"), Path(folder, "job.json")
         model.save(source)
         if plan.activations is not None and plan.activations.mode == "static" and options.calibration is not None:
-            samples = next(options.calibration.batches(plan.activations.samples, limit=plan.activations.samples)).x
-            assert isinstance(samples, dict)
+            samples = next(options.calibration.inputs(plan.activations.samples, limit=plan.activations.samples))
             np.savez(Path(folder, CALIBRATION), allow_pickle=False, **samples)
         task = {"plan": plan.to_json(), "format": form, "batch": options.batch, "output": str(path)}
         job.write_text(json.dumps(task))

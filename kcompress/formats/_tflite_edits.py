@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.formats._flatbuffer import operators, schema
+from kcompress.formats._flatbuffer import operator_code, operators, schema
 from kcompress.numerics.packing import least_bits, pack_levels
 
 
@@ -21,7 +21,7 @@ def multiply_for_neg(model: Any) -> None:
     for graph, operator, kind in list(operators(model)):
         if kind != "NEG" or graph.tensors[operator.inputs[0]].type != schema().TensorType.FLOAT32:
             continue
-        code = _operator_code(model, "MUL") if code is None else code
+        code = operator_code(model, "MUL", 1) if code is None else code
         if id(graph) not in factors:
             factors[id(graph)] = _scalar(model, graph, -1.0)
         operator.opcodeIndex = code
@@ -68,15 +68,6 @@ def narrow(model: Any, least: Mapping[str, int]) -> None:
         buffer.data = pack_levels(levels, bits)
         for tensor, _ in found:
             tensor.type = getattr(schema().TensorType, f"INT{bits}")
-
-
-def _operator_code(model: Any, kind: str) -> int:
-    """Add an operator code of the first version; its index."""
-    code = schema().OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema().BuiltinOperator, kind)
-    code.version = 1
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1
 
 
 def _scalar(model: Any, graph: Any, value: float) -> int:

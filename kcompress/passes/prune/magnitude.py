@@ -114,7 +114,10 @@ class Magnitude(Pass):
             masks = iter(settings.masks([w for ws in weights for w in ws]))
             for node, ws in zip(members, weights, strict=True):
                 outcome = settings.shrink(node, [(w, next(masks)) for w in ws], ctx.plan)
-                (changes if isinstance(outcome, Change) else skipped).append(outcome)  # type: ignore[arg-type]
+                if isinstance(outcome, Change):
+                    changes.append(outcome)
+                else:
+                    skipped.append(outcome)
         return PassResult(twin, tuple(changes), tuple(skipped))
 
     def masks(self, weights: Sequence[Weight]) -> list[magnitude.Mask]:
