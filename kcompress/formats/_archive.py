@@ -1,10 +1,10 @@
 """Zip archives that are small and always the same: one compression method per member, chosen by measuring.
 
 Every choice depends on sizes alone, never on the clock, so that the same input gives the same bytes. Dense weights are
-deflated, since other methods are slow for nothing. Weights with few distinct values gain from bzip2, 13 to 44 MB/s,
-and from LZMA with its literal coder set to the width of a number: the states of `lp` tell the bytes of a float16 apart,
-`lc` shows it the upper bits of the byte before. Next to no repetition is to be found there, so a short search does, at
-7 MB/s; a long one, at 1 to 2 MB/s, is for small files.
+deflated, since other methods are slow for nothing. Weights with few distinct values gain from bzip2, and from LZMA with
+its literal coder set to the width of a number: the states of `lp` tell the bytes of a float16 apart, `lc` shows it the
+upper bits of the byte before. Next to no repetition is to be found there, so a short search does; a long one, which
+takes several times as long, is for small files.
 """
 
 import importlib

@@ -2,8 +2,8 @@
 
 A float32 data set is stored in the smallest type that holds it exactly: float16, or for planned weights also the upper
 byte of a float16, a float of 8 bits (E5M2). A planned kernel lies channel by channel, as chunks without an index: a
-channel has few distinct values, which a compressor learns fast. Without groups that are empty and time stamps, what
-HDF5 adds takes about 100 bytes a data set.
+channel has few distinct values, which a compressor learns fast. There are no empty groups and no time
+stamps.
 """
 
 import hashlib

@@ -64,8 +64,8 @@ def optimized(proto: Any, extended: bool) -> Any:
             _session(proto.SerializeToString(), graph_optimization_level=level, optimized_model_filepath=str(path))
         except Exception as error:
             raise UnsupportedError(
-                f"ONNX Runtime cannot run this model in integers ({_safety.one_line(error)}); use mode=weight_only, or "
-                "give a .tflite output"
+                f"ONNX Runtime cannot run this model ({_safety.one_line(error)}); leave activations in float, or give "
+                "another output format"
             ) from error
         return onnx.load(path)
 

@@ -19,6 +19,7 @@ from kcompress.backend import installed
 from kcompress.data import Dataset
 from kcompress.errors import MissingExtraError, ModelError, UnsupportedError, UsageError
 from kcompress.layers.plan import QuantPlan
+from kcompress.numerics import affine
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -110,6 +111,8 @@ class Format:
     modules: ClassVar[tuple[str, ...]] = ()
     activations: ClassVar[frozenset[tuple[str, int]]] = frozenset()
     """Mode and bits of the activations that a plan may ask for here; what is not computed so is noted by the writer."""
+    scale_digits: ClassVar[int] = affine.FULL
+    """Significant bits of the scales of weights' grids that suit the file."""
     integer_edges: ClassVar[bool] = False
     """Whether the file's own inputs and outputs may be integers."""
     reads: ClassVar[bool] = False

@@ -22,6 +22,7 @@ from kcompress.graph import quantized
 from kcompress.graph.rebuild import renumber_shared
 from kcompress.graph.view import nodes
 from kcompress.layers.plan import QuantPlan
+from kcompress.numerics import affine
 
 WEIGHTS = "model.weights.h5"
 CONFIG_LIMIT_BYTES = 100_000_000
@@ -30,6 +31,7 @@ CONFIG_LIMIT_BYTES = 100_000_000
 class Keras(Format):
     suffixes = (".keras",)
     activations = frozenset({("static", 8), ("static", 16), ("dynamic", 8)})
+    scale_digits = affine.SHORT  # weights are kept as floats, which compress well then
     reads = writes = True
 
     def read(self, path: Path, trust: Sequence[str] = ()) -> Any:

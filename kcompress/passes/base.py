@@ -52,7 +52,7 @@ class Context:
     progress: Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]] = _no_progress
     """`with ctx.progress("calibrating", 512) as advance: advance(32)`."""
     log: Callable[[str], None] = lambda _line: None
-    statistics: Statistics = field(default_factory=Statistics)
+    statistics: Statistics | None = None
     """Of the calibration data, shared with the passes before and after where they only round weights."""
 
 

@@ -57,9 +57,10 @@ class Statistics:
             names = {name for name, each in asked.items() if each == samples}
             if not self._seen >= {(name, samples) for name in names}:
                 whole = names | {name for name, each in self._wanted if each == samples}
-                self._found[samples] = moments(model, batches(model, data, samples), whole, seed=seed)
+                new = moments(model, batches(model, data, samples), whole, seed=seed)
+                _check(new, data)
+                self._found.setdefault(samples, {}).update(new)
                 self._seen |= {(name, samples) for name in whole}
-                _check(self._found[samples], data)
             found |= {k: m for k, m in self._found[samples].items() if k.rpartition("/")[0] in names}
         return found
 

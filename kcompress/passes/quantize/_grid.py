@@ -1,7 +1,7 @@
 """What the passes share that store kernels in fewer bits: which kernels, which channels, and grids of whole numbers."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.data import Dataset
+from kcompress.formats import formats
 from kcompress.graph.distortion import output_sqnr_db, sqnr_db
 from kcompress.graph.moments import Moment
 from kcompress.graph.rebuild import assign, copy
@@ -17,11 +18,9 @@ from kcompress.layers.plan import WeightFormat
 from kcompress.numerics import affine
 from kcompress.numerics.ranges import Method, limits
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
-from kcompress.passes.statistics import batches
+from kcompress.passes.statistics import Statistics, batches
 
 Moments = Mapping[str, Moment | None]
-FLOAT_FILES = ("keras",)
-"""Formats that hold weights on a grid as floats, which compress well where scales have few digits."""
 COMPARED = 32
 """Samples on which the outputs of layers are compared."""
 
@@ -85,7 +84,7 @@ class GridPass(KernelPass):
         selection = self.select(twin)
         wanted = self.statistics(model)
         with ctx.progress(f"{self.name}: reading calibration data", None) if wanted else nullcontext():
-            moments = ctx.statistics.moments(model, ctx.data.calibration, wanted, ctx.seed)
+            moments = (ctx.statistics or Statistics()).moments(model, ctx.data.calibration, wanted, ctx.seed)
         done: dict[str, _Done] = {}
         skipped = list(selection.skipped)
         spared = self.spared([node for node in nodes(twin) if self.kernels(node)])
@@ -99,23 +98,24 @@ class GridPass(KernelPass):
                 else:
                     skipped.append(Skip(node.name, "its kernels lie on a grid already"))
                 advance(1)
-        formats = {name: format for each in done.values() for name, format in each.formats.items()}
+        grids = {name: format for each in done.values() for name, format in each.formats.items()}
         data = ctx.data.calibration
         heard = [node.name for node, _ in selection.chosen if node.name in done and not node.is_custom]
-        compared = {} if data is None else self.output_sqnr(model, twin, data, heard)
-        changes = tuple(
-            Change(name, "; ".join(each.details), each.figures(name, compared)) for name, each in done.items()
-        )
-        return PassResult(twin, changes, tuple(skipped), formats)
+        compared: dict[str, float | None] = {}
+        if data is not None:
+            with self.computing(model, twin, data):
+                compared = output_sqnr_db(model, twin, batches(model, data, COMPARED), heard)
+        changes = [Change(name, "; ".join(each.details), each.figures(name, compared)) for name, each in done.items()]
+        return PassResult(twin, tuple(changes), tuple(skipped), grids)
 
-    def output_sqnr(self, model: Any, rounded: Any, data: Dataset, names: list[str]) -> dict[str, float | None]:
-        """The signal-to-quantization-noise ratio of layers' outputs, in decibels, where it is known."""
-        return output_sqnr_db(model, rounded, batches(model, data, COMPARED), names)
+    def computing(self, model: Any, rounded: Any, data: Dataset) -> AbstractContextManager[None]:
+        """Meanwhile, let the rounded model compute as a file of it would; DataError if it could not."""
+        return nullcontext()
 
     def _grids(self, node: Node, ctx: Context, moments: Moments) -> "_Done":
         """Move the kernels of a layer to their grids."""
         done = _Done()
-        digits = affine.SHORT if ctx.target in FLOAT_FILES else affine.FULL
+        digits = formats()[ctx.target].scale_digits
         changes: dict[str, NDArray[Any]] = {}
         for weight in self.kernels(node):
             name, values = node.qualified(weight), weight.values

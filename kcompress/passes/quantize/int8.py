@@ -1,6 +1,7 @@
 """Compute with 8-bit integers: weights symmetric per channel, activations asymmetric per tensor with fixed ranges."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -65,18 +66,17 @@ class Int8(RoundingPass):
             return None
         return Activations(self.mode, self.activations, self.ranges, self.percentile, self.samples, self.io)
 
-    def output_sqnr(self, model: Any, rounded: Any, data: Dataset, names: list[str]) -> dict[str, float | None]:
+    def computing(self, model: Any, rounded: Any, data: Dataset) -> AbstractContextManager[None]:
         activations = self.computation()
         if activations is None or activations.mode != "static":
-            return super().output_sqnr(model, rounded, data, names)
+            return super().computing(model, rounded, data)
         found = ranges(model, batches(model, data, COMPARED), self.ranges != "minmax")
         fixed = fixed_limits(model)
         if any(_fault(seen) for point, seen in found.items() if point not in fixed):
             self._refuse(ranges(model, batches(model, data, self.samples)), fixed, data)
         levels = 1 << self.activations
         limits = {point: seen.choose(self.ranges, levels, self.percentile) for point, seen in found.items()}
-        with twinned(rounded, QuantPlan(activations=activations), {**limits, **fixed}):
-            return super().output_sqnr(model, rounded, data, names)
+        return twinned(rounded, QuantPlan(activations=activations), {**limits, **fixed})
 
     def _refuse(self, found: Mapping[str, Range], fixed: Limits, data: Dataset) -> None:
         """DataError naming the first layer whose values give no range, if there is one on all the samples."""
