@@ -39,6 +39,11 @@ def test_a_page_says_what_is_allowed_and_what_holds_otherwise():
     assert "Needs: nothing but the model." in page
 
 
+def test_a_page_tells_needs_of_all_settings_from_needs_of_some():
+    assert "Needs: calibration data.\n" in manual.page("quantize.int8")
+    assert "Needs: calibration data, with some settings.\n" in manual.page("quantize.weights")
+
+
 @pytest.mark.parametrize("name", names())
 def test_the_example_can_be_run(name):
     example = manual.page(name).rpartition("--apply ")[2].strip()

@@ -147,11 +147,8 @@ def _makers(name: str) -> dict[str, tuple[str, Callable[[Path], object]]]:
 def four_bits() -> None:
     """4-bit weights with 8-bit activations."""
     print(f"resnet8, 4-bit weights and 8-bit activations, {SAMPLES} images")
-    field = find_pass("quantize.weights").model_fields.get("rounding")
-    roundings = get_args(field.annotation) if field is not None else ("nearest",)
-    for rounding in roundings:
-        weights = "quantize.weights:bits=4" + (f",rounding={rounding}" if field is not None else "")
-        steps = ("fold.batchnorm", weights, "quantize.int8")
+    for rounding in get_args(find_pass("quantize.weights").model_fields["rounding"].annotation):
+        steps = ("fold.batchnorm", f"quantize.weights:bits=4,rounding={rounding}", "quantize.int8")
         judge("resnet8", f"kcompress, {rounding}", lambda path, s=steps: compress("resnet8", path, *s), ".tflite")
     judge(
         "resnet8",
@@ -159,6 +156,28 @@ def four_bits() -> None:
         lambda path: _others.ai_edge_quantizer(folder / "resnet8.tflite", samples(), path, 4),
         ".tflite",
     )
+
+
+def speed() -> None:
+    """Static `.onnx` files beside the float one: 8 bits are computed exactly on every processor, 7 are fast on all."""
+    for name in ("resnet8", "mobilenet"):
+        files = {"float": (), "8 bits": ("quantize.int8",), "7 bits": ("quantize.weights:bits=7", "quantize.int8")}
+        paths = {row: folder / f"{name}_{number}.onnx" for number, row in enumerate(files)}
+        for row, steps in files.items():
+            compress(name, paths[row], "fold.batchnorm", *steps)
+        found = medians(list(paths.values()))
+        told = ", ".join(f"{row} {found[path] / found[paths['float']]:.2f}" for row, path in paths.items())
+        print(f"{name}, static .onnx, latency in times of the float file's: {told}", flush=True)
+
+
+def medians(paths: list[Path]) -> dict[Path, float]:
+    """Latency of each file for one image, in milliseconds, taken in turns."""
+    one = {"": samples()[:1]}
+    times: dict[Path, list[float]] = {path: [] for path in paths}
+    for _ in range(RUNS):
+        for path, found in times.items():
+            found.append(measure_file(path, one)[0].latency_ms["p50"])
+    return {path: statistics.median(found) for path, found in times.items()}
 
 
 def binary() -> None:
@@ -169,13 +188,9 @@ def binary() -> None:
     rest = 4 * (model.count_params() - kernels)
     compress("lenet300", float_file := folder / "float.onnx")
     compress("lenet300", binary_file := folder / "binary.onnx", "quantize.binary:edges=true")
-    one = {"": samples()[:1]}
-    times: dict[Path, list[float]] = {float_file: [], binary_file: []}
-    for _ in range(RUNS):
-        for path, found in times.items():
-            found.append(measure_file(path, one)[0].latency_ms["p50"])
+    times = medians([float_file, binary_file])
     bits = 8 * (formats()["onnx"].describe(binary_file).weight_bytes - rest) / kernels
-    ratio = statistics.median(times[binary_file]) / statistics.median(times[float_file])
+    ratio = times[binary_file] / times[float_file]
     sizes = [f"{path.stat().st_size:,}" for path in (float_file, binary_file)]
     print(f"  {bits:.2f} bits per binarized weight; latency {ratio:.2f} times the float file's; bytes {sizes}")
 
@@ -212,5 +227,5 @@ def _cosine(path: Path, model: Any, x: Any) -> float:
 if "--architectures" in sys.argv:
     floats()
 else:
-    for part in (conversion, accuracy, four_bits, binary):
+    for part in (conversion, accuracy, four_bits, speed, binary):
         part()

@@ -6,17 +6,22 @@ import numpy as np
 import onnx
 import pytest
 
+from kcompress.errors import UnsupportedError
 from kcompress.formats import WriteOptions, _ort, formats
 from kcompress.formats._keras_runner import KerasRunner
+from kcompress.formats._onnx_integer import float_operators
 from kcompress.formats._onnx_weights import storage_bits
 from kcompress.formats.base import run_batches
 from kcompress.graph.view import nodes
-from kcompress.layers.plan import QuantPlan
+from kcompress.layers.plan import Activations, QuantPlan
 from kcompress.passes import find
 from kcompress.passes.base import Context
 from tests.formats.test_quantized import calibration, integer_file, quantized
 from tests.models import BUILDERS, batch_for, keras, residual, seeded
 from tests.passes.models import convolutional
+
+k = keras()
+nn = k.layers
 
 
 def operators(path):
@@ -40,7 +45,6 @@ def test_a_static_file_computes_in_integers_after_the_runtime_has_optimized_it(t
 
 def branches():
     """Operators with integer kernels of their own: pools, a concatenation, a product, gates, paddings, clips."""
-    k = keras()
     nn = k.layers
     inputs = k.Input((12, 12, 4), name="image")
     x = nn.ReLU(max_value=6, name="relu6")(nn.Conv2D(8, 3, padding="same", name="conv")(inputs))
@@ -216,7 +220,6 @@ def test_the_same_model_gives_the_same_integer_file(tmp_path):
 
 
 def test_a_layer_that_is_called_twice_is_stored_once(tmp_path):
-    k = keras()
     left, right = k.Input((16,), name="left"), k.Input((16,), name="right")
     shared = k.layers.Dense(64, "relu", name="shared")
     model = seeded(k.Model([left, right], shared(left) + shared(right), name="twins"))
@@ -226,7 +229,6 @@ def test_a_layer_that_is_called_twice_is_stored_once(tmp_path):
 
 
 def test_constants_that_a_layer_holds_outside_its_variables_are_no_inputs(tmp_path):
-    k = keras()
     inputs = k.Input((4,), name="x")
     scaled = k.layers.Normalization(mean=[1.0, 2, 3, 4], variance=[1.0, 4, 9, 16], name="scaled")(inputs)
     model = seeded(k.Model(inputs, k.layers.Dense(3, name="head")(scaled), name="m"))
@@ -236,3 +238,40 @@ def test_constants_that_a_layer_holds_outside_its_variables_are_no_inputs(tmp_pa
         run = formats()[form].open(tmp_path / f"m.{form}")
         assert list(run.inputs) == ["x"]
         np.testing.assert_allclose(run(x)[0], KerasRunner(model)(x)[0], rtol=1e-5, atol=1e-6)  # float32 sums
+
+
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
+def test_a_sum_that_the_runtime_would_take_into_a_product_keeps_it_in_integers(mode, tmp_path):
+    inputs = k.Input((8,), name="x")
+    x = nn.Dense(8, "relu", name="first")(inputs)
+    model = seeded(k.Model(inputs, nn.Add(name="add")([nn.Dense(8, use_bias=False, name="second")(x), x])))
+    written, error = integer_file(model, tmp_path / "m.onnx", mode=mode)
+    assert (written.float_weights, written.float_operators) == ((), {})
+    assert error < 0.03
+
+
+def test_half_floats_count_as_floats():
+    value = onnx.helper.make_tensor_value_info
+    half = onnx.TensorProto.FLOAT16
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", [value("x", half, [2])], [value("y", half, [2])])
+    assert float_operators(onnx.helper.make_model(graph)) == {"Relu": 1}
+
+
+def test_an_integer_input_without_a_zero_point_has_zero(tmp_path):
+    value, types = onnx.helper.make_tensor_value_info, onnx.TensorProto
+    scale = onnx.numpy_helper.from_array(np.float32(0.5), "scale")
+    node = onnx.helper.make_node("DequantizeLinear", ["x", "scale"], ["y"])
+    edges = [value("x", types.INT8, ["n", 3])], [value("y", types.FLOAT, ["n", 3])]
+    proto = onnx.helper.make_model(onnx.helper.make_graph([node], "g", *edges, [scale]), ir_version=8)
+    proto.opset_import[0].version = 18
+    onnx.save(proto, tmp_path / "m.onnx")
+    (y,) = formats()["onnx"].open(tmp_path / "m.onnx")({"x": np.array([[1.0, -2.0, 0.5]])})
+    np.testing.assert_array_equal(y, [[1.0, -2.0, 0.5]])
+
+
+def test_a_model_that_the_runtime_cannot_run_is_refused_in_one_line(tmp_path):
+    inputs = k.Input((6, 6, 3), dtype="float64", name="image")
+    model = seeded(k.Model(inputs, nn.Conv2D(4, 3, dtype="float64", name="conv")(inputs)))
+    with pytest.raises(UnsupportedError, match="ONNX Runtime cannot run this model"):
+        write(model, QuantPlan(activations=Activations("static")), tmp_path / "m.onnx")

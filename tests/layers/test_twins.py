@@ -18,7 +18,7 @@ from kcompress.layers.twins import bake, fake_quantized, fixed_limits, ranges, t
 from kcompress.passes import find
 from kcompress.passes.base import Context
 from tests.conftest import FIXTURES
-from tests.models import BUILDERS, batch_for, dense, keras, residual
+from tests.models import BUILDERS, batch_for, dense, keras, residual, seeded
 
 k = keras()
 
@@ -116,3 +116,35 @@ def test_training_works_on_jax_too():
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_twin_computes_in_the_dtype_of_its_layers(policy):
+    inputs = k.Input((6, 6, 3), name="image")
+    model = seeded(k.Model(inputs, k.layers.Conv2D(4, 3, dtype=policy, name="conv")(inputs)))
+    result = find("quantize.weights")(bits=4).apply(model, Context())
+    x = batch_for(model, 8)["image"]
+    with twinned(result.model, QuantPlan(result.formats), {}):
+        twin = result.model(x)
+    assert str(k.backend.standardize_dtype(twin.dtype)) == policy.removeprefix("mixed_")
+    np.testing.assert_allclose(np.asarray(twin, np.float32), np.asarray(result.model(x), np.float32), atol=0.02)
+
+
+def test_nothing_is_rounded_inside_of_a_recurrent_layer():
+    seen = set()
+    model = BUILDERS["recurrent"]()
+    with tapped(model, lambda name, value: seen.add(name) or value):
+        model(batch_for(model)["series"])
+    assert {"both", "gru"} <= seen
+    assert not [name for name in seen if "cell" in name]
+
+
+def test_a_shared_layer_is_rounded_where_one_of_its_calls_is_not_fused():
+    inputs = k.Input((6,), name="x")
+    shared = k.layers.Dense(4, name="shared")
+    outputs = [k.layers.ReLU(name="relu")(shared(inputs)), shared(k.layers.Identity(name="same")(inputs))]
+    model = seeded(k.Model(inputs, outputs))
+    seen = []
+    with tapped(model, lambda name, value: seen.append(name) or value):
+        model(batch_for(model)["x"])
+    assert seen.count("shared") == 2

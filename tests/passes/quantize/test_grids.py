@@ -138,3 +138,8 @@ def test_settings_that_do_not_go_together_are_refused(fields, words):
 def test_bits_out_of_range_are_refused(bits):
     with pytest.raises(UsageError, match=rf"bits={bits} is not"):
         WEIGHTS(bits=bits)
+
+
+def test_the_first_and_last_layer_of_the_model_are_spared_not_those_of_a_selection():
+    result = BINARY(layers=("separable", "grouped")).apply(residual(), Context())
+    assert [change.layer for change in result.changes] == ["separable", "grouped"]

@@ -12,6 +12,7 @@ from kcompress.formats import WriteOptions, formats
 from kcompress.formats._keras_runner import KerasRunner
 from kcompress.formats.keras import WEIGHTS
 from kcompress.graph.cost import macs
+from kcompress.graph.observe import run
 from kcompress.graph.rebuild import copy, edited, fingerprint
 from kcompress.graph.view import nodes, nonzero, parameters
 from kcompress.layers.plan import QuantPlan
@@ -269,3 +270,20 @@ def test_a_group_of_weights_that_are_all_positive_is_declined(mode):
     result = STEP(mode=mode).apply(model, context(model))
     assert [change.layer for change in result.changes] == ["hidden"]
     assert result.skipped[0].reason == f"stays float: Keras's {mode} gets groups of weights that are all positive wrong"
+
+
+@pytest.mark.parametrize("mode", ["gptq", "awq"])
+def test_calibration_runs_the_model_once_however_many_layers_there_are(mode, monkeypatch):
+    k = keras()
+    model = seeded(k.Sequential([k.Input((8,), name="x"), *(k.layers.Dense(8) for _ in range(5))]))
+    runs = []
+    monkeypatch.setattr("kcompress.passes.quantize.keras.run", lambda *args: runs.append(run(*args)))
+    assert len(STEP(mode=mode, block_size=-1).apply(model, context(model)).changes) == 5
+    assert len(runs) == 1
+
+
+def test_layers_that_compute_in_half_precision_are_declined():
+    k = keras()
+    model = seeded(k.Sequential([k.Input((8,)), k.layers.Dense(4, dtype="mixed_float16", name="d")]))
+    result = STEP().apply(model, Context())
+    assert result.skipped[0].reason == "computes in float16; Keras quantizes layers that compute in float32"

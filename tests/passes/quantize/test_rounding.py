@@ -8,9 +8,10 @@ from kcompress.errors import DataError
 from kcompress.graph.rebuild import fingerprint
 from kcompress.graph.view import nodes
 from kcompress.passes import find, statistics
-from kcompress.passes.base import Context, Need
+from kcompress.passes.base import Context, Need, Pass
 from kcompress.passes.quantize._grid import COMPARED
 from kcompress.passes.statistics import Statistics
+from kcompress.pipeline import Hooks, compress
 from tests.models import batch_for, keras, residual, seeded, tokens
 from tests.shell import assert_refused, kcompress
 
@@ -168,3 +169,53 @@ def test_a_model_with_a_fixed_batch_size_gets_such_batches():
     found = list(statistics.batches(model, calibrated(model, 20).data.calibration, 15))
     assert [len(batch["x"]) for batch in found] == [6, 6, 6]
     np.testing.assert_array_equal(found[2]["x"][:3], found[2]["x"][3:])  # the last three samples, twice
+
+
+def test_statistics_that_were_found_are_not_lost_to_others_of_as_many_samples():
+    model, found = residual(), Statistics()
+    data_ = calibrated(model).data.calibration
+    first = found.moments(model, data_, {"stem": 64}, 0)
+    found.moments(model, data_, {"head": 64}, 0)
+    assert found.moments(model, data_, {"stem": 64}, 0) == first
+    assert first.keys() == {"stem/kernel"}
+
+
+def test_one_context_may_serve_several_models():
+    one, other = residual(), seeded(residual(), seed=7)
+    context, step = calibrated(one), WEIGHTS(bits=3, rounding="gptq")
+    step.apply(one, context)
+    assert fingerprint(step.apply(other, context).model) == fingerprint(step.apply(other, calibrated(other)).model)
+
+
+@pytest.mark.parametrize("stop", [2, 3])
+def test_a_run_cut_off_between_passes_that_share_statistics_ends_with_the_same_bytes(stop, tmp_path, monkeypatch):
+    x = batch_for(residual(), 32)["image"]
+    residual().save(tmp_path / "s.keras")
+    steps = [
+        WEIGHTS(bits=2, rounding="gptq", layers=["stem", "separable"]),
+        WEIGHTS(bits=3, rounding="gptq", layers=["depthwise", "grouped"]),
+        find("quantize.float16")(),
+    ]
+
+    def run(output):
+        compress(tmp_path / "s.keras", tmp_path / output, passes=steps, calibration=x, overwrite=True)
+        return (tmp_path / output).read_bytes()
+
+    whole = run("whole.keras")
+    done, apply = [], Pass.apply
+
+    def cut(self, model, ctx):
+        done.append(self.name)
+        if len(done) == stop:
+            raise KeyboardInterrupt
+        return apply(self, model, ctx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pass, "apply", cut)
+        with pytest.raises(KeyboardInterrupt):
+            run("cut.keras")
+    lines = []
+    hooks = Hooks(log=lines.append)
+    compress(tmp_path / "s.keras", tmp_path / "cut.keras", passes=steps, calibration=x, hooks=hooks)
+    assert (tmp_path / "cut.keras").read_bytes() == whole
+    assert lines == (["resumed after quantize.weights, pass 2 of 3"] if stop == 3 else [])
