@@ -34,7 +34,7 @@ def to_integers(proto: Any, kernels: Mapping[str, Stored]) -> dict[str, set[str]
         name = f"{product.kernel}|turned" if turned else product.kernel
         if name not in seen:
             levels = product.levels.T if turned else product.levels
-            # ConvInteger takes four times as long on int8 kernels
+            # ONNX Runtime's ConvInteger is slow on int8 kernels
             seen[name] = kernel_codes(draft, name, levels, product.bits, unsigned=node.op_type == "Conv")
         code, zero = seen[name]
         codes.setdefault(product.kernel, set()).add(code)
