@@ -55,6 +55,8 @@ class Flow:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     shapes: Mapping[int, Shape]
+    entries: tuple[tuple[Any, int], ...] = ()
+    """The input layers of nested models, each with the tensor that takes its place."""
 
     @cached_property
     def producers(self) -> Mapping[int, Call]:
@@ -113,7 +115,7 @@ def flow(model: Any) -> Flow:
         return Flow((), (), (), {})
     inputs = tuple(tracer.new(tensor) for tensor in graph.inputs)
     outputs = tuple(tracer.trace(graph, inputs))
-    return Flow(tuple(tracer.calls), inputs, outputs, tracer.shapes)
+    return Flow(tuple(tracer.calls), inputs, outputs, tracer.shapes, tuple(tracer.entries))
 
 
 class _Tracer:
@@ -121,6 +123,7 @@ class _Tracer:
         self.names = names
         self.calls: list[Call] = []
         self.shapes: dict[int, Shape] = {}
+        self.entries: list[tuple[Any, int]] = []
 
     def new(self, tensor: Any) -> int:
         number = len(self.shapes)
@@ -146,7 +149,9 @@ class _Tracer:
         inner = _graph(operation)
         order = None if inner is None else _order(operation, inner, node)
         if inner is not None and order is not None:
-            return tuple(self.trace(inner, tuple(given[position] for position in order), training))
+            entering = tuple(given[position] for position in order)
+            self.entries += [(t._keras_history.operation, n) for t, n in zip(inner.inputs, entering, strict=True)]
+            return tuple(self.trace(inner, entering, training))
         outputs = tuple(self.new(tensor) for tensor in node.outputs)
         name = self.names.get(id(operation))
         args, kwargs = tuple(arguments.args), dict(arguments.kwargs)

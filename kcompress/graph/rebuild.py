@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kcompress.graph import quantized
 from kcompress.graph.kernels import is_keras
-from kcompress.graph.view import nodes
+from kcompress.graph.view import nodes, own_name
 
 
 def copy(model: Any) -> Any:
@@ -29,10 +29,16 @@ def copy(model: Any) -> Any:
     for source, target in zip(model._flatten_layers(), twin._flatten_layers(), strict=True):
         named: dict[str, list[Any]] = {}  # Keras builds a quantized layer's weights in another order than it adds them
         for variable in _own(target):
-            named.setdefault(variable.name, []).append(variable)
+            named.setdefault(own_name(variable), []).append(variable)
         for variable in _own(source):
-            named[variable.name].pop(0).assign(variable.value)
+            named[own_name(variable)].pop(0).assign(variable.value)
     return twin
+
+
+def variables(model: Any) -> list[Any]:
+    """Every variable of a model, layer by layer, each layer's own; the same order for copies of a model."""
+    seen: set[int] = set()
+    return [v for layer in model._flatten_layers() for v in _own(layer) if not (id(v) in seen or seen.add(id(v)))]  # type: ignore[func-returns-value]
 
 
 def _own(layer: Any) -> list[Any]:
@@ -74,26 +80,65 @@ def edited(model: Any, layers: Mapping[str, Any], weights: Mapping[str, NDArray[
     return twin
 
 
+def resized(model: Any, settings: Mapping[int, Mapping[Any, Any]]) -> Any:
+    """A new model with other sizes, whose weights were initialized anew; names and compile state are the same.
+
+    `settings` holds for the id of a layer or operation what replaces entries of its config, such as `filters`. The key
+    `("args", 1)` stands for the second argument of its call.
+    """
+    import keras
+
+    config = deepcopy(keras.saving.serialize_keras_object(model))
+    for operation, entry in _entries(model, config):
+        for key, value in settings.get(id(operation), {}).items():
+            if isinstance(key, tuple):
+                entry["inbound_nodes"][0][key[0]][key[1]] = keras.saving.serialize_keras_object(value)
+            else:
+                entry["config"][key] = value
+        for holder in (entry, entry["config"]):
+            for key in ("build_config", "build_input_shape"):  # of the sizes before
+                holder.pop(key, None)
+    return _build(model, config)
+
+
 def _replace(model: Any, config: dict[str, Any], places: Mapping[int, Any]) -> set[int]:
     """Put new layers into a model's config, wherever it holds the old ones; gives the old ones that were found."""
     import keras
 
     found: set[int] = set()
-    by_name: dict[str, Any] = {layer.name: layer for layer in model.layers}
-    for entry in config["config"].get("layers", ()):
-        layer: Any = by_name.get(entry.get("name", entry["config"].get("name")))
-        if id(layer) in places:
-            new = keras.saving.serialize_keras_object(places[id(layer)])
-            new["config"]["name"] = layer.name
-            entry.update(new)
-            entry.pop("build_config", None)  # the shapes that the old layer was built for
-            taken = inspect.signature(places[id(layer)].call).parameters
-            for node in entry.get("inbound_nodes", ()):
-                node["kwargs"] = {name: value for name, value in node["kwargs"].items() if name in taken}
-            found.add(id(layer))
-        elif isinstance(layer, keras.Model) and is_keras(layer):
-            found |= _replace(layer, entry, places)
+    for layer, entry in _entries(model, config):
+        if id(layer) not in places or "inbound_nodes" not in entry and entry is config:
+            continue
+        new = keras.saving.serialize_keras_object(places[id(layer)])
+        new["config"]["name"] = layer.name
+        entry.update(new)
+        entry.pop("build_config", None)  # the shapes that the old layer was built for
+        taken = inspect.signature(places[id(layer)].call).parameters
+        for node in entry.get("inbound_nodes", ()):
+            node["kwargs"] = {name: value for name, value in node["kwargs"].items() if name in taken}
+        found.add(id(layer))
     return found
+
+
+INNER = {"layer": ("forward_layer", "layer"), "backward_layer": ("backward_layer",), "cell": ("cell",)}
+"""Where a wrapper's config holds layers, and under which attributes the wrapper does."""
+
+
+def _entries(model: Any, config: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Each layer and operation of a model, through nested models and wrappers, with its own part of the config."""
+    import keras
+
+    yield model, config
+    if isinstance(model, keras.Model) and is_keras(model):
+        own = model._layers if isinstance(model, keras.Sequential) else model.operations
+        by_name = {operation.name: operation for operation in own}
+        for entry in config["config"]["layers"]:
+            yield from _entries(by_name[entry.get("name", entry["config"].get("name"))], entry)
+    for key, attributes in INNER.items():
+        inner = next((getattr(model, name) for name in attributes if hasattr(model, name)), None)
+        entry = config["config"].get(key)
+        if isinstance(entry, dict) and "config" in entry and inner is not None:
+            yield from _entries(inner, entry)
 
 
 def _build(model: Any, config: dict[str, Any]) -> Any:

@@ -5,6 +5,7 @@ A name is the path of layer names from the model down: `backbone/block1_conv1`, 
 so does a variable. Where two would have the same name, the second is called `name#2`.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -96,15 +97,21 @@ def _weights(layer: Any, variables: list[Any]) -> Iterator[Weight]:
     learned = {id(v) for v in layer._trainable_variables}
     names: dict[str, int] = {}
     for variable in variables:
-        axes = kernel_axes(layer, variable.name)
+        name = own_name(variable)
+        axes = kernel_axes(layer, name)
         role: Role = "other"
         if axes is not None:
             role = "kernel"
         elif type(layer).__name__.endswith(NORMALIZATIONS) and id(variable) in learned:
             role = "normalization"
-        elif variable.name == "bias":
+        elif name == "bias":
             role = "bias"
-        yield Weight(_unique(variable.name, names), variable, role, axes, id(variable) in learned)
+        yield Weight(_unique(name, names), variable, role, axes, id(variable) in learned)
+
+
+def own_name(variable: Any) -> str:
+    """A variable's name; without the number that Keras puts behind a name that it makes up, which no copy shares."""
+    return re.sub(r"^variable_\d+$", "variable", variable.name)
 
 
 def matches(name: str, pattern: str) -> bool:

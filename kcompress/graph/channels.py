@@ -1,0 +1,204 @@
+"""Who shares which channel: the identity of every channel of every tensor and weight of a model.
+
+Layers that make channels give them new identities; what each type of layer or operation does to those that it gets is
+told by `rules`. Whatever is not known there pins what it touches, by name. Removing a unit then fixes every slice of
+every weight, and every number in a layer's settings that counts channels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.graph.flow import Flow, Shape, flow
+from kcompress.graph.identities import Identities, Ids, Units
+from kcompress.graph.view import nodes
+
+Axis = Ids | None
+"""The identities along one axis of a tensor or weight; None where every position stays, whatever is removed."""
+Axes = tuple[Axis, ...]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor's shape and the identities along each of its axes, the batch axis included."""
+
+    shape: Shape
+    axes: Axes
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+
+@dataclass(frozen=True)
+class Size:
+    """In a layer's settings: as many as stay of these positions."""
+
+    ids: Ids
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where channels come from: the qualified name of a layer and what it has of them, such as `filters`."""
+
+    layer: str
+    what: str
+    ids: Ids
+
+
+@dataclass(frozen=True)
+class Slices:
+    """A weight, the identities along its axes, and over which of the axes the layer sums, so that it reads there.
+
+    `rescale` says by which power of (left / all) of which identities the weight is multiplied, as a query is by the
+    root of the width of its keys.
+    """
+
+    variable: Any
+    axes: Axes
+    reads: frozenset[int]
+    rescale: tuple[Ids, float] | None = None
+
+
+@dataclass
+class Trace:
+    """What the rules write into while the calls of a model are gone through in order."""
+
+    names: Mapping[int, str]
+    identities: Identities = field(default_factory=Identities)
+    sources: list[Source] = field(default_factory=list)
+    slices: dict[int, Slices] = field(default_factory=dict)
+    fields: dict[int, dict[Any, Any]] = field(default_factory=dict)
+    operations: dict[int, Any] = field(default_factory=dict)
+    mixed: list[Ids] = field(default_factory=list)
+    factors: list[Ids] = field(default_factory=list)
+    _made: dict[tuple[int, str], Ids] = field(default_factory=dict)
+
+    def name(self, operation: Any) -> str:
+        return self.names.get(id(operation), str(operation.name))
+
+    def make(self, layer: Any, size: int, what: str) -> Ids:
+        """New identities, the same ones at every call of the layer."""
+        key = id(layer), what
+        if key not in self._made:
+            self._made[key] = self.identities.new(size)
+            self.sources.append(Source(self.name(layer), what, self._made[key]))
+        return self._made[key]
+
+    def share(self, layer: Any, what: str, ids: Ids) -> None:
+        """Say that a layer too makes these channels, which are known already."""
+        if (id(layer), what) not in self._made:
+            self._made[id(layer), what] = ids
+            self.sources.append(Source(self.name(layer), what, ids))
+
+    def factor(self, size: int) -> Ids:
+        """New identities for the rows or columns of an axis that holds two or more, as a layer's groups."""
+        self.factors.append(self.identities.new(size))
+        return self.factors[-1]
+
+    def fixed(self, size: int, why: str) -> Ids:
+        """Identities of positions that stay."""
+        ids = self.identities.new(size)
+        self.identities.pin(ids, why)
+        return ids
+
+    def pin(self, axis: Axis, why: str) -> None:
+        if axis is not None:
+            self.identities.pin(axis, why)
+
+    def unite(self, one: Axis, other: Axis, why: str) -> None:
+        """Two axes are the same, position by position; one without identities pins the other, for the reason given."""
+        if one is not None and other is not None:
+            self.identities.unite(one, other)
+        else:
+            self.pin(one if other is None else other, why)
+
+    def weight(self, variable: Any, axes: Axes, reads: Sequence[int] = (), rescale: Any = None) -> None:
+        """How a weight is cut; one that was told of before, as of a layer that is called twice, agrees with itself."""
+        axes = tuple(axis if size > 1 else None for axis, size in zip(axes, variable.shape, strict=True))
+        known = self.slices.setdefault(id(variable), Slices(variable, axes, frozenset(reads), rescale))
+        for one, other in zip(known.axes, axes, strict=True):
+            self.unite(one, other, f"{variable.path} is used where it can't be cut")
+
+    def set(self, operation: Any, key: Any, value: Any) -> None:
+        """A setting that counts channels, with `Size` in place of numbers; agrees with itself as a weight does."""
+        self.operations[id(operation)] = operation
+        known = self.fields.setdefault(id(operation), {}).setdefault(key, value)
+        for one, other in zip(_sizes(known), _sizes(value), strict=True):
+            self.identities.unite(one.ids, other.ids)
+
+
+def _sizes(value: Any) -> list[Size]:
+    if isinstance(value, (list, tuple)):
+        return [size for item in value for size in _sizes(item)]
+    return [value] if isinstance(value, Size) else []
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channels of a model.
+
+    Attributes:
+        flow: the calls of the model.
+        tensors: number of a tensor of the flow to the identities along its axes.
+        sources: the layers that make channels, in order; one that makes several kinds has several entries.
+        slices: id of a variable to how it is cut.
+        fields: id of a layer or operation to its settings that count channels; `operations` holds what the ids are of.
+        mixed: identities that are summed over without a weight, as in the product of queries and keys.
+        units: what can be removed.
+    """
+
+    flow: Flow
+    tensors: Mapping[int, Axes]
+    sources: tuple[Source, ...]
+    slices: Mapping[int, Slices]
+    fields: Mapping[int, Mapping[Any, Any]]
+    operations: Mapping[int, Any]
+    mixed: tuple[Ids, ...]
+    factors: tuple[Ids, ...]
+    units: Units
+
+    def kept(self, ids: Ids, dropped: NDArray[np.bool_]) -> int:
+        return int(self.units.stay(ids, dropped).sum())
+
+    def fill(self, value: Any, dropped: NDArray[np.bool_]) -> Any:
+        """A setting with numbers in place of `Size`."""
+        if isinstance(value, Size):
+            return self.kept(value.ids, dropped)
+        if isinstance(value, (list, tuple)):
+            return type(value)(self.fill(item, dropped) for item in value)
+        return value
+
+
+def channels(model: Any) -> Channels:
+    """Follow the channels of a Functional or Sequential model through all of its calls; nothing is run."""
+    from kcompress.graph.rules import visit
+
+    found = flow(model)
+    trace = Trace({id(node.layer): node.name for node in nodes(model)})
+    tensors: dict[int, Axes] = {number: (None,) * len(found.shapes[number]) for number in found.inputs}
+    for call in found.calls:
+        given = [Tensor(found.shapes[number], tensors[number]) for number in call.inputs]
+        made = visit(trace, call, given, [found.shapes[number] for number in call.outputs])
+        tensors.update(zip(call.outputs, made, strict=True))
+    for operation, number in found.entries:
+        sizes = zip(found.shapes[number], tensors[number], operation.batch_shape, strict=True)
+        shape = tuple(size if ids is None or own is None else Size(ids) for size, ids, own in sizes)
+        trace.set(operation, "batch_shape", (operation.batch_shape[0], *shape[1:]))
+    for number in found.outputs:
+        for axis in tensors[number]:
+            trace.pin(axis, "its output is an output of the model")
+    return Channels(
+        found,
+        tensors,
+        tuple(trace.sources),
+        trace.slices,
+        trace.fields,
+        trace.operations,
+        tuple(trace.mixed),
+        tuple(trace.factors),
+        trace.identities.resolve(),
+    )

@@ -1,0 +1,54 @@
+"""A model without some of its channels: settings edited, weights sliced."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.graph.channels import Channels, Slices
+from kcompress.graph.rebuild import resized, variables
+
+Dropped = NDArray[np.bool_]
+"""For each unit whether it goes."""
+
+
+def cut(model: Any, channels: Channels, dropped: Dropped) -> Any:
+    """A new model without the units for which `dropped` is true; the given one is left alone.
+
+    Names, trainability, dtype policies, compile state and the order of weights are the same. Memory: besides the two
+    models one weight at a time.
+    """
+    settings = {
+        key: {name: channels.fill(value, dropped) for name, value in fields.items()}
+        for key, fields in channels.fields.items()
+        if any(changes(channels, value, dropped) for value in fields.values())
+    }
+    twin = resized(model, settings)
+    for source, target in zip(variables(model), variables(twin), strict=True):
+        slices = channels.slices.get(id(source))
+        values = np.asarray(source)
+        target.assign(values if slices is None else sliced(channels, slices, values, dropped))
+    return twin
+
+
+def changes(channels: Channels, value: Any, dropped: Dropped) -> bool:
+    """Whether dropping changes a setting."""
+    return bool(channels.fill(value, np.zeros_like(dropped)) != channels.fill(value, dropped))
+
+
+def sliced(channels: Channels, slices: Slices, values: NDArray[Any], dropped: Dropped) -> NDArray[Any]:
+    """What is left of the values of a weight, or of an array of its shape."""
+    for number, axis in enumerate(slices.axes):
+        if axis is not None:
+            stay = channels.units.stay(axis, dropped)
+            if not stay.all():
+                values = np.compress(stay, values, number)
+    return values * values.dtype.type(factor(channels, slices, dropped)) if slices.rescale else values
+
+
+def factor(channels: Channels, slices: Slices, dropped: Dropped) -> float:
+    """By what the weight is multiplied."""
+    if slices.rescale is None:
+        return 1.0
+    ids, power = slices.rescale
+    return float((channels.kept(ids, dropped) / len(ids)) ** power)

@@ -1,0 +1,148 @@
+"""Identities of channels: which positions of which tensors must go together.
+
+Every position along an axis has an identity, a whole number. Identities are united where positions stand or fall
+together, pinned where they must stay, and composed where a position goes as soon as any of several others does, as
+position (i, j) of a flattened pair of axes goes with row i or with column j. What is left are units: sets of identities
+that can be removed, each on its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.intp]
+"""One identity for each position of an axis."""
+
+
+class Identities:
+    """Collects what is known of identities; `resolve` draws the conclusions."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._pairs: list[tuple[Ids, Ids]] = []
+        self._composed: list[tuple[Ids, tuple[Ids, ...], str]] = []
+        self._pinned: list[tuple[Ids, str]] = []
+
+    def new(self, size: int) -> Ids:
+        """So many identities that nothing is known of."""
+        self._count += size
+        return np.arange(self._count - size, self._count)
+
+    def unite(self, one: Ids, other: Ids) -> None:
+        """Positions of two axes, one by one, are the same."""
+        if one is not other:
+            self._pairs.append((one, other))
+
+    def compose(self, whole: Ids, parts: Sequence[Ids], why: str) -> None:
+        """A position of `whole` stays if that of each of the `parts` does; `why` is told where this can't be had."""
+        self._composed.append((whole, tuple(parts), why))
+
+    def pin(self, ids: Ids, why: str) -> None:
+        """These stay, for the reason given."""
+        self._pinned.append((ids, why))
+
+    def resolve(self) -> "Units":
+        classes, composed = self._settle()
+        units = np.setdiff1d(np.unique(classes), np.array(list(composed), np.intp))
+        number = np.full(self._count + 1, len(units))
+        number[units] = np.arange(len(units))
+        expanded = {c: sorted(self._expand(c, composed)) for c in composed}
+        width = max(map(len, expanded.values()), default=1)
+        per_class = np.full((self._count + 1, width), len(units))
+        per_class[:, 0] = number
+        for c, parts in expanded.items():
+            per_class[c, : len(parts)] = number[parts]
+        made_of = per_class[classes]
+        reasons: dict[int, str] = {}
+        for ids, why in self._pinned:
+            for unit in np.unique(made_of[ids]):
+                reasons.setdefault(int(unit), why)
+        reasons.pop(len(units), None)
+        return Units(len(units), made_of, reasons)
+
+    def _settle(self) -> tuple[Ids, dict[int, tuple[int, ...]]]:
+        """The class of each identity, and for classes that are composed those of which they are.
+
+        Where two compositions meet in one class, their parts are the same; where they have not as many, all stay.
+        """
+        while True:
+            classes = self._classes()
+            composed: dict[int, tuple[int, ...]] = {}
+            more: list[tuple[int, int]] = []
+            for whole, parts, why in self._composed:
+                rows = np.stack([classes[part] for part in parts], axis=1)
+                for c, row in zip(classes[whole].tolist(), map(tuple, rows.tolist()), strict=True):
+                    known = composed.setdefault(c, row)
+                    if known == row:
+                        continue
+                    if len(known) == len(row):
+                        more += [pair for pair in zip(known, row, strict=True) if pair[0] != pair[1]]
+                    else:
+                        self.pin(np.array([*known, *row]), why)
+            if not more:
+                return classes, composed
+            self._pairs.append((np.array([a for a, _ in more]), np.array([b for _, b in more])))
+
+    def _classes(self) -> Ids:
+        """For each identity the smallest one that it is united with."""
+        smallest = np.arange(self._count)
+        if not self._pairs:
+            return smallest
+        one, other = (np.concatenate(side) for side in zip(*self._pairs, strict=True))
+        while True:
+            a, b = smallest[one], smallest[other]
+            if np.array_equal(a, b):
+                return smallest
+            low = np.minimum(a, b)
+            for side in (a, b):  # the representatives, so that whole sets move at once
+                np.minimum.at(smallest, side, low)
+            while not np.array_equal(smallest, smallest[smallest]):
+                smallest = smallest[smallest]
+
+    def _expand(self, start: int, composed: dict[int, tuple[int, ...]]) -> set[int]:
+        """The classes that one is made of in the end; those on the way to itself don't count."""
+        found, seen, left = set(), {start}, list(composed[start])
+        while left:
+            c = left.pop()
+            if c in seen:
+                continue
+            seen.add(c)
+            if c in composed:
+                left += composed[c]
+            else:
+                found.add(c)
+        return found
+
+
+@dataclass(frozen=True)
+class Units:
+    """What can be removed.
+
+    Attributes:
+        count: how many units there are.
+        made_of: (identities, k): the units that each identity is made of, filled up with `count`.
+        pinned: unit to the reason why it has to stay.
+    """
+
+    count: int
+    made_of: Ids
+    pinned: dict[int, str]
+
+    def of(self, ids: Ids) -> Ids:
+        """The units that some identities are made of, sorted."""
+        found = np.unique(self.made_of[ids])
+        return found[found < self.count]
+
+    def stay(self, ids: Ids, dropped: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which positions are left once the units are dropped for which `dropped` is true."""
+        gone = np.append(dropped, False)[self.made_of[ids]]
+        return np.asarray(~gone.any(axis=1))
+
+    def sums(self, ids: Ids, values: NDArray[Any]) -> NDArray[np.float64]:
+        """For each unit the sum of the values at those positions that are made of it."""
+        made_of = self.made_of[ids]
+        spread = np.broadcast_to(np.asarray(values, np.float64)[:, None], made_of.shape)
+        return np.bincount(made_of.ravel(), spread.ravel(), self.count + 1)[: self.count]

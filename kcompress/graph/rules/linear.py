@@ -1,0 +1,148 @@
+"""Layers that make channels out of all those that they get: Dense, EinsumDense, convolutions, Embedding."""
+
+from typing import Any
+
+import numpy as np
+
+from kcompress.graph.channels import Axes, Axis, Size
+from kcompress.graph.rules.visit import Rule, Visit, channel_axis
+
+
+def dense(v: Visit) -> list[Axes]:
+    (given,), layer = v.given, v.layer
+    units = v.trace.make(layer, layer.units, "units")
+    v.trace.weight(layer.kernel, (given.axes[-1], units), reads=(0,))
+    _bias(v, units)
+    v.trace.set(layer, "units", Size(units))
+    return [v.activated((*given.axes[:-1], units))]
+
+
+def _bias(v: Visit, *axes: Axis) -> None:
+    if getattr(v.layer, "bias", None) is not None:
+        v.trace.weight(v.layer.bias, axes)
+
+
+def embedding(v: Visit) -> list[Axes]:
+    (given,), layer = v.given, v.layer
+    v.pin(given.axes, f"{v.label} looks it up")
+    made = v.trace.make(layer, layer.output_dim, "outputs")
+    v.trace.weight(layer.embeddings, (None, made))
+    v.trace.set(layer, "output_dim", Size(made))
+    return [(*given.axes, made)]
+
+
+def convolution(v: Visit) -> list[Axes]:
+    """A kernel (..., inputs per group, filters); an input channel is that of a group, and of a place in each group."""
+    (given,), layer = v.given, v.layer
+    at, around = channel_axis(layer, given.rank), (None,) * len(layer.kernel_size)
+    v.only(given, at, does="slides along")
+    filters, inputs = v.trace.make(layer, layer.filters, "filters"), given.axes[at]
+    if layer.groups > 1:
+        inputs = _grouped(v, inputs, filters)
+    v.trace.weight(layer.kernel, (*around, inputs, filters), reads=(len(around),))
+    _bias(v, filters)
+    v.trace.set(layer, "filters", Size(filters))
+    return [v.activated(_at(given.rank, at, filters))]
+
+
+def _grouped(v: Visit, inputs: Axis, filters: Any) -> Axis:
+    """Compose inputs and filters of groups and places in each group; gives the places of the inputs."""
+    count = v.layer.groups
+    why = f"{v.label} has groups that do not fit those elsewhere"
+    if inputs is None:
+        inputs = v.trace.fixed(v.layer.kernel.shape[-2] * count, f"{v.label} reads inputs that stay, in groups")
+    groups = v.trace.factor(count)
+    ends = []
+    for ids in (inputs, filters):
+        places = v.trace.factor(len(ids) // count)
+        v.trace.identities.compose(ids, (np.repeat(groups, len(places)), np.tile(places, count)), why)
+        ends.append(places)
+    v.trace.set(v.layer, "groups", Size(groups))
+    return ends[0]
+
+
+def transposed(v: Visit) -> list[Axes]:
+    (given,), layer = v.given, v.layer
+    at, around = channel_axis(layer, given.rank), (None,) * len(layer.kernel_size)
+    v.only(given, at, does="slides along")
+    filters = v.trace.make(layer, layer.filters, "filters")
+    v.trace.weight(layer.kernel, (*around, filters, given.axes[at]), reads=(len(around) + 1,))
+    _bias(v, filters)
+    v.trace.set(layer, "filters", Size(filters))
+    return [v.activated(_at(given.rank, at, filters))]
+
+
+def depthwise(v: Visit) -> list[Axes]:
+    """Each input channel makes `depth_multiplier` outputs, next to each other."""
+    (given,), layer = v.given, v.layer
+    at, around = channel_axis(layer, given.rank), (None,) * len(layer.kernel_size)
+    v.only(given, at, does="slides along")
+    inputs = given.axes[at]
+    outputs = None if inputs is None else np.repeat(inputs, layer.depth_multiplier)
+    v.trace.weight(layer.kernel, (*around, inputs, None))
+    _bias(v, outputs)
+    return [v.activated(_at(given.rank, at, outputs))]
+
+
+def separable(v: Visit) -> list[Axes]:
+    (given,), layer = v.given, v.layer
+    at, around = channel_axis(layer, given.rank), (None,) * len(layer.kernel_size)
+    v.only(given, at, does="slides along")
+    inputs = given.axes[at]
+    between = None if inputs is None else np.repeat(inputs, layer.depth_multiplier)
+    filters = v.trace.make(layer, layer.filters, "filters")
+    v.trace.weight(layer.depthwise_kernel, (*around, inputs, None))
+    v.trace.weight(layer.pointwise_kernel, (*around, between, filters), reads=(len(around),))
+    _bias(v, filters)
+    v.trace.set(layer, "filters", Size(filters))
+    return [v.activated(_at(given.rank, at, filters))]
+
+
+def _at(rank: int, at: int, ids: Axis) -> Axes:
+    return tuple(ids if number == at else None for number in range(rank))
+
+
+def einsum_dense(v: Visit) -> list[Axes]:
+    """Axes by the labels of the equation; a label of the kernel alone makes channels."""
+    (given,), layer = v.given, v.layer
+    operands, output = layer.equation.replace(" ", "").split("->")
+    left, right = operands.split(",")
+    if "." in right or any(len(set(part.replace(".", ""))) != len(part.replace(".", "")) for part in (left, output)):
+        return v.unknown(f"{v.label} has the equation {layer.equation}")
+    labels = dict(zip(_spread(left, given.rank), given.axes, strict=True))
+    for label in set(left) - set(output) - set(right) - {"."}:
+        v.trace.pin(labels[label], f"{v.label} sums over it")
+    for label, size in zip(right, layer.kernel.shape, strict=True):
+        if label not in labels:
+            what = "outputs" if len(set(right) & set(output) - set(left)) == 1 else f"outputs {label}"
+            labels[label] = v.trace.make(layer, int(size), what)
+    reads = [number for number, label in enumerate(right) if label in left]
+    v.trace.weight(layer.kernel, tuple(labels[label] for label in right), reads=reads)
+    made = tuple(labels[label] for label in _spread(output, len(v.shapes[0])))
+    if layer.bias is not None:
+        v.trace.weight(layer.bias, made[-len(layer.bias.shape) :])
+    sizes = layer.get_config()["output_shape"]
+    sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    aligned = zip(sizes, made[len(made) - len(sizes) :], strict=True)
+    v.trace.set(layer, "output_shape", tuple(s if s is None or ids is None else Size(ids) for s, ids in aligned))
+    return [v.activated(made)]
+
+
+def _spread(labels: str, rank: int) -> list[str]:
+    """One label per axis; those of an ellipsis are numbers, counted from the last."""
+    start, dots, end = labels.partition("...")
+    count = rank - len(start) - len(end) if dots else 0
+    return [*start, *(str(count - number) for number in range(count)), *end]
+
+
+RANKS = (1, 2, 3)
+LAYERS: dict[str, Rule] = {
+    "Dense": dense,
+    "EinsumDense": einsum_dense,
+    "Embedding": embedding,
+    **{f"Conv{n}D": convolution for n in RANKS},
+    **{f"Conv{n}DTranspose": transposed for n in RANKS},
+    **{f"DepthwiseConv{n}D": depthwise for n in RANKS[:2]},
+    **{f"SeparableConv{n}D": separable for n in RANKS[:2]},
+}
+OPERATIONS: dict[str, Rule] = {}

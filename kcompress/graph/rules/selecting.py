@@ -1,0 +1,144 @@
+"""Layers and operations that put tensors together along an axis, or take parts of one."""
+
+from typing import Any
+
+import numpy as np
+
+from kcompress.graph.channels import Axes, Axis, Size
+from kcompress.graph.rules.visit import Rule, Visit
+
+
+def concatenate(v: Visit) -> list[Axes]:
+    """Along its axis the identities come one after the other; along the others they are the same."""
+    rank = v.given[0].rank
+    along = v.layer.axis % rank
+    made: list[Axis] = []
+    for number in range(rank):
+        axes = [tensor.axes[number] for tensor in v.given]
+        if all(axis is None for axis in axes):
+            made.append(None)
+        elif number == along:
+            sizes = [tensor.shape[number] for tensor in v.given]
+            if None in sizes:
+                v.pin(axes, f"{v.label} joins it with an axis of unknown length")
+                made.append(None)
+                continue
+            why = f"{v.label} puts it beside what stays"
+            parts = [v.trace.fixed(s or 0, why) if a is None else a for s, a in zip(sizes, axes, strict=True)]
+            made.append(np.concatenate(parts))
+        else:
+            first = next(axis for axis in axes if axis is not None)
+            for axis in axes:
+                if axis is not first:
+                    v.trace.unite(first, axis, f"{v.label} brings it together with what stays")
+            made.append(first if all(axis is not None for axis in axes) else None)
+    return [tuple(made)]
+
+
+def stack(v: Visit) -> list[Axes]:
+    rank = v.given[0].rank
+    made: list[Axis] = []
+    for number in range(rank):
+        axes = [tensor.axes[number] for tensor in v.given]
+        first = next((axis for axis in axes if axis is not None), None)
+        for axis in axes:
+            if axis is not first:
+                v.trace.unite(first, axis, f"{v.label} brings it together with what stays")
+        made.append(first if all(axis is not None for axis in axes) else None)
+    made.insert(v.layer.axis % (rank + 1), None)
+    return [tuple(made)]
+
+
+def split(v: Visit) -> list[Axes]:
+    """Parts of an axis; they may become unequal, so the setting becomes a list of where each begins."""
+    (given,), wanted = v.given, v.layer.indices_or_sections
+    along = v.layer.axis % given.rank
+    ids = given.axes[along]
+    if ids is None:
+        return [given.axes for _ in v.shapes]
+    ends = np.cumsum([shape[along] or 0 for shape in v.shapes])
+    if not isinstance(wanted, int) and ends[:-1].tolist() != list(wanted):
+        return v.unknown(f"{v.label} takes overlapping parts of it")
+    v.trace.set(v.layer, "indices_or_sections", [Size(ids[:end]) for end in ends[:-1]])
+    parts = np.split(ids, ends[:-1])
+    return [tuple(part if n == along else axis for n, axis in enumerate(given.axes)) for part in parts]
+
+
+def item(v: Visit) -> list[Axes]:
+    """Indexing with whole numbers, slices without steps, ellipsis and new axes."""
+    given, key = v.given[0], v.call.args[1] if len(v.call.args) > 1 else v.call.kwargs.get("key")
+    keys = list(key) if isinstance(key, tuple) else [key]
+    if not all(k is None or k is Ellipsis or isinstance(k, (int, slice)) for k in keys) or len(v.given) > 1:
+        return v.unknown(f"{v.label} picks from it by what is computed")
+    rest = given.rank - sum(k is not None and k is not Ellipsis for k in keys)
+    if Ellipsis not in keys:
+        keys.append(Ellipsis)
+    at, made, written = 0, list[Axis](), list[Any]()
+    for k in keys:
+        if k is None:
+            made.append(None)
+            written.append(k)
+        elif k is Ellipsis:
+            made += given.axes[at : at + rest]
+            written.append(k)
+            at += rest
+        else:
+            ids = given.axes[at]
+            if isinstance(k, int):
+                v.trace.pin(ids, f"{v.label} picks one of it")
+            elif ids is not None and k != slice(None):
+                if k.step not in (None, 1):
+                    return v.unknown(f"{v.label} takes it in steps")
+                start, stop, _ = k.indices(len(ids))
+                k = (Size(ids[:start]), Size(ids[: max(start, stop)]))
+                ids = ids[start:stop]
+            written.append(k)
+            made += [] if isinstance(k, int) else [ids]
+            at += 1
+    if any(isinstance(k, tuple) for k in written):
+        v.trace.set(v.layer, ("args", 1), tuple(written))
+    return [tuple(made)]
+
+
+def tile(v: Visit) -> list[Axes]:
+    given, repeats = v.given[0], tuple(np.atleast_1d(v.layer.repeats).tolist())
+    if len(repeats) > given.rank:
+        return v.unknown(f"{v.label} repeats it along new axes")
+    repeats = (1,) * (given.rank - len(repeats)) + repeats
+    return [tuple(None if a is None else np.tile(a, n) for a, n in zip(given.axes, repeats, strict=True))]
+
+
+def repeat(v: Visit) -> list[Axes]:
+    given, count, along = v.given[0], v.layer.repeats, v.layer.axis
+    if along is None or not isinstance(count, int):
+        return v.unknown(f"{v.label} repeats it in another way than all alike along an axis")
+    return [
+        tuple(
+            np.repeat(a, count) if a is not None and n == along % given.rank else a for n, a in enumerate(given.axes)
+        )
+    ]
+
+
+def flip(v: Visit) -> list[Axes]:
+    given, along = v.given[0], v.layer.axis
+    over = range(given.rank) if along is None else [a % given.rank for a in np.atleast_1d(along).tolist()]
+    return [tuple(a[::-1] if a is not None and n in over else a for n, a in enumerate(given.axes))]
+
+
+def pad(v: Visit) -> list[Axes]:
+    given, width = v.given[0], np.broadcast_to(np.asarray(v.layer.pad_width), (v.given[0].rank, 2))
+    v.pin([a for a, w in zip(given.axes, width, strict=True) if w.any()], f"{v.label} pads along it")
+    return [tuple(None if w.any() else a for a, w in zip(given.axes, width, strict=True))]
+
+
+LAYERS: dict[str, Rule] = {"Concatenate": concatenate}
+OPERATIONS: dict[str, Rule] = {
+    "Concatenate": concatenate,
+    "Stack": stack,
+    "Split": split,
+    "GetItem": item,
+    "Tile": tile,
+    "Repeat": repeat,
+    "Flip": flip,
+    "Pad": pad,
+}
