@@ -29,8 +29,8 @@ def limits(max_drop: float | None, max_size: int | str | None) -> Limits:
 
 
 def judge(budget: Limits, report: Report) -> tuple[Budget, ...]:
-    """What was measured, against each limit that was given."""
-    found = []
+    """What was measured, against each limit that was given, to a pass or to the run."""
+    found = [reached for record in report.passes for reached in record.budgets]
     if budget.max_drop is not None:
         found.append(Budget("max_drop", budget.max_drop, report.quality.drop))
     if budget.max_size is not None:
@@ -39,10 +39,16 @@ def judge(budget: Limits, report: Report) -> tuple[Budget, ...]:
 
 
 def hold_to_strict(records: Sequence[PassRecord], float_layers: Sequence[str], written: Written) -> None:
-    """StrictError naming the first layer that a pass left alone unasked, or what the file could not do."""
+    """StrictError naming the first goal not reached, layer that a pass left alone unasked, or what the file can't do."""
     for record in records:
+        for budget in record.budgets:
+            if not budget.met:
+                closest = f"the closest is {budget.measured:.4g}: " if budget.measured is not None else ""
+                raise StrictError(
+                    f"--strict: {budget.name}={budget.limit:g} can't be met; {closest}{budget.detail}; ask for less"
+                )
         for entry in record.skipped:
-            if not entry["reason"].startswith("asked for by "):
+            if entry["layer"] in record.declined:
                 raise StrictError(f"--strict: {record.name} left {entry['layer']} alone: {entry['reason']}")
     if float_layers:
         raise StrictError(f"--strict: left in float in the file: {', '.join(float_layers)}; skip them in the recipe")

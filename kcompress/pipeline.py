@@ -26,7 +26,7 @@ from kcompress.graph.view import nodes, nonzero, parameters
 from kcompress.layers.plan import QuantPlan
 from kcompress.measure.memory import release
 from kcompress.publish import partial, publish, write
-from kcompress.report import PassRecord, Report, SourceFigures
+from kcompress.report import Budget, PassRecord, Report, SourceFigures
 from kcompress.resume import Resume
 
 if TYPE_CHECKING:
@@ -210,6 +210,8 @@ class _Run:
                     parameters(model),
                     nonzero(model),
                     cost,
+                    tuple(Budget(f"{step.name}:{g.name}", g.limit, g.reached, g.why) for g in result.goals),
+                    tuple(s.layer for s in result.skipped if not (s.asked or s.expected)),
                 )
             )
             if statistics.empty or not any(each.rounds for each in self.steps[number : number + 1]):

@@ -134,8 +134,20 @@ def _yaml(text: str) -> Any:
 
 
 def resolve(recipe: Path | str | None, steps: "Sequence[str | dict[str, Any] | Pass]") -> "list[Pass]":
-    """The recipe file's passes, then the given steps, all validated."""
-    return [*(load(Path(recipe)) if recipe is not None else []), *map(build, steps)]
+    """The recipe file's passes, then the given steps, all validated; those in steps are taken apart."""
+    return interleaved([*(load(Path(recipe)) if recipe is not None else []), *map(build, steps)])
+
+
+def interleaved(passes: "Sequence[Pass]") -> "list[Pass]":
+    """A pass that goes in steps, with the training pass behind it after each of them; as it is without one."""
+    found: list[Pass] = []
+    for step, after in zip(passes, [*passes[1:], None], strict=True):
+        stages = step.stages() if after is not None and after.trains else (step,)
+        for stage in stages[:-1]:
+            assert after is not None
+            found += [stage, after]
+        found.append(stages[-1])
+    return found
 
 
 def schema() -> dict[str, Any]:

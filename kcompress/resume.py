@@ -90,4 +90,6 @@ class Resume:
 
 
 def _record(item: dict[str, Any]) -> PassRecord:
-    return PassRecord(**{**item, "changed": tuple(item["changed"]), "skipped": tuple(item["skipped"])})
+    budgets = tuple(Budget(**budget) for budget in item["budgets"])
+    lists = {key: tuple(item[key]) for key in ("changed", "skipped", "declined")}
+    return PassRecord(**{**item, **lists, "budgets": budgets})

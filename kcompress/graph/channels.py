@@ -75,6 +75,8 @@ class Trace:
     operations: dict[int, Any] = field(default_factory=dict)
     mixed: list[Ids] = field(default_factory=list)
     factors: list[Ids] = field(default_factory=list)
+    products: dict[int, tuple[Axes, ...]] = field(default_factory=dict)
+    unknown: dict[int, str] = field(default_factory=dict)
     _made: dict[tuple[int, str], Ids] = field(default_factory=dict)
 
     def name(self, operation: Any) -> str:
@@ -147,7 +149,10 @@ class Channels:
         sources: the layers that make channels, in order; one that makes several kinds has several entries.
         slices: id of a variable to how it is cut.
         fields: id of a layer or operation to its settings that count channels; `operations` holds what the ids are of.
-        mixed: identities that are summed over without a weight, as in the product of queries and keys.
+        mixed: identities that are summed over without a weight, as in the product of two tensors.
+        factors: identities of the rows or columns of an axis that holds several, as of a layer's groups.
+        products: id of a layer that multiplies tensors to the axes whose sizes its multiply-adds grow with, per product.
+        unknown: id of a layer or operation that can't be followed to the reason.
         units: what can be removed.
     """
 
@@ -159,6 +164,8 @@ class Channels:
     operations: Mapping[int, Any]
     mixed: tuple[Ids, ...]
     factors: tuple[Ids, ...]
+    products: Mapping[int, tuple[Axes, ...]]
+    unknown: Mapping[int, str]
     units: Units
 
     def kept(self, ids: Ids, dropped: NDArray[np.bool_]) -> int:
@@ -200,5 +207,7 @@ def channels(model: Any) -> Channels:
         trace.operations,
         tuple(trace.mixed),
         tuple(trace.factors),
+        trace.products,
+        trace.unknown,
         trace.identities.resolve(),
     )

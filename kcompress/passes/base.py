@@ -6,7 +6,7 @@ and outputs kept their signature, every targeted layer is accounted for, and zer
 """
 
 import enum
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -21,10 +21,10 @@ from kcompress.graph.signature import signature
 from kcompress.graph.view import Node, nodes
 from kcompress.layers.plan import Activations, QuantPlan, WeightFormat
 from kcompress.passes.fields import explain
-from kcompress.passes.rules import Change, Selection, Skip, patterns, select
+from kcompress.passes.rules import Change, Goal, Selection, Skip, patterns, select
 from kcompress.passes.statistics import Statistics
 
-__all__ = ["Change", "Context", "Need", "Pass", "PassResult", "Rule", "Skip"]
+__all__ = ["Change", "Context", "Goal", "Need", "Pass", "PassResult", "Rule", "Skip"]
 
 
 class Need(enum.StrEnum):
@@ -58,12 +58,13 @@ class Context:
 
 @dataclass(frozen=True)
 class PassResult:
-    """The new model, what changed, what did not and why, and how the changed weights are to be stored."""
+    """The new model, what changed, what did not and why, how changed weights are to be stored, and what was reached."""
 
     model: Any
     changes: tuple[Change, ...]
     skipped: tuple[Skip, ...] = ()
     formats: Mapping[str, WeightFormat] = field(default_factory=dict)
+    goals: tuple[Goal, ...] = ()
 
 
 class Rule(BaseModel):
@@ -88,6 +89,8 @@ class Pass(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    trains: ClassVar[bool] = False
+    """Whether the pass trains the model, so that a pass before it that goes in steps takes one before each training."""
     rounds: ClassVar[bool] = False
     """Whether the pass only rounds weights, so that statistics of the model before it are still good after it."""
     needs: ClassVar[frozenset[Need]] = frozenset()
@@ -129,6 +132,10 @@ class Pass(BaseModel):
     def required(self) -> frozenset[Need]:
         """What must be given for these settings."""
         return self.needs
+
+    def stages(self) -> "Sequence[Pass]":
+        """The pass as several, one for each of its steps; itself where it has no steps."""
+        return (self,)
 
     def computation(self) -> Activations | None:
         """How the values between layers are to be computed; None where the pass has no say in it."""

@@ -24,11 +24,29 @@ class Change:
 
 @dataclass(frozen=True)
 class Skip:
-    """A layer that a pass left as it was, and why. `asked` is set where the recipe asked for it."""
+    """A layer that a pass left as it was, and why.
+
+    `asked` is set where the recipe asked for it, `expected` where that is no shortcoming of the pass, as where the
+    amount that was asked for came from other layers.
+    """
 
     layer: str
     reason: str
     asked: bool = False
+    expected: bool = False
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a pass was to reach, as the least it could bring a figure to: `name` such as `macs`; None if nothing.
+
+    `why` tells what stood in the way where it was not reached.
+    """
+
+    name: str
+    limit: float
+    reached: float | None
+    why: str = ""
 
 
 @dataclass(frozen=True)

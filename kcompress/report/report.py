@@ -24,7 +24,8 @@ class PassRecord:
 
     An entry of `changed` has the keys `layer` and `detail`. Where weights were rounded it has `bits` and
     `weight_sqnr_db` too, with calibration data also `output_sqnr_db`: signal-to-quantization-noise ratios, None where
-    nothing was lost. They are simulated in Keras, each layer by itself.
+    nothing was lost. They are simulated in Keras, each layer by itself. `declined` are those of the skipped layers that
+    the pass should have changed.
     """
 
     name: str
@@ -35,19 +36,30 @@ class PassRecord:
     parameters: int
     nonzero: int
     macs: int | None
+    budgets: "tuple[Budget, ...]" = ()
+    declined: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A limit that was asked for, in the unit of its name (points or bytes), and what was measured."""
+    """A limit that was asked for, in the unit of its name (points, bytes or a share), and what was measured.
+
+    The name is that of an option, or of a pass and its field; `detail` says why it was not met, where that is known.
+    """
 
     name: str
     limit: float
     measured: float | None
+    detail: str = ""
 
     @property
     def met(self) -> bool:
         return self.measured is not None and self.measured <= self.limit
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data; `detail` is there only where there is one."""
+        document = {"name": self.name, "limit": self.limit, "measured": self.measured, "met": self.met}
+        return {**document, "detail": self.detail} if self.detail else document
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,11 @@ class Report:
             "kcompress": self.version,
             "source": vars(self.source),
             "passes": [
-                {**vars(record), "changed": list(record.changed), "skipped": list(record.skipped)}
+                {
+                    **{key: value for key, value in vars(record).items() if key not in ("budgets", "declined")},
+                    "changed": list(record.changed),
+                    "skipped": list(record.skipped),
+                }
                 for record in self.passes
             ],
             "artifact": {
@@ -98,5 +114,5 @@ class Report:
         if self.notes:
             document["notes"] = list(self.notes)
         if self.budgets:
-            document["budgets"] = [{**vars(budget), "met": budget.met} for budget in self.budgets]
+            document["budgets"] = [budget.to_json() for budget in self.budgets]
         return document

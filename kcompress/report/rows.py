@@ -120,14 +120,19 @@ def remarks(report: Report) -> list[str]:
 
 def budget_text(budget: Budget) -> str:
 
+    of_pass = "." in budget.name
+
     def shown(value: float) -> str:
+        if of_pass:
+            return f"{value:.4g}"
         return format_size(int(value)) if budget.name == "max_size" else f"{value:.2f} points"
 
-    option = f"--{budget.name.replace('_', '-')}"
+    option = budget.name if of_pass else f"--{budget.name.replace('_', '-')}"
     if budget.measured is None:
-        return f"budget {option} NOT MET: nothing to measure it on"
+        return f"budget {option} NOT MET: {budget.detail or 'nothing to measure it on'}"
     verdict = "met" if budget.met else "NOT MET"
-    return f"budget {option} {verdict}: {shown(budget.measured)}, limit {shown(budget.limit)}"
+    detail = f"; {budget.detail}" if budget.detail else ""
+    return f"budget {option} {verdict}: {shown(budget.measured)}, limit {shown(budget.limit)}{detail}"
 
 
 def drop_text(report: Report) -> str:

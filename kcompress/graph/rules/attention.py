@@ -86,6 +86,7 @@ def _attention(
         trace.weight(dense.kernel, (tensor.axes[-1], rows, columns), reads, rescale)
         if dense.bias is not None:
             trace.weight(dense.bias, (rows, columns), (1,) if multiplied else (), rescale)
+    trace.products[id(layer)] = (heads[0], width[0]), (heads[0], width[1])
     outputs = _outputs(v, query, shape)
     kernel = layer._output_dense.kernel
     trace.weight(kernel, (heads[0], width[1], *outputs), reads=(0, 1))
@@ -120,6 +121,7 @@ def _weighted(v: Visit) -> list[Axes]:
     for tensor in (query, value, key):
         v.only(tensor, -1, does="attends along")
     summed(v, query.axes[-1], key.axes[-1])
+    v.trace.products[id(v.layer)] = (query.axes[-1],), (value.axes[-1],)
     return [(None, None, value.axes[-1])]
 
 

@@ -113,9 +113,7 @@ def repeat(v: Visit) -> list[Axes]:
     if along is None or not isinstance(count, int):
         return v.unknown(f"{v.label} repeats it in another way than all alike along an axis")
     return [
-        tuple(
-            np.repeat(a, count) if a is not None and n == along % given.rank else a for n, a in enumerate(given.axes)
-        )
+        tuple(np.repeat(a, count) if a is not None and n == along % given.rank else a for n, a in enumerate(given.axes))
     ]
 
 

@@ -37,6 +37,7 @@ class Visit:
 
     def unknown(self, why: str) -> list[Axes]:
         """Pin all inputs; the outputs have no identities."""
+        self.trace.unknown.setdefault(id(self.layer), why)
         for tensor in self.given:
             self.pin(tensor.axes, why)
         return [(None,) * len(shape) for shape in self.shapes]

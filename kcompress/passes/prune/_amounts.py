@@ -1,0 +1,116 @@
+"""How many units of each group go: a ratio of each, a ratio of all, or as many as a budget takes.
+
+All groups are put in one order, by which unit goes first: by its rank within its group, or by its score, which
+criteria make comparable. An amount is how far one goes along the order; a budget is met by bisection over that.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.graph.channels import Channels
+from kcompress.graph.cut import Dropped
+from kcompress.graph.identities import Ids
+from kcompress.graph.shares import Shares
+from kcompress.passes.prune._groups import Group
+
+NEAR = 1e-3  # shares of a budget that are not worth looking for
+Counts = NDArray[np.intp]
+"""For each group how many of its units go."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Groups whose units are ranked against each other, those that go first first in each.
+
+    `turns` holds the number of a group for each step along the order, `keys` for each group those of its units. `base`
+    are units that go in any case.
+    """
+
+    groups: tuple[Group, ...]
+    ranked: tuple[Ids, ...]
+    keys: tuple[NDArray[np.float64], ...]
+    turns: Ids
+    base: Dropped
+
+    @classmethod
+    def of(cls, groups: Sequence[Group], scores: NDArray[np.float64], ranking: str, base: Dropped) -> "Order":
+        ranked = [group.units[np.argsort(scores[group.units], kind="stable")] for group in groups]
+        if ranking == "global":
+            keys = [scores[units] for units in ranked]
+        else:
+            keys = [(np.arange(len(units)) + 0.5) / group.size for group, units in zip(groups, ranked, strict=True)]
+        owner = np.repeat(np.arange(len(groups)), [len(units) for units in ranked])
+        order = np.argsort(np.concatenate(keys), kind="stable") if keys else np.zeros(0, np.intp)
+        return cls(tuple(groups), tuple(ranked), tuple(keys), owner[order], base)
+
+    def first(self, count: int) -> Counts:
+        """What goes when one goes so far along the order."""
+        wanted = np.bincount(self.turns[:count], minlength=len(self.groups))
+        return np.array([group.allowed(int(n)) for group, n in zip(self.groups, wanted, strict=True)], np.intp)
+
+    def ratio(self, share: float, ranking: str) -> Counts:
+        """A share of the units of each group, or of all of them."""
+        if ranking == "global":
+            return self.first(round(share * sum(group.size for group in self.groups)))
+        return np.array([group.allowed(round(share * group.size)) for group in self.groups], np.intp)
+
+    def dropped(self, channels: Channels, counts: Counts, guards: Sequence[Ids]) -> Dropped:
+        """Which units go; where nothing would be left of an axis, one position stays, that whose units go last."""
+        units = channels.units
+        gone = self.base.copy()
+        last = np.zeros(units.count + 1)
+        for ranked, count in zip(self.ranked, counts, strict=True):
+            gone[ranked[:count]] = True
+            last[ranked] = np.arange(len(ranked))
+        for ids in guards:
+            if not units.stay(ids, gone).any():
+                made_of = units.made_of[ids]
+                best = made_of[last[made_of].sum(axis=1).argmax()]
+                gone[best[best < units.count]] = False
+        return gone
+
+    def guards(self, channels: Channels, arrays: Iterable[Ids]) -> list[Ids]:
+        """Those axes of which nothing would be left if all went that may."""
+        every = self.dropped(channels, self.first(len(self.turns)), ())
+        distinct = {id(ids): ids for ids in arrays}.values()
+        return [ids for ids in distinct if not channels.units.stay(ids, every).any()]
+
+
+def within(order: Order, channels: Channels, shares: Shares, target: float, guards: Sequence[Ids]) -> Dropped:
+    """As few as bring what is left down to the share `target`, or all that may go if that is not enough."""
+
+    def left(counts: Counts) -> float:
+        return shares.share(order.dropped(channels, counts, guards))
+
+    low, high = 0, len(order.turns)
+    while low < high:
+        middle = (low + high) // 2
+        if left(order.first(middle)) <= target:
+            high = middle
+        else:
+            low = middle + 1
+    counts = order.first(low)
+    if left(counts) <= target - NEAR:
+        _give_back(order, counts, lambda: left(counts) <= target)
+    return order.dropped(channels, counts, guards)
+
+
+def _give_back(order: Order, counts: Counts, fits: Callable[[], bool]) -> None:
+    """Let groups keep one step more for as long as the budget allows, those first whose last unit scores highest."""
+
+    def score(number: int) -> float:
+        return float(order.keys[number][counts[number] - 1])
+
+    more = True
+    while more:
+        more = False
+        for number in sorted(np.flatnonzero(counts).tolist(), key=score, reverse=True):
+            before = counts[number]
+            counts[number] = order.groups[number].allowed(int(before) - 1)
+            if fits():
+                more = True
+            else:
+                counts[number] = before

@@ -1,0 +1,245 @@
+"""Remove whole channels, neurons and heads, so that the model is smaller and faster in every runtime.
+
+Channels that only go together, as those that a residual sum brings together, are one unit; `graph/channels.py` finds
+them. Units of a group are ranked by a criterion; those that rank lowest go, and what is left of every weight is copied
+into a new model of stock layers.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from kcompress.errors import UsageError
+from kcompress.graph.channels import Channels, channels
+from kcompress.graph.cut import Dropped, cut
+from kcompress.graph.kernels import is_keras
+from kcompress.graph.shares import Shares
+from kcompress.graph.view import Node, nodes
+from kcompress.layers.plan import QuantPlan
+from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult, Skip
+from kcompress.passes.fields import tunable
+from kcompress.passes.prune._amounts import Order, within
+from kcompress.passes.prune._changes import described
+from kcompress.passes.prune._criteria import score
+from kcompress.passes.prune._formats import sliced_formats
+from kcompress.passes.prune._groups import Group, groups, own_units, protected
+from kcompress.passes.rules import Selection
+
+AMOUNTS = ("ratio", "macs", "parameters", "bytes")
+BUDGETS = AMOUNTS[1:]
+DEFAULT_RATIO = 0.3
+NEEDS = {"activation": Need.CALIBRATION, "zeros": Need.CALIBRATION, "taylor": Need.TRAINING}
+NAMED = 4  # layers that a message names
+
+
+class Structured(Pass):
+    """Remove whole channels, neurons and heads; the model gets smaller and faster everywhere.
+
+    Source: Li et al., "Pruning Filters for Efficient ConvNets", 2017; coupled channels: Fang et al., "DepGraph: Towards
+    Any Structural Pruning", 2023. Works on Dense, EinsumDense, Embedding, convolutions, recurrent layers and attention,
+    through whatever is between them. What the model's inputs and outputs consist of stays, as does what a layer mixes
+    that can't be followed; the report names it. Accuracy comes back with training.
+    """
+
+    needs = frozenset(NEEDS.values())
+
+    criterion: Literal["l1", "l2", "batchnorm", "activation", "zeros", "taylor", "geometric_median", "random"] = "l2"
+    """How channels are ranked: by their weights (l1, l2, geometric_median), their scale in batch normalization, their
+    outputs on calibration data (activation, zeros), their effect on the loss of labelled data (taylor), or at random."""
+    ratio: float | None = tunable(None, 0.1, 0.9, ge=0, lt=1)
+    """The share of channels to remove, such as 0.5. Default 0.3."""
+    macs: float | None = Field(None, gt=0, le=1, json_schema_extra={"tunable": [0.2, 0.9]})
+    """The share of multiply-adds to keep, such as 0.5."""
+    parameters: float | None = Field(None, gt=0, le=1, json_schema_extra={"tunable": [0.2, 0.9]})
+    """The share of parameters to keep, such as 0.5."""
+    bytes: float | None = Field(None, gt=0, le=1, json_schema_extra={"tunable": [0.2, 0.9]})
+    """The share of the bytes that the weights take to keep, such as 0.5, each in the bits that it is stored in."""
+    ranking: Literal["per_group", "global"] = "per_group"
+    """Whether each group of channels gives the same share (per_group) or all are ranked together (global)."""
+    round_to: int = Field(1, ge=1, le=256)
+    """The number that what is left of a layer's channels is a multiple of, such as 8; 1 for any."""
+    min_channels: int = Field(1, ge=1)
+    """The number of channels that each group keeps at least, such as 4."""
+    steps: int = Field(1, ge=1, le=100)
+    """The number of steps to go in, such as 3; ranked anew in each, and with the training pass behind it after each."""
+    samples: int = Field(256, ge=1)
+    """The number of samples that activation, zeros and taylor look at, such as 256."""
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Self:
+        given = [name for name in AMOUNTS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other; give one of {', '.join(AMOUNTS)}")
+        for rule in self.rules:
+            if budget := next((name for name in BUDGETS if name in rule.overrides), None):
+                raise ValueError(f"rule for '{rule.layers[0]}': {budget} is for the whole model; give ratio in a rule")
+            if fixed := next((name for name in ("ranking", "steps") if name in rule.overrides), None):
+                raise ValueError(f"rule for '{rule.layers[0]}': {fixed} is for the whole pass; leave it out of rules")
+        return self
+
+    @property
+    def budget(self) -> str | None:
+        """The name of what is to be brought down to a share, if that was given."""
+        return next((name for name in BUDGETS if getattr(self, name) is not None), None)
+
+    @property
+    def required(self) -> frozenset[Need]:
+        used = [self.criterion, *(rule.overrides.get("criterion", self.criterion) for rule in self.rules)]
+        return frozenset(NEEDS[criterion] for criterion in used if criterion in NEEDS)
+
+    def resolve_override(self, own: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+        """A ratio in a rule replaces the budget, for that layer's group."""
+        dropped = BUDGETS if "ratio" in overrides else ()
+        return {**{k: v for k, v in own.items() if k not in dropped}, **overrides}
+
+    def stages(self) -> "tuple[Structured, ...]":
+        """One pass for each step, each of which removes the same share of what the one before left."""
+        if self.steps == 1:
+            return (self,)
+        own = {key: value for key, value in self.config().items() if key not in (*AMOUNTS, "steps")}
+        name = self.budget or "ratio"
+        given = getattr(self, name)
+        kept = given if self.budget else 1 - (DEFAULT_RATIO if given is None else given)
+        each = kept ** (1 / self.steps)
+        share = each if self.budget else 1 - each
+        return tuple(type(self)(**own, **{name: share}) for _ in range(self.steps))
+
+    def concerns(self, node: Node, named: bool) -> bool | str:
+        if node.is_custom:
+            return "a custom layer, whose channels are not known" if named and node.weights else False
+        return bool(node.kernels)
+
+    def run(self, model: Any, ctx: Context) -> PassResult:
+        results: list[PassResult] = []
+        current, plan = model, ctx.plan
+        for stage in self.stages():
+            results.append(stage.once(current, replace(ctx, plan=plan)))
+            current, plan = results[-1].model, plan.updated(results[-1].formats)
+        return results[0] if len(results) == 1 else self.together(results)
+
+    def together(self, results: Sequence[PassResult]) -> PassResult:
+        """The steps as one: what is left of a share is the product of what each left."""
+        changed: dict[str, str] = {}
+        for change in (change for result in results for change in result.changes):
+            before = changed.get(change.layer)
+            changed[change.layer] = f"{before}, then {change.detail}" if before else change.detail
+        skipped = tuple(skip for skip in results[-1].skipped if skip.layer not in changed)
+        formats = {name: form for result in results for name, form in result.formats.items()}
+        goals = []
+        for each in zip(*(result.goals for result in results), strict=True):
+            last = each[-1]
+            reached = None if last.reached is None else math.prod(goal.reached or 1.0 for goal in each)
+            goals.append(Goal(last.name, getattr(self, self.budget) if self.budget else self.share, reached, last.why))
+        changes = tuple(Change(layer, detail) for layer, detail in changed.items())
+        return PassResult(results[-1].model, changes, skipped, formats, tuple(goals))
+
+    def once(self, model: Any, ctx: Context) -> PassResult:
+        """One step."""
+        selection, found = self.select(model), channels(model)
+        reasons = protected(model, found, selection)
+        with ctx.progress(f"{self.name}: ranking", None):
+            ranked, scores = self.ranked(model, found, groups(found, selection, reasons), ctx)
+        for group in ranked:
+            if np.isnan(scores[group.units]).any():
+                reasons.update((int(unit), "it has no batch normalization with a scale") for unit in group.units)
+        ranked = [group for group in ranked if not np.isnan(scores[group.units]).any()]
+        dropped, goals = self.choose(model, found, ranked, scores, ctx.plan)
+        if not ranked and not any(skip.asked for skip in selection.skipped):
+            goals = (self.nothing(found, selection, reasons),)
+        new = cut(model, found, dropped)
+        changes, skipped = [], list(selection.skipped)
+        for node, _ in selection.chosen:
+            detail = described(found, node, dropped)
+            if detail is None:
+                expected = id(node.layer) not in found.unknown
+                skipped.append(Skip(node.name, _reason(found, node, reasons), expected=expected))
+            else:
+                changes.append(Change(node.name, detail))
+        formats = sliced_formats(model, new, found, dropped, ctx.plan)
+        return PassResult(new, tuple(changes), tuple(skipped), formats, goals)
+
+    def ranked(
+        self, model: Any, found: Channels, every: Sequence[Group], ctx: Context
+    ) -> tuple[list[Group], NDArray[np.float64]]:
+        """The groups, and a score for each of their units; NaN where a criterion has nothing to go by."""
+        scores = np.zeros(found.units.count)
+        for criterion in dict.fromkeys(group.settings.criterion for group in every):
+            alike = [group for group in every if group.settings.criterion == criterion]
+            units = [group.units for group in alike]
+            new = score(criterion, model, found, units, ctx, self.samples)
+            chosen = np.concatenate(units)
+            scores[chosen] = new[chosen]
+        return list(every), scores
+
+    def choose(
+        self, model: Any, found: Channels, every: Sequence[Group], scores: NDArray[np.float64], plan: QuantPlan
+    ) -> tuple[Dropped, tuple[Goal, ...]]:
+        """Which units go, and what that makes of the budget."""
+        dropped = np.zeros(found.units.count, bool)
+        axes = [a for s in found.slices.values() for a in s.axes] + [a for t in found.tensors.values() for a in t]
+        arrays = [axis for axis in axes if axis is not None]
+        for share in dict.fromkeys(group.settings.share for group in every if not group.settings.budget):
+            alike = [g for g in every if not g.settings.budget and g.settings.share == share]
+            order = Order.of(alike, scores, self.ranking, dropped)
+            dropped = order.dropped(found, order.ratio(share, self.ranking), order.guards(found, arrays))
+        if self.budget is None:
+            return dropped, ()
+        target = float(getattr(self, self.budget))
+        shares = self.shares(model, found, plan)
+        order = Order.of([group for group in every if group.settings.budget], scores, self.ranking, dropped)
+        dropped = within(order, found, shares, target, order.guards(found, arrays))
+        reached = shares.share(dropped)
+        why = "" if reached <= target else _at_their_least(every, dropped)
+        return dropped, (Goal(self.budget, target, reached, why),)
+
+    def shares(self, model: Any, found: Channels, plan: QuantPlan) -> Shares:
+        assert self.budget is not None
+        weights = [(node.qualified(w), w.variable) for node in nodes(model) for w in node.weights]
+        bits = {id(variable): plan.weights[name].bits for name, variable in weights if name in plan.weights}
+        try:
+            return Shares(model, found, self.budget, bits)
+        except ValueError as error:
+            raise UsageError(
+                f"{self.name}: {self.budget}={getattr(self, self.budget):g} can't be met, since {error}; give "
+                "parameters or bytes instead"
+            ) from error
+
+    @property
+    def share(self) -> float:
+        """The share of channels to remove, where that was asked for."""
+        return DEFAULT_RATIO if self.ratio is None else self.ratio
+
+    def nothing(self, found: Channels, selection: Selection, reasons: dict[int, str]) -> Goal:
+        """The goal of a pass that finds no channel to remove."""
+        named = [f"{node.name} ({_reason(found, node, reasons)})" for node, _ in selection.chosen]
+        why = f"no channel of the model can be removed: {_listed(named)}" if named else "no layer makes channels"
+        return Goal(self.budget or "ratio", getattr(self, self.budget) if self.budget else self.share, None, why)
+
+
+def _reason(found: Channels, node: Node, reasons: dict[int, str]) -> str:
+    """Why a layer was not cut."""
+    if id(node.layer) in found.unknown:
+        return f"its channels can't be followed: {found.unknown[id(node.layer)]}"
+    own = own_units(found, node)
+    if not len(own):
+        return "it is not called by the model itself but inside another layer" if is_keras(node.layer) else "unknown"
+    why = [reasons[int(unit)] for unit in own if int(unit) in reasons]
+    if len(why) == len(own):
+        return why[0]
+    return "it has one channel" if len(own) == 1 else "none of its channels ranks low enough to go"
+
+
+def _at_their_least(every: Sequence[Group], dropped: Dropped) -> str:
+    """Why no more could go."""
+    least = [" and ".join(group.layers) for group in every if dropped[group.units].sum() >= group.most]
+    return f"{_listed(least)} at the least number of channels"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
