@@ -39,7 +39,7 @@ def judge(budget: Limits, report: Report) -> tuple[Budget, ...]:
 
 
 def hold_to_strict(records: Sequence[PassRecord], float_layers: Sequence[str], written: Written) -> None:
-    """StrictError naming the first goal not reached, layer that a pass left alone unasked, or what the file can't do."""
+    """StrictError naming the first goal missed, layer that a pass left alone unasked, or what the file can't do."""
     for record in records:
         for budget in record.budgets:
             if not budget.met:

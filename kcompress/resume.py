@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kcompress.layers.plan import QuantPlan
-from kcompress.report.report import PassRecord
+from kcompress.report.report import Budget, PassRecord
 
 if TYPE_CHECKING:
     from kcompress.passes.base import Pass

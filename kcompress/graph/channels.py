@@ -151,7 +151,7 @@ class Channels:
         fields: id of a layer or operation to its settings that count channels; `operations` holds what the ids are of.
         mixed: identities that are summed over without a weight, as in the product of two tensors.
         factors: identities of the rows or columns of an axis that holds several, as of a layer's groups.
-        products: id of a layer that multiplies tensors to the axes whose sizes its multiply-adds grow with, per product.
+        products: id of a layer that multiplies tensors to the axes with whose sizes the cost of each product grows.
         unknown: id of a layer or operation that can't be followed to the reason.
         units: what can be removed.
     """

@@ -145,4 +145,4 @@ class Units:
         """For each unit the sum of the values at those positions that are made of it."""
         made_of = self.made_of[ids]
         spread = np.broadcast_to(np.asarray(values, np.float64)[:, None], made_of.shape)
-        return np.bincount(made_of.ravel(), spread.ravel(), self.count + 1)[: self.count]
+        return np.asarray(np.bincount(made_of.ravel(), spread.ravel(), self.count + 1)[: self.count], np.float64)

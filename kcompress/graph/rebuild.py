@@ -37,8 +37,7 @@ def copy(model: Any) -> Any:
 
 def variables(model: Any) -> list[Any]:
     """Every variable of a model, layer by layer, each layer's own; the same order for copies of a model."""
-    seen: set[int] = set()
-    return [v for layer in model._flatten_layers() for v in _own(layer) if not (id(v) in seen or seen.add(id(v)))]  # type: ignore[func-returns-value]
+    return list({id(v): v for layer in model._flatten_layers() for v in _own(layer)}.values())
 
 
 def _own(layer: Any) -> list[Any]:
@@ -124,8 +123,11 @@ INNER = {"layer": ("forward_layer", "layer"), "backward_layer": ("backward_layer
 """Where a wrapper's config holds layers, and under which attributes the wrapper does."""
 
 
-def _entries(model: Any, config: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Each layer and operation of a model, through nested models and wrappers, with its own part of the config."""
+def _entries(model: Any, config: dict[str, Any], wrapped: bool = True) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Each layer and operation of a model, through nested models, with its own part of the config.
+
+    Also those inside wrappers if `wrapped` is set.
+    """
     import keras
 
     yield model, config
@@ -133,8 +135,8 @@ def _entries(model: Any, config: dict[str, Any]) -> Iterator[tuple[Any, dict[str
         own = model._layers if isinstance(model, keras.Sequential) else model.operations
         by_name = {operation.name: operation for operation in own}
         for entry in config["config"]["layers"]:
-            yield from _entries(by_name[entry.get("name", entry["config"].get("name"))], entry)
-    for key, attributes in INNER.items():
+            yield from _entries(by_name[entry.get("name", entry["config"].get("name"))], entry, wrapped)
+    for key, attributes in INNER.items() if wrapped else ():
         inner = next((getattr(model, name) for name in attributes if hasattr(model, name)), None)
         entry = config["config"].get(key)
         if isinstance(entry, dict) and "config" in entry and inner is not None:

@@ -177,12 +177,12 @@ class Pass(BaseModel):
 
     def apply(self, model: Any, ctx: Context) -> PassResult:
         """Run the pass on a Keras model and check what came back; raises ContractError if it broke a promise."""
-        before = fingerprint(model)
+        sign, before = _signature(model), fingerprint(model)
         targets = self.select(model).targets
         result = self.run(model, ctx)
         if result.model is model or fingerprint(model) != before:
             raise ContractError(f"{self.name}: modified the model that it was given")
-        if _signature(result.model) != _signature(model):
+        if _signature(result.model) != sign:
             raise ContractError(f"{self.name}: changed the model's inputs or outputs")
         accounted = [change.layer for change in result.changes] + [skip.layer for skip in result.skipped]
         if set(accounted) != targets or len(accounted) != len(set(accounted)):

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.channels import Axes, Ids, Size, Tensor
+from kcompress.graph.channels import Axes, Size, Tensor
+from kcompress.graph.identities import Ids
 from kcompress.graph.rules.products import summed
 from kcompress.graph.rules.visit import Rule, Visit
 
@@ -65,7 +66,7 @@ def _attended(v: Visit) -> tuple[Tensor, Tensor, Tensor] | None:
 def _attention(
     v: Visit, attended: tuple[Tensor, ...], heads: tuple[Ids, Ids], width: tuple[Ids, Ids], shape: Any
 ) -> list[Axes]:
-    """`heads` of queries and of keys; `width` of keys and of values; `shape` of the outputs, that of queries if None."""
+    """`heads` of queries and of keys; `width` of keys and of values; `shape` of the outputs if it is given."""
     layer, trace = v.layer, v.trace
     query, value, key = attended
     for tensor in attended:

@@ -1,4 +1,4 @@
-"""What works on each element by itself, of one tensor or of several that are broadcast, and what keeps channels apart."""
+"""What works on each element by itself, of one tensor or of several, and what leaves each channel to itself."""
 
 from collections.abc import Sequence
 from typing import Any

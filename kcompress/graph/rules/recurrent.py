@@ -1,5 +1,7 @@
 """Recurrent layers, whose units are their state too, and the wrappers around layers."""
 
+from typing import Any
+
 import numpy as np
 
 from kcompress.graph.channels import Axes, Size, Tensor
@@ -10,9 +12,9 @@ ELEMENTWISE = ("activation", "recurrent_activation")
 
 
 def recurrent(v: Visit) -> list[Axes]:
-    """A cell with kernels (inputs, gates × units) and (units, gates × units), of a layer of its own or within an RNN."""
+    """A cell with kernels (inputs, gates × units) and (units, gates × units)."""
     (given, *initial), layer = v.given, v.layer
-    cell = getattr(layer, "cell", None)
+    cell: Any = getattr(layer, "cell", None)
     kind = type(cell).__name__
     if kind not in GATES or not all(is_elementwise(getattr(cell, name, None)) for name in ELEMENTWISE):
         return v.unknown(f"{v.label}, whose cell is of type {kind}, uses it")

@@ -72,7 +72,7 @@ def own_units(channels: Channels, node: Node) -> Ids:
 
 def groups(channels: Channels, selection: Selection, reasons: Mapping[int, str]) -> list[Group]:
     """Groups of more than one unit, in the order of the model; units with a reason to stay are not in them."""
-    settings = {node.name: step for node, step in selection.chosen}
+    settings: dict[str, Any] = {node.name: step for node, step in selection.chosen}
     made_by: dict[int, list[int]] = defaultdict(list)
     arrays = [source.ids for source in channels.sources] + list(channels.factors)
     for number, ids in enumerate(arrays):
@@ -82,8 +82,8 @@ def groups(channels: Channels, selection: Selection, reasons: Mapping[int, str])
     for unit, numbers in made_by.items():
         together[tuple(numbers)].append(unit)
     found = []
-    for numbers, units in together.items():
-        makers = [channels.sources[n] for n in numbers if n < len(channels.sources)]
+    for places, units in together.items():
+        makers = [channels.sources[n] for n in places if n < len(channels.sources)]
         layers = tuple(dict.fromkeys(maker.layer for maker in makers if maker.layer in settings))
         free = np.array([unit for unit in sorted(units) if unit not in reasons], np.intp)
         if len(units) < 2 or not len(free) or not layers:

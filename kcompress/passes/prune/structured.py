@@ -17,7 +17,6 @@ from pydantic import Field, model_validator
 from kcompress.errors import UsageError
 from kcompress.graph.channels import Channels, channels
 from kcompress.graph.cut import Dropped, cut
-from kcompress.graph.kernels import is_keras
 from kcompress.graph.shares import Shares
 from kcompress.graph.view import Node, nodes
 from kcompress.layers.plan import QuantPlan
@@ -49,8 +48,9 @@ class Structured(Pass):
     needs = frozenset(NEEDS.values())
 
     criterion: Literal["l1", "l2", "batchnorm", "activation", "zeros", "taylor", "geometric_median", "random"] = "l2"
-    """How channels are ranked: by their weights (l1, l2, geometric_median), their scale in batch normalization, their
-    outputs on calibration data (activation, zeros), their effect on the loss of labelled data (taylor), or at random."""
+    """What channels are ranked by, such as l2. Their weights: l1, l2, geometric_median. Their scale in batch
+    normalization: batchnorm. Their outputs on calibration data, by mean magnitude or share of zeros: activation, zeros.
+    Gradient times activation on labelled data: taylor. Chance: random."""
     ratio: float | None = tunable(None, 0.1, 0.9, ge=0, lt=1)
     """The share of channels to remove, such as 0.5. Default 0.3."""
     macs: float | None = Field(None, gt=0, le=1, json_schema_extra={"tunable": [0.2, 0.9]})
@@ -115,6 +115,7 @@ class Structured(Pass):
         return bool(node.kernels)
 
     def run(self, model: Any, ctx: Context) -> PassResult:
+        """All steps, one after the other."""
         results: list[PassResult] = []
         current, plan = model, ctx.plan
         for stage in self.stages():
@@ -152,16 +153,9 @@ class Structured(Pass):
         if not ranked and not any(skip.asked for skip in selection.skipped):
             goals = (self.nothing(found, selection, reasons),)
         new = cut(model, found, dropped)
-        changes, skipped = [], list(selection.skipped)
-        for node, _ in selection.chosen:
-            detail = described(found, node, dropped)
-            if detail is None:
-                expected = id(node.layer) not in found.unknown
-                skipped.append(Skip(node.name, _reason(found, node, reasons), expected=expected))
-            else:
-                changes.append(Change(node.name, detail))
-        formats = sliced_formats(model, new, found, dropped, ctx.plan)
-        return PassResult(new, tuple(changes), tuple(skipped), formats, goals)
+        changes, skipped = _accounted(model, found, dropped, selection, reasons)
+        formats = sliced_formats(model, found, dropped, ctx.plan)
+        return PassResult(new, changes, skipped, formats, goals)
 
     def ranked(
         self, model: Any, found: Channels, every: Sequence[Group], ctx: Context
@@ -221,13 +215,35 @@ class Structured(Pass):
         return Goal(self.budget or "ratio", getattr(self, self.budget) if self.budget else self.share, None, why)
 
 
+def _accounted(
+    model: Any, found: Channels, dropped: Dropped, selection: Selection, reasons: dict[int, str]
+) -> tuple[tuple[Change, ...], tuple[Skip, ...]]:
+    """What became of every layer; where only its inputs were cut, why nothing else was is told with that."""
+    left: dict[str, Skip] = {skip.layer: skip for skip in selection.skipped}
+    changes: list[Change] = []
+    for node in nodes(model):
+        if node.name not in selection.targets:
+            continue
+        skip = left.pop(node.name, None)
+        if skip is None:
+            skip = Skip(node.name, _reason(found, node, reasons), expected=id(node.layer) not in found.unknown)
+        detail = described(found, node, dropped)
+        if detail is None:
+            left[node.name] = skip
+        elif dropped[own_units(found, node)].any():
+            changes.append(Change(node.name, detail))
+        else:
+            changes.append(Change(node.name, f"{detail}; the rest stays: {skip.reason}"))
+    return tuple(changes), tuple(left.values())
+
+
 def _reason(found: Channels, node: Node, reasons: dict[int, str]) -> str:
     """Why a layer was not cut."""
     if id(node.layer) in found.unknown:
         return f"its channels can't be followed: {found.unknown[id(node.layer)]}"
     own = own_units(found, node)
     if not len(own):
-        return "it is not called by the model itself but inside another layer" if is_keras(node.layer) else "unknown"
+        return "it is not called by the model itself but inside another layer"
     why = [reasons[int(unit)] for unit in own if int(unit) in reasons]
     if len(why) == len(own):
         return why[0]

@@ -1,0 +1,1 @@
+"""What passes that look at labels share: the loss."""
