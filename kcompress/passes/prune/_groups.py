@@ -89,11 +89,10 @@ def groups(channels: Channels, selection: Selection, reasons: Mapping[int, str])
         if len(units) < 2 or not len(free) or not layers:
             continue
         step = _settings([settings[layer] for layer in layers])
-        steps = [_multiple(channels, maker.ids, units[0], step.round_to) for maker in makers if _counts(maker.what)]
-        multiple = math.lcm(*steps)
-        least = max(step.min_channels, len(units) - len(free), 1)
-        group = Group(free, layers, len(units), multiple, min(least, len(units)), step)
-        found.append(group)
+        counts = [_positions(channels, maker.ids, units[0]) for maker in makers if maker.what not in (HEADS, WIDTH)]
+        multiple = math.lcm(*(step.round_to // math.gcd(step.round_to, count) for count in counts))
+        least = max(-(-step.min_channels // min(counts, default=1)), len(units) - len(free), 1)
+        found.append(Group(free, layers, len(units), multiple, min(least, len(units)), step))
     return found
 
 
@@ -103,11 +102,6 @@ def _settings(steps: "Sequence[Structured]") -> "Structured":
     return next((step for step in steps if not step.rules), plain[0] if plain else steps[0])
 
 
-def _counts(what: str) -> bool:
-    return what not in (HEADS, WIDTH)
-
-
-def _multiple(channels: Channels, ids: Ids, unit: int, round_to: int) -> int:
-    """How many units make up a multiple of `round_to` positions."""
-    positions = int((channels.units.made_of[ids] == unit).any(axis=1).sum())
-    return round_to // math.gcd(round_to, positions) if positions else 1
+def _positions(channels: Channels, ids: Ids, unit: int) -> int:
+    """How many positions of a layer's channels are made of a unit."""
+    return int((channels.units.made_of[ids] == unit).any(axis=1).sum())
