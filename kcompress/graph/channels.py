@@ -134,6 +134,8 @@ class Trace:
 
 
 def _sizes(value: Any) -> list[Size]:
+    if isinstance(value, slice):
+        return _sizes((value.start, value.stop))
     if isinstance(value, (list, tuple)):
         return [size for item in value for size in _sizes(item)]
     return [value] if isinstance(value, Size) else []
@@ -175,6 +177,8 @@ class Channels:
         """A setting with numbers in place of `Size`."""
         if isinstance(value, Size):
             return self.kept(value.ids, dropped)
+        if isinstance(value, slice):
+            return slice(self.fill(value.start, dropped), self.fill(value.stop, dropped), value.step)
         if isinstance(value, (list, tuple)):
             return type(value)(self.fill(item, dropped) for item in value)
         return value

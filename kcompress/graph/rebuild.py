@@ -37,7 +37,7 @@ def copy(model: Any) -> Any:
 
 def variables(model: Any) -> list[Any]:
     """Every variable of a model, layer by layer, each layer's own; the same order for copies of a model."""
-    return list({id(v): v for layer in model._flatten_layers() for v in _own(layer)}.values())
+    return [v for layer in model._flatten_layers() for v in _own(layer)]
 
 
 def _own(layer: Any) -> list[Any]:
@@ -91,7 +91,9 @@ def resized(model: Any, settings: Mapping[int, Mapping[Any, Any]]) -> Any:
     for operation, entry in _entries(model, config):
         for key, value in settings.get(id(operation), {}).items():
             if isinstance(key, tuple):
-                entry["inbound_nodes"][0][key[0]][key[1]] = keras.saving.serialize_keras_object(value)
+                arguments = list(entry["inbound_nodes"][0][key[0]])
+                arguments[key[1]] = keras.saving.serialize_keras_object(value)
+                entry["inbound_nodes"][0][key[0]] = arguments
             else:
                 entry["config"][key] = value
         for holder in (entry, entry["config"]):

@@ -30,15 +30,21 @@ def at_random(found: Channels, share: float, seed: int) -> Any:
 
 
 def unread(model: Any, found: Channels, dropped: Any) -> Any:
-    """A copy of the model in which the weights that read dropped channels are zero."""
+    """A copy of the model in which the weights that read dropped channels are zero.
+
+    Where channels are summed over without a weight, those are zero that make them.
+    """
     twin = copy(model)
+    multiplied = np.zeros_like(dropped)
+    for ids in found.mixed:
+        multiplied[found.units.of(ids)] = True
     for source, target in zip(variables(model), variables(twin), strict=True):
         slices = found.slices.get(id(source))
         values = np.asarray(source).copy()
-        for axis in slices.reads if slices else ():
-            ids = slices.axes[axis]
-            if ids is not None:
-                np.moveaxis(values, axis, 0)[~found.units.stay(ids, dropped)] = 0
+        for axis, ids in enumerate(slices.axes if slices else ()):
+            if slices and ids is not None:
+                gone = dropped if axis in slices.reads else dropped & multiplied
+                np.moveaxis(values, axis, 0)[~found.units.stay(ids, gone)] = 0
         target.assign(values)
     return twin
 

@@ -12,7 +12,7 @@ from kcompress.graph.channels import Axes, Tensor, Trace
 from kcompress.graph.flow import Call, Shape
 from kcompress.graph.kernels import is_keras
 from kcompress.graph.rules import attention, elementwise, linear, normalization, products, recurrent, selecting, shaping
-from kcompress.graph.rules.visit import Rule, Visit
+from kcompress.graph.rules.visit import Rule, Visit, masks
 
 MODULES = (linear, elementwise, normalization, shaping, selecting, products, recurrent, attention)
 LAYERS: dict[str, Rule] = {kind: rule for module in MODULES for kind, rule in module.LAYERS.items()}
@@ -21,7 +21,12 @@ OPERATIONS: dict[str, Rule] = {kind: rule for module in MODULES for kind, rule i
 
 def visit(trace: Trace, call: Call, given: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Axes]:
     """Identities along the axes of each output of a call; where its type is not known, its inputs are pinned."""
-    return _visit(Visit(trace, call, call.operation, tuple(given), tuple(shapes), _visit))
+    masked = masks(call)
+    for number in masked:
+        for axis in given[number].axes:
+            trace.pin(axis, f"{trace.name(call.operation)} takes it as a mask")
+    taken = tuple(tensor for number, tensor in enumerate(given) if number not in masked)
+    return _visit(Visit(trace, call, call.operation, taken, tuple(shapes), _visit))
 
 
 def _visit(v: Visit) -> list[Axes]:

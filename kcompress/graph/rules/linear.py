@@ -46,19 +46,23 @@ def convolution(v: Visit) -> list[Axes]:
 
 
 def _grouped(v: Visit, inputs: Axis, filters: Any) -> Axis:
-    """Compose inputs and filters of groups and places in each group; gives the places of the inputs."""
+    """Compose inputs and filters of groups and places in each group; gives the places of the inputs, if several."""
     count = v.layer.groups
     why = f"{v.label} has groups that do not fit those elsewhere"
     if inputs is None:
         inputs = v.trace.fixed(v.layer.kernel.shape[-2] * count, f"{v.label} reads inputs that stay, in groups")
     groups = v.trace.factor(count)
-    ends = []
+    places: list[Axis] = []
     for ids in (inputs, filters):
-        places = v.trace.factor(len(ids) // count)
-        v.trace.identities.compose(ids, (np.repeat(groups, len(places)), np.tile(places, count)), why)
-        ends.append(places)
+        each = len(ids) // count
+        rows = np.repeat(groups, each)
+        places.append(v.trace.factor(each) if each > 1 else None)
+        if places[-1] is None:
+            v.trace.identities.unite(ids, rows)
+        else:
+            v.trace.identities.compose(ids, (rows, np.tile(places[-1], count)), why)
     v.trace.set(v.layer, "groups", Size(groups))
-    return ends[0]
+    return places[0]
 
 
 def transposed(v: Visit) -> list[Axes]:

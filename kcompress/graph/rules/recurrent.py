@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from kcompress.graph.channels import Axes, Size, Tensor
-from kcompress.graph.rules.visit import Rule, Visit, is_elementwise
+from kcompress.graph.rules.visit import Rule, Visit, channel_axis, is_elementwise
 
 GATES = {"SimpleRNNCell": 1, "GRUCell": 3, "LSTMCell": 4}
 ELEMENTWISE = ("activation", "recurrent_activation")
@@ -35,6 +35,26 @@ def recurrent(v: Visit) -> list[Axes]:
         else:  # a mask
             v.pin(state.axes, f"{v.label} uses it")
     return [(*(None,) * (len(shape) - 1), units) for shape in v.shapes]
+
+
+def convolutional(v: Visit) -> list[Axes]:
+    """As `recurrent`, with kernels (..., inputs, gates × filters) and (..., filters, gates × filters)."""
+    (given, *initial), layer, cell = v.given, v.layer, v.layer.cell
+    if initial or layer.stateful or not all(is_elementwise(getattr(cell, name)) for name in ELEMENTWISE):
+        return v.unknown(f"{v.label} takes states or mixes its gates")
+    at, around = channel_axis(layer, given.rank - 1) + 1, (None,) * len(layer.kernel_size)
+    v.only(given, at, does="steps and slides along")
+    filters = v.trace.make(cell, cell.filters, "filters")
+    gates = np.tile(filters, GATES["LSTMCell"])
+    v.trace.weight(cell.kernel, (*around, given.axes[at], gates), reads=(len(around),))
+    v.trace.weight(cell.recurrent_kernel, (*around, filters, gates), reads=(len(around),))
+    if cell.bias is not None:
+        v.trace.weight(cell.bias, (gates,))
+    v.trace.set(layer, "filters", Size(filters))
+    places = [channel_axis(layer, given.rank - 1) + len(shape) - given.rank + 1 for shape in v.shapes]
+    return [
+        tuple(filters if n == place else None for n in range(len(s))) for s, place in zip(v.shapes, places, strict=True)
+    ]
 
 
 def bidirectional(v: Visit) -> list[Axes]:
@@ -67,6 +87,7 @@ def time_distributed(v: Visit) -> list[Axes]:
 
 LAYERS: dict[str, Rule] = {
     **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "RNN"), recurrent),
+    **{f"ConvLSTM{n}D": convolutional for n in (1, 2, 3)},
     "Bidirectional": bidirectional,
     "TimeDistributed": time_distributed,
 }

@@ -90,12 +90,15 @@ def item(v: Visit) -> list[Axes]:
                 if k.step not in (None, 1):
                     return v.unknown(f"{v.label} takes it in steps")
                 start, stop, _ = k.indices(len(ids))
-                k = (Size(ids[:start]), Size(ids[: max(start, stop)]))
+                written.append(slice(Size(ids[:start]), Size(ids[: max(start, stop)])))
                 ids = ids[start:stop]
+                made.append(ids)
+                at += 1
+                continue
             written.append(k)
             made += [] if isinstance(k, int) else [ids]
             at += 1
-    if any(isinstance(k, tuple) for k in written):
+    if any(isinstance(k, slice) and isinstance(k.start, Size) for k in written):
         v.trace.set(v.layer, ("args", 1), tuple(written))
     return [tuple(made)]
 

@@ -61,12 +61,9 @@ class Visit:
         """The arguments by name, with a `Tensor` in place of each symbolic tensor."""
         import keras
 
-        left = iter(self.given)
-        tensors = {
-            id(item): next(left)
-            for item in keras.tree.flatten((self.call.args, dict(self.call.kwargs)))
-            if isinstance(item, keras.KerasTensor)
-        }
+        masked = masks(self.call)
+        symbols = [tensor for number, tensor in enumerate(_symbols(self.call)) if number not in masked]
+        tensors = dict(zip(map(id, symbols), self.given, strict=True))
         args, kwargs = keras.tree.map_structure(
             lambda item: tensors.get(id(item), item), (self.call.args, dict(self.call.kwargs))
         )
@@ -87,6 +84,27 @@ def is_elementwise(activation: Any) -> bool:
     name, module = getattr(activation, "__name__", ""), str(getattr(activation, "__module__", ""))
     known = module.startswith(("keras.src.activations", "keras.src.ops.nn"))
     return known and name not in NOT_ELEMENTWISE
+
+
+def _symbols(call: Call) -> list[Any]:
+    """The symbolic tensors among the arguments, in the order of the call's inputs."""
+    import keras
+
+    flat = keras.tree.flatten((call.args, dict(call.kwargs)))
+    return [item for item in flat if isinstance(item, keras.KerasTensor)]
+
+
+def masks(call: Call) -> set[int]:
+    """Which of a call's inputs are the masks that Keras hands on from layer to layer."""
+    import keras
+
+    mask = [item for item in keras.tree.flatten(call.kwargs.get("mask")) if isinstance(item, keras.KerasTensor)]
+    if not mask:
+        return set()
+    others = keras.tree.flatten((call.args, {key: v for key, v in call.kwargs.items() if key != "mask"}))
+    known = {id(item) for item in others}
+    chosen = {id(item) for item in mask} - known
+    return {number for number, tensor in enumerate(_symbols(call)) if id(tensor) in chosen}
 
 
 def channel_axis(layer: Any, rank: int) -> int:
