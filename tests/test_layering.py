@@ -8,6 +8,7 @@ The order, lowest first; a part imports itself and what stands below it, not wha
     layers
     formats
     measure
+    training
     passes
     report, recipe, manual
     budgets
@@ -36,6 +37,7 @@ ORDER = (
     ("layers",),
     ("formats",),
     ("measure",),
+    ("training",),
     ("passes",),
     ("report", "recipe", "manual"),
     ("budgets",),

@@ -1,4 +1,4 @@
-"""See the calls of layers while a model runs, also of layers in nested models and wrappers, and used more than once."""
+"""See or change the calls of layers while a model runs, also of those in nested models and wrappers, or shared ones."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,30 +12,51 @@ Seen = Callable[[Node, Mapping[str, Any], Any], None]
 """Takes a layer, the arguments of a call by name, the first one also as `""`, and its result."""
 
 
+Alter = Callable[[Node, dict[str, Any]], dict[str, Any]]
+"""Takes a layer and the arguments of a call by name, and gives those to call it with."""
+
+
 @contextmanager
 def watched(chosen: Iterable[Node], seen: Seen) -> Iterator[None]:
     """Meanwhile, call `seen` after every call of these layers.
 
     What a layer runs is wrapped: its `call`, or its `quantized_call` where Keras has quantized it.
     """
+
+    def watching(node: Node, original: Any, names: list[str]) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            seen(node, {**given, "": given[names[0]]}, result)
+            return result
+
+        return call
+
+    with _wrapped(chosen, watching):
+        yield
+
+
+@contextmanager
+def altered(chosen: Iterable[Node], alter: Alter) -> Iterator[None]:
+    """Meanwhile, let `alter` change the arguments of every call of these layers."""
+
+    def altering(node: Node, original: Any, names: list[str]) -> Any:
+        return lambda *args, **kwargs: original(**alter(node, {**dict(zip(names, args, strict=False)), **kwargs}))
+
+    with _wrapped(chosen, altering):
+        yield
+
+
+@contextmanager
+def _wrapped(chosen: Iterable[Node], wrap: Callable[[Node, Any, list[str]], Any]) -> Iterator[None]:
+    """`wrap` takes a layer, what it runs, and the names of its arguments."""
     with ExitStack() as stack:
         for node in chosen:
             names = list(inspect.signature(node.layer.call).parameters)
             if names:  # not so an input layer
                 method = "quantized_call" if getattr(node.layer, "quantization_mode", None) else "call"
-                call = _watching(node, getattr(node.layer, method), names, seen)
-                stack.enter_context(replaced(node.layer, method, call))
+                stack.enter_context(replaced(node.layer, method, wrap(node, getattr(node.layer, method), names)))
         yield
-
-
-def _watching(node: Node, original: Any, names: list[str], seen: Seen) -> Any:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        result = original(*args, **kwargs)
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        seen(node, {**given, "": given[names[0]]}, result)
-        return result
-
-    return call
 
 
 def cells(all_nodes: Iterable[Node]) -> set[int]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from kcompress.errors import DataError
 from kcompress.graph.hooks import Seen, cells, watched
-from kcompress.graph.signature import signature
+from kcompress.graph.signature import Signature, signature
 from kcompress.graph.view import Node, nodes
 
 Visit = Callable[[str, Any, Any], None]
@@ -53,15 +53,28 @@ def run(model: Any, batches: Iterable[Mapping[str, Any]], chosen: Iterable[Node]
 
     with watched(chosen, unless_traced), np.errstate(all="ignore"):  # what is not finite, visitors judge
         for batch in batches:
-            inputs = sign.pack([np.asarray(batch[name], sign.dtypes[name]) for name in sign.inputs])
             try:
-                model(inputs, training=False)
-            except Exception as error:
+                outputs(model, sign, batch)
+            except DataError:
                 if failed:
-                    raise
-                raise DataError(
-                    f"the model cannot be run on these samples ({_reason(error)}); give data like the training data"
-                ) from error
+                    raise failed[0] from None
+                raise
+
+
+def outputs(model: Any, sign: Signature, batch: Mapping[str, Any]) -> list[Any]:
+    """The model's outputs, as tensors in the order of its signature, not training, for one batch.
+
+    Raises DataError if it can't be run on that.
+    """
+    import keras
+
+    inputs = sign.pack([np.asarray(batch[name], sign.dtypes[name]) for name in sign.inputs])
+    try:
+        return list(keras.tree.flatten(model(inputs, training=False)))
+    except Exception as error:
+        raise DataError(
+            f"the model cannot be run on these samples ({_reason(error)}); give data like the training data"
+        ) from error
 
 
 def _reason(error: Exception) -> str:

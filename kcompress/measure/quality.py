@@ -137,16 +137,10 @@ class _Judge:
                 else list(map(scoring.is_distribution, reference))
             )
         if self.labelled:
-            self._check_classes(scoring.labels_for(self.name, y, self.outputs), reference)
-
-    def _check_classes(self, labels: list[Array], reference: list[Array]) -> None:
-        for name, kind, label, output in zip(self.outputs, self.kinds, labels, reference, strict=True):
-            if kind == "classes" and (label.min() < 0 or label.max() >= output.shape[-1]):
-                wrong = label.max() if label.max() >= output.shape[-1] else label.min()
-                raise DataError(
-                    f"{self.name}: label {wrong} does not fit the {output.shape[-1]} classes of output '{name}'; "
-                    f"give indices from 0 to {output.shape[-1] - 1}"
-                )
+            labels = scoring.labels_for(self.name, y, self.outputs)
+            for name, kind, label, output in zip(self.outputs, self.kinds, labels, reference, strict=True):
+                if kind == "classes":
+                    scoring.check_classes(self.name, name, label, output.shape[-1])
 
     def add(self, total: _Totals, y: Any, reference: list[Array], outputs: list[Array]) -> None:
         total.samples += len(reference[0])

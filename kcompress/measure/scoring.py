@@ -64,6 +64,16 @@ def kind_of(name: str, output_name: str, labels: Array, output: Array) -> Kind:
     )
 
 
+def check_classes(name: str, output_name: str, labels: Array, classes: int) -> None:
+    """Raise DataError unless the labels are indices of the classes that an output has."""
+    if labels.min() < 0 or labels.max() >= classes:
+        wrong = labels.max() if labels.max() >= classes else labels.min()
+        raise DataError(
+            f"{name}: label {wrong} does not fit the {classes} classes of output '{output_name}'; "
+            f"give indices from 0 to {classes - 1}"
+        )
+
+
 def top1(output: Array, threshold: float) -> Array:
     """Predicted class per position; a single unit is compared with the threshold between its two classes."""
     result: Array = (output[..., 0] > threshold).astype(np.int64) if output.shape[-1] == 1 else output.argmax(-1)

@@ -1,0 +1,1 @@
+"""Training: what to learn from labels, and how."""
