@@ -4,12 +4,12 @@ A gate g has shape (samples, channels). What a layer reads becomes g · x, so th
 where g is 1: to first order what zeroing the weights by which the layer reads the channel takes from −L.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from kcompress.graph.hooks import altered
-from kcompress.graph.reading import Place
+from kcompress.graph.reading import Place, numbered
 from kcompress.graph.view import Node
 
 
@@ -21,12 +21,10 @@ def gated(places: Sequence[Place], gates: Sequence[Any]) -> Iterator[set[int]]:
     sample are taken to be neighbours; where that can't be, what is read there stays as it is.
     """
     reached: set[int] = set()
-    numbered: dict[int, list[int]] = {}
-    for number, place in enumerate(places):
-        numbered.setdefault(id(place.node.layer), []).append(number)
+    numbers = numbered(places)
 
     def alter(node: Node, given: dict[str, Any]) -> dict[str, Any]:
-        for number in numbered[id(node.layer)]:
+        for number in numbers[id(node.layer)]:
             place = places[number]
             product = _product(given[place.argument], gates[number], place.axis)
             if product is not None:
@@ -34,12 +32,8 @@ def gated(places: Sequence[Place], gates: Sequence[Any]) -> Iterator[set[int]]:
                 reached.add(number)
         return given
 
-    with altered(_nodes(places).values(), alter):
+    with altered([places[first].node for first, *_ in numbers.values()], alter):
         yield reached
-
-
-def _nodes(places: Sequence[Place]) -> Mapping[int, Node]:
-    return {id(place.node.layer): place.node for place in places}
 
 
 def _product(x: Any, gate: Any, axis: int) -> Any:

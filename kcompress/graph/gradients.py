@@ -46,7 +46,7 @@ def _jax(function: Function, arrays: Sequence[NDArray[Any]]) -> tuple[Any, Seque
 
 def _torch(function: Function, arrays: Sequence[NDArray[Any]]) -> tuple[Any, Sequence[Any]]:
     import keras
-    import torch  # type: ignore[import-not-found, unused-ignore]
+    import torch
 
     tensors = [keras.ops.convert_to_tensor(array).detach().requires_grad_() for array in arrays]
     with torch.enable_grad():

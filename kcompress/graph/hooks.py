@@ -1,4 +1,4 @@
-"""See or change the calls of layers while a model runs, also those in nested models and wrappers or used repeatedly."""
+"""See or change the calls of layers while a model runs, also of those in nested models and wrappers, or shared ones."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping

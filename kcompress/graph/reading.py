@@ -6,7 +6,7 @@ of two tensors sums over, as the width of the keys of attention.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,14 @@ def places(model: Any, channels: Channels) -> list[Place]:
         if call.name is not None and id(call.operation) not in found:
             found[id(call.operation)] = [*_arguments(call, by_layer, channels), *_heads(call, by_layer, channels)]
     return [place for each in found.values() for place in each]
+
+
+def numbered(found: Sequence[Place]) -> dict[int, list[int]]:
+    """Id of a layer to the positions of its places in the list."""
+    numbers: dict[int, list[int]] = {}
+    for number, place in enumerate(found):
+        numbers.setdefault(id(place.node.layer), []).append(number)
+    return numbers
 
 
 def read(channels: Channels) -> set[int]:

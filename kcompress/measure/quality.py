@@ -140,7 +140,7 @@ class _Judge:
             labels = scoring.labels_for(self.name, y, self.outputs)
             for name, kind, label, output in zip(self.outputs, self.kinds, labels, reference, strict=True):
                 if kind == "classes":
-                    scoring.check_classes(self.name, name, label, output)
+                    scoring.check_classes(self.name, name, label, output.shape[-1])
 
     def add(self, total: _Totals, y: Any, reference: list[Array], outputs: list[Array]) -> None:
         total.samples += len(reference[0])

@@ -64,13 +64,13 @@ def kind_of(name: str, output_name: str, labels: Array, output: Array) -> Kind:
     )
 
 
-def check_classes(name: str, output_name: str, labels: Array, output: Array) -> None:
-    """Raise DataError unless the labels are indices of the classes of an output."""
-    if labels.min() < 0 or labels.max() >= output.shape[-1]:
-        wrong = labels.max() if labels.max() >= output.shape[-1] else labels.min()
+def check_classes(name: str, output_name: str, labels: Array, classes: int) -> None:
+    """Raise DataError unless the labels are indices of the classes that an output has."""
+    if labels.min() < 0 or labels.max() >= classes:
+        wrong = labels.max() if labels.max() >= classes else labels.min()
         raise DataError(
-            f"{name}: label {wrong} does not fit the {output.shape[-1]} classes of output '{output_name}'; "
-            f"give indices from 0 to {output.shape[-1] - 1}"
+            f"{name}: label {wrong} does not fit the {classes} classes of output '{output_name}'; "
+            f"give indices from 0 to {classes - 1}"
         )
 
 

@@ -1,1 +1,1 @@
-"""What passes that look at labels share: the loss."""
+"""Training: what to learn from labels, and how."""

@@ -1,93 +1,154 @@
-"""The loss of a model on labelled data: its own where it is compiled with one, else one that fits outputs and labels.
+"""The loss of a model on labelled data: its own where it was compiled with one, else one that its outputs call for.
 
-Class indices and one-hot rows go with cross-entropy, 0 and 1 for a single unit with binary cross-entropy, anything else
-with the squared error. Whether outputs are probabilities or logits is read from the outputs themselves.
+Class indices and one-hot labels call for cross-entropy, 0 and 1 for binary cross-entropy, other values for the mean
+squared error. Whether an output is made of logits or of probabilities is told by the activation that makes it, or
+where that is not known, by what the model gives for a first batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kcompress.measure import scoring
+from kcompress.data import Dataset
+from kcompress.errors import DataError, UnsupportedError
+from kcompress.graph.observe import outputs as run
+from kcompress.graph.observe import to_arrays
+from kcompress.graph.signature import signature
+from kcompress.measure.scoring import check_classes, kind_of
+from kcompress.training._choice import choose
+from kcompress.training.labelled import labelled
+
+BATCH = 32
+BY_DATA = ("crossentropy", "ce")
+"""Losses of which Keras chooses one by what it is given; here they stand for any choice."""
+OTHERWISE = ("sparse", "generalized", "ctc", "circle")
+"""In the names of losses whose labels have another shape than the outputs."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """One function per output, (labels, outputs) to one value per sample; the loss is their sum, weighted."""
+    """One loss of Keras's, or a function of (labels, outputs), for each output in order; None where none is wanted.
 
-    functions: tuple[Callable[[Any, Any], Any], ...]
+    `functions` and `weights` are also what `model.compile` takes as lists. `classes` tells of how many classes the
+    labels are indices; 0 where they are something else.
+    """
+
+    functions: tuple[Any, ...]
     weights: tuple[float, ...]
+    classes: tuple[int, ...]
 
     def __call__(self, labels: Sequence[Any], outputs: Sequence[Any]) -> Any:
-        """The loss of each sample, a tensor of shape (samples,)."""
+        """The weighted sum over outputs, for each sample: a tensor (samples,), float32; the mean over positions."""
         import keras
 
-        total: Any = 0.0
+        parts = []
         for function, weight, label, output in zip(self.functions, self.weights, labels, outputs, strict=True):
-            output = keras.ops.cast(output, "float32")
-            values = keras.ops.reshape(function(label, output), (output.shape[0], -1))
-            total = total + weight * keras.ops.mean(values, axis=1)
-        return total
+            if function is not None:
+                values = _values(function, label, keras.ops.cast(output, "float32"))
+                parts.append(weight * keras.ops.mean(keras.ops.reshape(values, (output.shape[0], -1)), axis=1))
+        return sum(parts[1:], parts[0])
+
+    def check(self, name: str, outputs: Sequence[str], labels: Sequence[NDArray[Any]]) -> None:
+        """Raise DataError unless labels of the data `name` for these outputs are indices of classes, where they should.
+
+        To be called for each batch: not every backend says anything of a label without a class.
+        """
+        for output, label, classes in zip(outputs, labels, self.classes, strict=True):
+            if classes:
+                check_classes(name, output, label, classes)
 
 
-def loss_for(model: Any, name: str, outputs: Sequence[str], labels: Sequence[Any], predicted: Sequence[Any]) -> Loss:
-    """The loss that fits a model and its labels.
+def _values(function: Any, labels: Any, output: Any) -> Any:
+    """What the loss is at each position."""
+    import keras
 
-    Args:
-        model: a Keras model, compiled or not.
-        name: how messages call the data.
-        outputs: the names of the model's outputs, in order.
-        labels: one array per output, of a batch; as `scoring.labels_for` gives them.
-        predicted: what the model gives for that batch, one array per output.
+    label = keras.ops.convert_to_tensor(labels, "float32")
+    if np.prod(label.shape) == np.prod(output.shape):
+        label = keras.ops.reshape(label, output.shape)
+    return (function.call if isinstance(function, keras.losses.Loss) else function)(label, output)
 
-    Raises:
-        DataError: labels that do not fit an output.
+
+def loss_for(model: Any, data: Dataset) -> Loss:
+    """The loss of a model on the data, whose first batch is looked at.
+
+    Raises DataError for data without labels, or with labels that fit neither the outputs nor the model's own loss;
+    UnsupportedError for a model that was compiled with several losses for one output.
     """
-    own = _compiled(model, outputs)
-    if own is not None:
-        return own
-    functions = []
-    for output, label, values in zip(outputs, labels, predicted, strict=True):
-        kind = scoring.kind_of(name, output, label, values)
-        if kind == "classes":
-            scoring.check_classes(name, output, label, values)
-        functions.append(_chosen(kind, values))
-    return Loss(tuple(functions), (1.0,) * len(functions))
-
-
-def _chosen(kind: scoring.Kind, values: Any) -> Callable[[Any, Any], Any]:
     import keras
 
-    losses = keras.losses
-    if kind == "values":
-        return lambda y, p: losses.mean_squared_error(keras.ops.reshape(y, p.shape), p)
-    if kind == "binary":
-        logits = bool(values.min() < 0 or values.max() > 1)
-        return lambda y, p: losses.binary_crossentropy(keras.ops.reshape(y, p.shape), p, from_logits=logits)
-    logits = not scoring.is_distribution(values)
-    if kind == "one_hot":
-        return lambda y, p: losses.categorical_crossentropy(y, p, from_logits=logits)
-    return lambda y, p: losses.sparse_categorical_crossentropy(y, p, from_logits=logits)
+    sign = signature(model)
+    batch = next(labelled(model, data, BATCH, BATCH))
+    tensors = run(model, sign, batch.inputs)
+    functions, weights, classes = [], _weights(model, sign.outputs), []
+    for number, own in enumerate(_functions(model, sign.outputs)):
+        label, output = batch.labels[number], np.asarray(to_arrays(tensors[number]), np.float32)
+        if isinstance(own, str) and own.lower() in BY_DATA:
+            kind = kind_of(data.name, sign.outputs[number], label, output)
+            functions.append(choose(model, number, kind, label, output))
+            counted = kind == "classes"
+        else:
+            functions.append(keras.losses.get(own))
+            counted = _is(functions[-1], "sparse") and getattr(functions[-1], "ignore_class", None) is None
+            _check_shapes(data.name, sign.outputs[number], functions[-1], label, output)
+        classes.append(output.shape[-1] if counted else 0)
+    found = Loss(tuple(functions), tuple(weights), tuple(classes))
+    found.check(data.name, sign.outputs, batch.labels)
+    try:
+        found(batch.labels, tensors)
+    except Exception as error:
+        raise DataError(
+            f"{data.name}: the model's own loss can't be computed from these labels ({type(error).__name__}); "
+            "give labels like those it was trained on, or compile it without a loss"
+        ) from error
+    return found
 
 
-def _compiled(model: Any, outputs: Sequence[str]) -> Loss | None:
-    """The losses that a model was compiled with; None if it was not, or in a way that has no loss for each output."""
-    import keras
+def _functions(model: Any, names: Sequence[str]) -> list[Any]:
+    """For each output what the model was compiled with; a loss to be chosen where it has none at all."""
+    compiled = getattr(model, "_compile_loss", None)
+    found = [None] if compiled is None else _each(model, names, compiled._user_loss)
+    return [BY_DATA[0]] * len(names) if all(own is None for own in found) else found
 
-    given = getattr(model, "loss", None)
-    if not given:
-        return None
-    listed = [given[key] for key in outputs] if isinstance(given, dict) and set(given) == set(outputs) else given
-    listed = listed if isinstance(listed, (list, tuple)) else [listed]
-    weights = getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None) or [1.0] * len(listed)
-    if len(listed) != len(outputs) or isinstance(listed[0], dict) or any(each is None for each in listed):
-        return None
-    functions = []
-    for each in listed:
-        found = keras.losses.get(each)
-        functions.append(getattr(found, "call", found))  # a Loss object without its mean over the batch
-    if isinstance(weights, dict):
-        weights = [weights.get(key, 1.0) for key in outputs]
-    return Loss(tuple(functions), tuple(map(float, np.atleast_1d(weights))))
+
+def _weights(model: Any, names: Sequence[str]) -> list[float]:
+    compiled = getattr(model, "_compile_loss", None)
+    found = [None] * len(names) if compiled is None else _each(model, names, compiled._user_loss_weights)
+    return [1.0 if weight is None else float(weight) for weight in found]
+
+
+def _each(model: Any, names: Sequence[str], given: Any) -> list[Any]:
+    """For each output what `compile` was given for it: one for all, a list in order, or a dict by name."""
+    if isinstance(given, dict) and not {"class_name", "config"} <= given.keys():
+        others = getattr(model, "output_names", names)
+        return [given.get(name, given.get(other)) for name, other in zip(names, others, strict=True)]
+    if not isinstance(given, (list, tuple)):
+        return [given] * len(names)
+    if len(given) != len(names):
+        raise UnsupportedError(
+            f"'{model.name}' was compiled with {len(given)} losses or weights for {len(names)} output(s); "
+            "compile it with one for each, or without a loss"
+        )
+    return list(given)
+
+
+def _is(function: Any, *words: str) -> bool:
+    """Whether a loss is one of Keras's own, an object or a function, with one of these words in its name."""
+    own = str(getattr(function, "__module__", "")).split(".")[0] == "keras"
+    name = f"{type(function).__name__} {getattr(function, '__name__', '')}".lower()
+    return own and any(word in name for word in words)
+
+
+def _check_shapes(name: str, output_name: str, function: Any, label: NDArray[Any], output: NDArray[Any]) -> None:
+    """Raise DataError where a loss of Keras's own would stretch labels over what they are not for."""
+    sparse = _is(function, "sparse")
+    if not _is(function, "") or (_is(function, *OTHERWISE) and not sparse):
+        return
+    if label.size * (output.shape[-1] if sparse else 1) != output.size:
+        wanted = "class indices" if sparse else "values of the output's shape"
+        raise DataError(
+            f"{name}: labels of shape {label.shape[1:]} do not fit output '{output_name}' of shape {output.shape[1:]} "
+            f"under the loss that the model was compiled with; give {wanted}, or compile it without a loss"
+        )

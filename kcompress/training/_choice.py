@@ -1,0 +1,54 @@
+"""Which loss an output calls for."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.graph.flow import Call, flow, passes_on
+from kcompress.graph.kernels import is_keras
+from kcompress.measure.scoring import Kind, is_distribution
+
+Array = NDArray[Any]
+LOGITS = {"softmax": False, "log_softmax": True, "sigmoid": False, "linear": True}
+"""Whether these activations make logits."""
+
+
+def choose(model: Any, number: int, kind: Kind, labels: Array, output: Array) -> Any:
+    """A loss of Keras's for output `number`, of which these are labels and what the model gives.
+
+    Values that are 0 and 1 behind a sigmoid are several labels at once, rows that sum to 1 behind a softmax are soft
+    labels: cross-entropy suits both.
+    """
+    import keras
+
+    activation = _activation(model, number)
+    if kind == "values" and activation == "sigmoid" and np.isin(labels, (0, 1)).all():
+        kind = "binary"
+    if kind == "values" and activation == "softmax" and is_distribution(labels):
+        kind = "one_hot"
+    if kind == "values":
+        return keras.losses.MeanSquaredError()
+    found = {
+        "classes": keras.losses.SparseCategoricalCrossentropy,
+        "one_hot": keras.losses.CategoricalCrossentropy,
+        "binary": keras.losses.BinaryCrossentropy,
+    }[kind]
+    seen = bool(output.min() >= 0 and output.max() <= 1) if kind == "binary" else is_distribution(output)
+    return found(from_logits=LOGITS.get(activation, not seen))
+
+
+def _activation(model: Any, number: int) -> str:
+    """The name of the function that makes an output of the model; empty if it is not known."""
+    calls = flow(model)
+    call: Call | None = calls.producers.get(calls.outputs[number])
+    while call is not None and (passes_on(call) or call.kind in ("Reshape", "Flatten")):
+        call = calls.producers.get(call.inputs[0])
+    operation: Any = call.operation if call is not None else None
+    while type(operation).__name__ == "TimeDistributed":
+        operation = operation.layer
+    if not is_keras(operation):
+        return ""
+    activation = getattr(operation, "activation", operation)
+    name = str(getattr(activation, "__name__", type(activation).__name__))
+    return {"Softmax": "softmax", "Sigmoid": "sigmoid", "LogSoftmax": "log_softmax"}.get(name, name)
