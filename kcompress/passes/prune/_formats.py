@@ -1,0 +1,40 @@
+"""The grids of weights that were cut: the scales of the channels that stay."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from kcompress.graph.channels import Channels, Slices
+from kcompress.graph.cut import Dropped, factor
+from kcompress.graph.view import nodes
+from kcompress.layers.plan import QuantPlan, WeightFormat
+
+
+def sliced_formats(model: Any, channels: Channels, dropped: Dropped, plan: QuantPlan) -> Mapping[str, WeightFormat]:
+    """The entries of the plan that change, by qualified name, for the model that `cut` makes of `model`.
+
+    A weight that is rescaled keeps its whole numbers, so that its scales are rescaled. One that lies on a float16 grid
+    leaves it then; whoever cuts has to see to that.
+    """
+    found = {}
+    for node in nodes(model):
+        for weight in node.weights:
+            form = plan.weights.get(node.qualified(weight))
+            slices = channels.slices.get(id(weight.variable))
+            if form is not None and slices is not None and form.kind == "int":
+                new = _sliced(form, channels, slices, dropped)
+                if new != form:
+                    found[node.qualified(weight)] = new
+    return found
+
+
+def _sliced(form: WeightFormat, channels: Channels, slices: Slices, dropped: Dropped) -> WeightFormat:
+    scales = form.scales(tuple(slices.variable.shape))
+    for number in {axis % scales.ndim for axis in form.axes}:
+        ids = slices.axes[number]
+        if ids is not None:
+            scales = np.compress(channels.units.stay(ids, dropped), scales, number)
+    scales = scales * np.float32(factor(channels, slices, dropped))
+    return replace(form, scale=tuple(scales.ravel().tolist()))
