@@ -5,6 +5,7 @@ same number c, whatever the input: W x + b with x = c in places is W' x' + (W c 
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from kcompress.graph.constants import constants
 from kcompress.graph.constants.numbers import along
 from kcompress.graph.cut import Dropped, cut
 from kcompress.graph.identities import Ids
-from kcompress.graph.liveness import emptied, live, reads
+from kcompress.graph.liveness import Flags, Read, emptied, live, reads
 from kcompress.graph.rebuild import copy
 from kcompress.graph.view import Node, nodes
 from kcompress.layers.plan import QuantPlan
@@ -71,6 +72,7 @@ class _Search:
         self.constants = constants(self.channels)
         self.readings = readings(self.channels, self.constants, plan)
         self.stays = dict(self.units.pinned)
+        self.fixed: dict[int, str] = {}
         for ids in self.channels.mixed:
             self._stay(
                 ids, "it is multiplied with another one, for which there is no weight to tell whether it matters"
@@ -82,31 +84,46 @@ class _Search:
             for weight in node.weights:
                 form, slices = plan.weights.get(node.qualified(weight)), self.channels.slices.get(id(weight.variable))
                 if form is not None and form.kind == "float" and slices is not None and slices.rescale is not None:
-                    self._stay(slices.rescale[0], f"{node.qualified(weight)}, on a float16 grid, would be rescaled")
+                    why = f"{node.qualified(weight)}, on a float16 grid, would have to be rescaled"
+                    self.fixed.update(dict.fromkeys(self.units.of(slices.rescale[0]).tolist(), why))
 
     def _stay(self, ids: Ids, why: str) -> None:
         for unit in self.units.of(ids).tolist():
             self.stays.setdefault(unit, why)
 
     def dead(self) -> Dropped:
-        """One channel is left of a kind that is dead as a whole; it keeps its value if that is read."""
+        """What can go. Of `fixed` that is left which would not go anyway."""
         tables = [*state_tables(self.channels, self.constants)]
         tables += [table for reading in self.readings for table in reading.tables()]
         found = reads(self.channels, dict(tables))
-        constant = np.zeros(self.units.count, bool)
+        dropped = self._dead(found, list(self.stays))
+        if any(dropped[unit] for unit in self.fixed):
+            self.fixed = {unit: why for unit, why in self.fixed.items() if dropped[unit]}
+            return self._dead(found, [*self.stays, *self.fixed])
+        self.fixed = {}
+        return dropped
+
+    def _dead(self, found: list[Read], stays: list[int]) -> Dropped:
+        """One channel is left of a kind that is dead as a whole; if it is constant, what makes it so is too."""
+        roots = np.zeros(self.units.count, bool)
+        roots[stays] = True
+        while True:
+            dropped = ~live(self.channels, found, roots)
+            spared = emptied(self.channels, dropped)
+            if not (spared & self.constant & ~roots).any():
+                return dropped & ~spared
+            roots |= spared & self.constant
+
+    @cached_property
+    def constant(self) -> Flags:
+        """The units that hold a number somewhere."""
+        found = np.zeros(self.units.count, bool)
         for tensor, axes in self.channels.tensors.items():
             for number, ids in enumerate(axes):
                 if ids is not None:
                     known = ~np.isnan(along(self.constants.numbers[tensor], number, len(ids)))
-                    constant[self.units.of(ids[known])] = True
-        roots = np.zeros(self.units.count, bool)
-        roots[list(self.stays)] = True
-        while True:
-            dropped = ~live(self.channels, found, roots)
-            spared = emptied(self.channels, dropped)
-            if not (spared & constant & ~roots).any():
-                return dropped & ~spared
-            roots |= spared & constant
+                    found[self.units.of(ids[known])] = True
+        return found
 
     def reason(self, node: Node) -> str:
         """Why a layer loses nothing."""
@@ -119,6 +136,8 @@ class _Search:
             return f"it is not known what {call.label} does to channels" if call is not None else "nothing calls it"
         own = {unit for ids in _own(self.channels, node) for unit in self.units.of(ids).tolist()}
         free = own - set(self.stays)
+        if own & set(self.fixed):
+            return self.fixed[min(own & set(self.fixed))]
         for ids, why in self._in_the_way():
             constant = free & set(self.units.of(ids).tolist())
             if constant:
