@@ -1,5 +1,7 @@
 """In a few words, what dropping channels does to a layer, such as `filters 64 to 40, inputs 32 to 20`."""
 
+from math import prod
+
 import numpy as np
 
 from kcompress.graph.channels import Channels, Slices
@@ -18,19 +20,17 @@ def described(channels: Channels, node: Node, dropped: Dropped) -> str | None:
     for weight in node.kernels:
         slices = channels.slices.get(id(weight.variable))
         if slices is not None:
-            own = list(made.values())
-            counts.setdefault("inputs" if own else "channels", _read(channels, slices, own, dropped))
+            what = "inputs" if made or slices.reads else "channels"  # a depthwise convolution passes its own on
+            counts.setdefault(what, _others(channels, slices, list(made.values()), dropped))
     told = [f"{what} {before} to {after}" for what, (before, after) in counts.items() if before != after]
     return ", ".join(told) or None
 
 
-def _read(channels: Channels, slices: Slices, own: list[Ids], dropped: Dropped) -> tuple[int, int]:
-    """How many positions there are, and stay, along the axes that are not the layer's own channels."""
-    axes = [axis for axis in slices.axes if axis is not None]
-    if own:  # where a kernel has none of its own, as in a depthwise convolution, its channels are those of its input
-        axes = [axis for axis in axes if not any(_made_of(axis, ids) for ids in own)]
-    before, after = (len(axis) for axis in axes), (channels.kept(axis, dropped) for axis in axes)
-    return int(np.prod(list(before))), int(np.prod(list(after)))
+def _others(channels: Channels, slices: Slices, own: list[Ids], dropped: Dropped) -> tuple[int, int]:
+    """How many positions there are, and stay, along the axes that a layer reads, or else that it does not make."""
+    read = sorted(slices.reads) or range(len(slices.axes))
+    axes = [ids for n in read if (ids := slices.axes[n]) is not None and not any(_made_of(ids, each) for each in own)]
+    return prod(len(ids) for ids in axes), prod(channels.kept(ids, dropped) for ids in axes)
 
 
 def _made_of(axis: Ids, ids: Ids) -> bool:

@@ -1,0 +1,161 @@
+"""Remove the channels that make no difference, which is what turns zeros into a smaller and faster model.
+
+A channel goes if every weight that reads it is zero, or would make something that goes itself; or if it always is the
+same number c, whatever the input: W x + b with x = c in places is W' x' + (W c + b).
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from kcompress.graph.channels import Channels, channels
+from kcompress.graph.constants import constants
+from kcompress.graph.constants.numbers import along
+from kcompress.graph.cut import Dropped, cut
+from kcompress.graph.identities import Ids
+from kcompress.graph.liveness import Flags, Read, emptied, live, reads
+from kcompress.graph.rebuild import copy
+from kcompress.graph.view import Node, nodes
+from kcompress.layers.plan import QuantPlan
+from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
+from kcompress.passes.prune._changes import described
+from kcompress.passes.prune._constants import fold, readings, state_tables
+from kcompress.passes.prune._formats import sliced_formats
+
+
+class Dead(Pass):
+    """Remove channels that nothing reads or that are constant; outputs are the same.
+
+    Run it after passes that make zeros. Works on every layer whose channels can be followed: Dense, EinsumDense,
+    Embedding, convolutions, recurrent layers and attention. A constant goes into the bias of the layer that reads it,
+    one being made if need be, unless that layer pads with zeros. A layer that is left alone keeps its own channels; of
+    those that it reads it may lose some.
+    """
+
+    def concerns(self, node: Node, named: bool) -> bool | str:
+        if node.is_custom:
+            return "a custom layer, whose channels are not known" if named and node.weights else False
+        return bool(node.kernels)
+
+    def run(self, model: Any, ctx: Context) -> PassResult:
+        selection = self.select(model)
+        search = _Search(model, ctx.plan, {node.name for node, _ in selection.chosen})
+        dropped, folded = search.dead(), dict[str, int]()
+        if not dropped.any():
+            twin, formats = copy(model), {}
+        else:
+            twin, folded = fold(cut(model, search.channels, dropped), search.channels, search.readings, dropped)
+            formats = dict(sliced_formats(model, search.channels, dropped, ctx.plan))
+        by_name = {node.name: node for node in nodes(model)}
+        left_alone = {skip.layer: skip for skip in selection.skipped}
+        changes: list[Change] = []
+        skipped: list[Skip] = []
+        for name in [*(node.name for node, _ in selection.chosen), *left_alone]:
+            told = described(search.channels, by_name[name], dropped) if name in by_name else None
+            if told is None:
+                skipped.append(left_alone.get(name) or Skip(name, search.reason(by_name[name])))
+            else:
+                constant = f", {folded[name]:,} of them constant" if name in folded else ""
+                kept = "; its own channels are left alone" if name in left_alone else ""
+                changes.append(Change(name, told + constant + kept))
+        return PassResult(twin, tuple(changes), tuple(skipped), formats)
+
+
+class _Search:
+    """What is dead in a model, some of whose layers are `chosen` and may lose channels of their own."""
+
+    def __init__(self, model: Any, plan: QuantPlan, chosen: set[str]) -> None:
+        self.channels = channels(model)
+        self.units = self.channels.units
+        self.constants = constants(self.channels)
+        self.readings = readings(self.channels, self.constants, plan)
+        self.stays = dict(self.units.pinned)
+        self.fixed: dict[int, str] = {}
+        for ids in self.channels.mixed:
+            self._stay(
+                ids, "it is multiplied with another one, for which there is no weight to tell whether it matters"
+            )
+        for node in nodes(model):
+            if node.kernels and node.name not in chosen:
+                for ids in _own(self.channels, node):
+                    self._stay(ids, f"{node.name}, which is left alone, shares its channels")
+            for weight in node.weights:
+                form, slices = plan.weights.get(node.qualified(weight)), self.channels.slices.get(id(weight.variable))
+                if form is not None and form.kind == "float" and slices is not None and slices.rescale is not None:
+                    why = f"{node.qualified(weight)}, on a float16 grid, would have to be rescaled"
+                    self.fixed.update(dict.fromkeys(self.units.of(slices.rescale[0]).tolist(), why))
+
+    def _stay(self, ids: Ids, why: str) -> None:
+        for unit in self.units.of(ids).tolist():
+            self.stays.setdefault(unit, why)
+
+    def dead(self) -> Dropped:
+        """What can go. Of `fixed` that is left which would not go anyway."""
+        tables = [*state_tables(self.channels, self.constants)]
+        tables += [table for reading in self.readings for table in reading.tables()]
+        found = reads(self.channels, dict(tables))
+        dropped = self._dead(found, list(self.stays))
+        if any(dropped[unit] for unit in self.fixed):
+            self.fixed = {unit: why for unit, why in self.fixed.items() if dropped[unit]}
+            return self._dead(found, [*self.stays, *self.fixed])
+        self.fixed = {}
+        return dropped
+
+    def _dead(self, found: list[Read], stays: list[int]) -> Dropped:
+        """One channel is left of a kind that is dead as a whole; if it is constant, what makes it so is too."""
+        roots = np.zeros(self.units.count, bool)
+        roots[stays] = True
+        while True:
+            dropped = ~live(self.channels, found, roots)
+            spared = emptied(self.channels, dropped)
+            if not (spared & self.constant & ~roots).any():
+                return dropped & ~spared
+            roots |= spared & self.constant
+
+    @cached_property
+    def constant(self) -> Flags:
+        """The units that hold a number somewhere."""
+        found = np.zeros(self.units.count, bool)
+        for tensor, axes in self.channels.tensors.items():
+            for number, ids in enumerate(axes):
+                if ids is not None:
+                    known = ~np.isnan(along(self.constants.numbers[tensor], number, len(ids)))
+                    found[self.units.of(ids[known])] = True
+        return found
+
+    def reason(self, node: Node) -> str:
+        """Why a layer loses nothing."""
+        flow = self.channels.flow
+        if not any(id(weight.variable) in self.channels.slices for weight in node.kernels):
+            if not flow.calls:
+                return "the model has a call of its own, which can't be followed; make it a Functional model"
+            around = (call for call in flow.calls if call.name and node.layer in call.operation._flatten_layers())
+            call = next(around, None)
+            return f"it is not known what {call.label} does to channels" if call is not None else "nothing calls it"
+        own = {unit for ids in _own(self.channels, node) for unit in self.units.of(ids).tolist()}
+        free = own - set(self.stays)
+        if own & set(self.fixed):
+            return self.fixed[min(own & set(self.fixed))]
+        for ids, why in self._in_the_way():
+            constant = free & set(self.units.of(ids).tolist())
+            if constant:
+                return f"{len(constant):,} of its channels {'are' if len(constant) > 1 else 'is'} constant, but {why}"
+        return self.stays[min(own)] if own and not free else "no channel of it is dead"
+
+    def _in_the_way(self) -> Iterator[tuple[Ids, str]]:
+        """Identities of constant channels, and why they can't be folded into what reads them."""
+        yield from self.constants.lost
+        for reading in self.readings:
+            if reading.given is not None and reading.problem is not None:
+                yield reading.given[np.nan_to_num(reading.numbers) != 0], reading.problem
+
+
+def _own(channels: Channels, node: Node) -> Iterator[Ids]:
+    """The channels that a layer makes or, as a depthwise convolution, passes on."""
+    yield from (source.ids for source in channels.sources if source.layer == node.name)
+    for weight in node.kernels:
+        slices = channels.slices.get(id(weight.variable))
+        if slices is not None:
+            yield from (ids for n, ids in enumerate(slices.axes) if ids is not None and n not in slices.reads)
