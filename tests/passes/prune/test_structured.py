@@ -255,7 +255,7 @@ def test_compile_state_and_frozen_layers_survive():
     model.get_layer("conv1").trainable = False
     model.compile("sgd", "mse", metrics=["mae"])
     result = apply(model, ratio=0.5)
-    assert result.model.optimizer.name == model.optimizer.name.split("_")[0]
+    assert type(result.model.optimizer) is type(model.optimizer)
     assert result.model.loss == "mse"
     assert [layer.trainable for layer in result.model.layers] == [layer.trainable for layer in model.layers]
     assert [w.path for w in result.model.weights] == [w.path for w in model.weights]
