@@ -5,8 +5,8 @@ told by `rules`. Whatever is not known there pins what it touches, by name. Remo
 every weight, and every number in a layer's settings that counts channels.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kcompress.graph.flow import Flow, Shape, flow
 from kcompress.graph.identities import Identities, Ids, Units
+from kcompress.graph.signature import signature
 from kcompress.graph.view import nodes
 
 Axis = Ids | None
@@ -78,9 +79,11 @@ class Trace:
     products: dict[int, tuple[Axes, ...]] = field(default_factory=dict)
     unknown: dict[int, str] = field(default_factory=dict)
     _made: dict[tuple[int, str], Ids] = field(default_factory=dict)
+    _whole: dict[int, str] = field(default_factory=dict)
 
-    def name(self, operation: Any) -> str:
-        return self.names.get(id(operation), str(operation.name))
+    def name(self, item: Any) -> str:
+        """The qualified name of a layer, operation or weight."""
+        return self.names.get(id(item), str(item.name))
 
     def make(self, layer: Any, size: int, what: str) -> Ids:
         """New identities, the same ones at every call of the layer."""
@@ -118,27 +121,62 @@ class Trace:
         else:
             self.pin(one if other is None else other, why)
 
-    def weight(self, variable: Any, axes: Axes, reads: Sequence[int] = (), rescale: Any = None) -> None:
+    def weight(self, variable: Any, axes: Axes, reads: Sequence[int] = (), rescale: Any = None, why: str = "") -> None:
         """How a weight is cut; one that was told of before, as of a layer that is called twice, agrees with itself."""
-        axes = tuple(axis if size > 1 else None for axis, size in zip(axes, variable.shape, strict=True))
+        spread = [axis is not None and size == 1 != len(axis) for axis, size in zip(axes, variable.shape, strict=True)]
+        axes = tuple(None if one_for_all else axis for axis, one_for_all in zip(axes, spread, strict=True))
         known = self.slices.setdefault(id(variable), Slices(variable, axes, frozenset(reads), rescale))
+        self.slices[id(variable)] = replace(known, reads=known.reads | frozenset(reads))
         for one, other in zip(known.axes, axes, strict=True):
-            self.unite(one, other, f"{variable.path} is used where it can't be cut")
+            self.unite(one, other, why or f"{self.name(variable)} is used where it can't be cut")
 
     def set(self, operation: Any, key: Any, value: Any) -> None:
         """A setting that counts channels, with `Size` in place of numbers; agrees with itself as a weight does."""
         self.operations[id(operation)] = operation
         known = self.fields.setdefault(id(operation), {}).setdefault(key, value)
-        for one, other in zip(_sizes(known), _sizes(value), strict=True):
-            self.identities.unite(one.ids, other.ids)
+        one, other = list(_leaves(known)), list(_leaves(value))
+        why = f"{self.name(operation)} is called where its sizes can't be changed"
+        if len(one) != len(other):
+            one, other = one + other, [None] * (len(one) + len(other))
+        for first, second in zip(one, other, strict=True):
+            self.unite(_ids(first), _ids(second), why)
+
+    def keep(self, operation: Any, why: str) -> None:
+        """Leave an operation as it is wherever it is called: its settings, and its weights with those inside it."""
+        self.operations[id(operation)] = operation
+        self._whole.setdefault(id(operation), why)
+        for variable in getattr(operation, "variables", ()):
+            self.weight(variable, (None,) * len(variable.shape), why=why)
+
+    def resolve(self) -> Units:
+        """The units, after all calls; one that is a whole axis of a weight is pinned, for nothing would be left."""
+        for key, why in self._whole.items():
+            for value in self.fields.get(key, {}).values():
+                for item in _leaves(value):
+                    self.pin(_ids(item), why)
+        units = self.identities.resolve()
+        for slices in self.slices.values():
+            for axis in slices.axes:
+                if axis is not None:
+                    for unit in units.whole(axis):
+                        units.pinned.setdefault(unit, f"it is all that {self.name(slices.variable)} has along an axis")
+        return units
 
 
-def _sizes(value: Any) -> list[Size]:
+def _ids(item: Any) -> Axis:
+    """The identities that a number counts."""
+    return item.ids if isinstance(item, Size) else None
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The numbers and `Size` in a setting."""
     if isinstance(value, slice):
-        return _sizes((value.start, value.stop))
+        value = (value.start, value.stop, value.step)
     if isinstance(value, (list, tuple)):
-        return [size for item in value for size in _sizes(item)]
-    return [value] if isinstance(value, Size) else []
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
 
 
 @dataclass(frozen=True)
@@ -181,27 +219,28 @@ class Channels:
             return slice(self.fill(value.start, dropped), self.fill(value.stop, dropped), value.step)
         if isinstance(value, (list, tuple)):
             return type(value)(self.fill(item, dropped) for item in value)
+        if isinstance(value, slice):
+            return slice(*self.fill((value.start, value.stop, value.step), dropped))
         return value
 
 
 def channels(model: Any) -> Channels:
-    """Follow the channels of a Functional or Sequential model through all of its calls; nothing is run."""
-    from kcompress.graph.rules import visit
+    """Follow the channels of a Functional or Sequential model through all of its calls; nothing is run.
 
+    Raises UnsupportedError for a model without fixed inputs, such as a subclassed one.
+    """
+    from kcompress.graph.rules import follow
+
+    signature(model)
     found = flow(model)
-    trace = Trace({id(node.layer): node.name for node in nodes(model)})
-    tensors: dict[int, Axes] = {number: (None,) * len(found.shapes[number]) for number in found.inputs}
-    for call in found.calls:
-        given = [Tensor(found.shapes[number], tensors[number]) for number in call.inputs]
-        made = visit(trace, call, given, [found.shapes[number] for number in call.outputs])
-        tensors.update(zip(call.outputs, made, strict=True))
-    for operation, number in found.entries:
-        sizes = zip(found.shapes[number], tensors[number], operation.batch_shape, strict=True)
-        shape = tuple(size if ids is None or own is None else Size(ids) for size, ids, own in sizes)
-        trace.set(operation, "batch_shape", (operation.batch_shape[0], *shape[1:]))
+    known = nodes(model)
+    names = {id(weight.variable): node.qualified(weight) for node in known for weight in node.weights}
+    trace = Trace(names | {id(node.layer): node.name for node in known})
+    tensors = follow(trace, found, [(None,) * len(found.shapes[number]) for number in found.inputs])
     for number in found.outputs:
         for axis in tensors[number]:
             trace.pin(axis, "its output is an output of the model")
+    units = trace.resolve()
     return Channels(
         found,
         tensors,
@@ -211,7 +250,5 @@ def channels(model: Any) -> Channels:
         trace.operations,
         tuple(trace.mixed),
         tuple(trace.factors),
-        trace.products,
-        trace.unknown,
-        trace.identities.resolve(),
+        units,
     )

@@ -136,6 +136,15 @@ class Units:
         found = np.unique(self.made_of[ids])
         return found[found < self.count]
 
+    def whole(self, ids: Ids) -> list[int]:
+        """The units without any of which no position is left."""
+        common = set(self.made_of[ids[0]].tolist()) - {self.count}
+        for row in self.made_of[ids[1:]] if common else ():
+            common &= set(row.tolist())
+            if not common:
+                break
+        return sorted(common)
+
     def stay(self, ids: Ids, dropped: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which positions are left once the units are dropped for which `dropped` is true."""
         gone = np.append(dropped, False)[self.made_of[ids]]
@@ -145,4 +154,4 @@ class Units:
         """For each unit the sum of the values at those positions that are made of it."""
         made_of = self.made_of[ids]
         spread = np.broadcast_to(np.asarray(values, np.float64)[:, None], made_of.shape)
-        return np.asarray(np.bincount(made_of.ravel(), spread.ravel(), self.count + 1)[: self.count], np.float64)
+        return np.bincount(made_of.ravel(), spread.ravel(), self.count + 1)[: self.count].astype(np.float64, copy=False)

@@ -99,7 +99,17 @@ def resized(model: Any, settings: Mapping[int, Mapping[Any, Any]]) -> Any:
         for holder in (entry, entry["config"]):
             for key in ("build_config", "build_input_shape"):  # of the sizes before
                 holder.pop(key, None)
+        for key, value in entry["config"].items():
+            if key.endswith("_initializer") and _has_array(value):  # of a size before, too
+                entry["config"][key] = keras.saving.serialize_keras_object(keras.initializers.Zeros())
     return _build(model, config)
+
+
+def _has_array(item: Any) -> bool:
+    """Whether a config holds an array."""
+    if isinstance(item, dict):
+        return item.get("class_name") in ("__numpy__", "__tensor__") or any(map(_has_array, item.values()))
+    return isinstance(item, list)
 
 
 def _replace(model: Any, config: dict[str, Any], places: Mapping[int, Any]) -> set[int]:
@@ -107,8 +117,8 @@ def _replace(model: Any, config: dict[str, Any], places: Mapping[int, Any]) -> s
     import keras
 
     found: set[int] = set()
-    for layer, entry in _entries(model, config, wrapped=False):
-        if id(layer) not in places:
+    for layer, entry in _entries(model, config):
+        if id(layer) not in places or ("inbound_nodes" not in entry and entry is config):
             continue
         new = keras.saving.serialize_keras_object(places[id(layer)])
         new["config"]["name"] = layer.name
@@ -143,6 +153,9 @@ def _entries(model: Any, config: dict[str, Any], wrapped: bool = True) -> Iterat
         entry = config["config"].get(key)
         if isinstance(entry, dict) and "config" in entry and inner is not None:
             yield from _entries(inner, entry)
+    if isinstance(cells := config["config"].get("cells"), list) and hasattr(model, "cells"):
+        for cell, entry in zip(model.cells, cells, strict=True):
+            yield from _entries(cell, entry)
 
 
 def _build(model: Any, config: dict[str, Any]) -> Any:

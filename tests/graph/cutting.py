@@ -1,55 +1,134 @@
-"""Cut a model at random, and compare it with the whole one whose dropped channels nothing reads."""
+"""Proof that a model that was cut computes what the whole one does where nothing reads what was dropped."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from kcompress.graph.channels import Channels
+from kcompress.graph.channels import Channels, Size, channels
+from kcompress.graph.cut import cut
 from kcompress.graph.rebuild import copy, variables
+from kcompress.graph.signature import signature
+from tests.models import batch_for, keras, seeded
+
+OUTPUT = "its output is an output of the model"
+HOLDERS = ("layer", "layers", "backward_layer", "cell", "cells", "build_config", "build_input_shape", "input_layers")
+"""Parts of a config that hold the configs of other layers, or sizes that are told elsewhere."""
 
 
-def arrays(found: Channels) -> Iterator[Any]:
-    """The identities along every axis of every weight and tensor."""
-    for slices in found.slices.values():
-        yield from (axis for axis in slices.axes if axis is not None)
-    for axes in found.tensors.values():
-        yield from (axis for axis in axes if axis is not None)
+def proved(model: Any, droppable: int, pinned: dict[str, int], seeds: int = 2, tolerance: float = 1e-4) -> Channels:
+    """Check which units of a model can go, drop some at random, and check all that is promised of a cut.
+
+    `pinned` is the number of units for each reason, with the numbers left out that Keras puts behind names. Relative
+    differences come from sums in another order, so that the tolerance is that of the issue, 1e-4 in float32.
+    """
+    found = channels(seeded(model))
+    reasons = Counter(re.sub(r"(?<=[a-z0-9])_\d+\b", "", why) for why in found.units.pinned.values())
+    assert (found.units.count - len(found.units.pinned), dict(reasons)) == (droppable, pinned)
+    for seed in range(seeds):
+        dropped = some_units(found, seed)
+        assert dropped.any() == (droppable > 0)
+        twin = cut(model, found, dropped)
+        assert_only_sizes_differ(model, twin, found, dropped)
+        assert (twin.count_params() < model.count_params()) == (droppable > 0)
+        assert difference(zeroed(model, found, dropped), twin) < tolerance
+    return found
 
 
-def at_random(found: Channels, share: float, seed: int) -> Any:
-    """About this share of the units that may go, so that something is left of every axis."""
+def some_units(found: Channels, seed: int, share: float = 0.4) -> Any:
+    """Units at random, none of them pinned, that leave every axis of weights and tensors at least one position."""
     random = np.random.default_rng(seed)
     dropped = random.random(found.units.count) < share
     dropped[list(found.units.pinned)] = False
-    distinct = list({id(ids): ids for ids in arrays(found)}.values())
-    while empty := [ids for ids in distinct if not found.units.stay(ids, dropped).any()]:
-        for ids in empty:
-            dropped[found.units.of(ids[:1])] = False
+    while emptied := [ids for ids in axes(found) if not found.units.stay(ids, dropped).any()]:
+        for ids in emptied:
+            dropped[found.units.of(ids)] = False
+    if not dropped.any():  # too few to be drawn
+        free = [unit for unit in range(found.units.count) if unit not in found.units.pinned]
+        dropped[random.permutation(free)[:1].astype(int)] = True
     return dropped
 
 
-def unread(model: Any, found: Channels, dropped: Any) -> Any:
-    """A copy of the model in which the weights that read dropped channels are zero.
+def axes(found: Channels) -> Iterator[Any]:
+    """The identities along every axis of a weight or a tensor, and those that a setting counts."""
+    for slices in found.slices.values():
+        yield from (ids for ids in slices.axes if ids is not None)
+    for tensor in found.tensors.values():
+        yield from (ids for ids in tensor if ids is not None)
+    for settings in found.fields.values():
+        yield from (ids for value in settings.values() for ids in sizes(value) if len(ids))
 
-    Where channels are summed over without a weight, those are zero that make them.
+
+def sizes(value: Any) -> Iterator[Any]:
+    """The identities that a setting counts."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from sizes(item)
+    elif isinstance(value, Size):
+        yield value.ids
+
+
+def zeroed(model: Any, found: Channels, dropped: Any) -> Any:
+    """A copy in which what is dropped is multiplied by zero wherever a weight reads it.
+
+    Where channels are summed over without a weight, they must be zero themselves: all that makes them is.
     """
-    twin = copy(model)
-    multiplied = np.zeros_like(dropped)
+    mixed = np.zeros_like(dropped)
     for ids in found.mixed:
-        multiplied[found.units.of(ids)] = True
+        mixed[found.units.of(ids)] = True
+    twin = copy(model)
     for source, target in zip(variables(model), variables(twin), strict=True):
         slices = found.slices.get(id(source))
         values = np.asarray(source).copy()
-        for axis, ids in enumerate(slices.axes if slices else ()):
-            if slices and ids is not None:
-                gone = dropped if axis in slices.reads else dropped & multiplied
-                np.moveaxis(values, axis, 0)[~found.units.stay(ids, gone)] = 0
+        for number, ids in enumerate(slices.axes if slices else ()):
+            if ids is not None:
+                gone = ~found.units.stay(ids, dropped if number in slices.reads else dropped & mixed)
+                np.moveaxis(values, number, 0)[gone] = 0
         target.assign(values)
     return twin
 
 
-def difference(one: Any, other: Any) -> float:
-    """The largest difference of two lists of outputs, relative to the largest output of the first."""
-    pairs = [(np.asarray(a), np.asarray(b)) for a, b in zip(one, other, strict=True)]
-    return max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in pairs)
+def difference(one: Any, other: Any, batch: Any = None) -> float:
+    """The largest difference of outputs, relative to the largest value of each output."""
+    tensors = list((batch or batch_for(one)).values())
+    return max(
+        float(np.abs(a - b).max() / np.abs(a).max())
+        for a, b in zip(run(one, tensors), run(other, tensors), strict=True)
+    )
+
+
+def run(model: Any, tensors: Any) -> list[Any]:
+    """The outputs of a model, one by one."""
+    outputs = model(signature(model).pack([keras().ops.convert_to_tensor(t) for t in tensors]))
+    return [np.asarray(keras().ops.convert_to_numpy(t)).astype(np.float32) for t in keras().tree.flatten(outputs)]
+
+
+def assert_only_sizes_differ(model: Any, twin: Any, found: Channels, dropped: Any) -> None:
+    """Names, order, what is trained, policies and settings are the same, and sizes are those that were predicted."""
+    assert signature(twin).inputs == signature(model).inputs
+    assert signature(twin).dtypes == signature(model).dtypes
+    assert signature(twin).outputs == signature(model).outputs
+    assert [t.shape for t in twin.outputs] == [t.shape for t in model.outputs]
+    assert [(v.path, v.dtype, v.trainable) for v in twin.weights] == [
+        (v.path, v.dtype, v.trainable) for v in model.weights
+    ]
+    for source, target in zip(variables(model), variables(twin), strict=True):
+        axes = found.slices[id(source)].axes if id(source) in found.slices else (None,) * len(source.shape)
+        assert tuple(target.shape) == tuple(
+            size if ids is None else found.kept(ids, dropped) for size, ids in zip(source.shape, axes, strict=True)
+        )
+    for source, target in zip(model._flatten_layers(), twin._flatten_layers(), strict=True):
+        assert (type(target), target.name, target.trainable) == (type(source), source.name, source.trainable)
+        assert target.dtype_policy == source.dtype_policy
+        if hasattr(source, "get_config"):
+            assert settings(target, source, found) == settings(source, source, found)
+
+
+def settings(layer: Any, original: Any, found: Channels) -> Any:
+    """The config of a layer without the numbers of channels and other layers' configs."""
+    counted = {*found.fields.get(id(original), {}), *HOLDERS}
+    if type(layer).__name__.endswith("Cell"):  # told of the layer that the cell is in
+        counted |= {"units", "filters"}
+    return {key: value for key, value in layer.get_config().items() if key not in counted}

@@ -8,25 +8,45 @@ the same or have to stay. To follow a new type, add a line to the table of the m
 from collections.abc import Sequence
 from typing import Any
 
-from kcompress.graph.channels import Axes, Tensor, Trace
-from kcompress.graph.flow import Call, Shape
+from kcompress.graph.channels import Axes, Size, Tensor, Trace
+from kcompress.graph.flow import Call, Flow, Shape
 from kcompress.graph.kernels import is_keras
-from kcompress.graph.rules import attention, elementwise, linear, normalization, products, recurrent, selecting, shaping
-from kcompress.graph.rules.visit import Rule, Visit, masks
+from kcompress.graph.rules import (
+    attention,
+    elementwise,
+    linear,
+    normalization,
+    products,
+    recurrent,
+    selecting,
+    shaping,
+    wrapping,
+)
+from kcompress.graph.rules.visit import Rule, Visit, operands
 
-MODULES = (linear, elementwise, normalization, shaping, selecting, products, recurrent, attention)
+MODULES = (linear, elementwise, normalization, shaping, selecting, products, recurrent, attention, wrapping)
 LAYERS: dict[str, Rule] = {kind: rule for module in MODULES for kind, rule in module.LAYERS.items()}
 OPERATIONS: dict[str, Rule] = {kind: rule for module in MODULES for kind, rule in module.OPERATIONS.items()}
 
 
+def follow(trace: Trace, flow: Flow, entering: Sequence[Axes]) -> dict[int, Axes]:
+    """Identities along the axes of each tensor of a flow, from those of its inputs."""
+    tensors = dict(zip(flow.inputs, entering, strict=True))
+    for call in flow.calls:
+        given = [Tensor(flow.shapes[number], tensors[number]) for number in call.inputs]
+        made = visit(trace, call, given, [flow.shapes[number] for number in call.outputs])
+        tensors.update(zip(call.outputs, made, strict=True))
+    for operation, number in flow.entries:
+        sizes = zip(flow.shapes[number], tensors[number], operation.batch_shape, strict=True)
+        shape = tuple(own if ids is None or own is None else Size(ids) for _, ids, own in sizes)
+        trace.set(operation, "batch_shape", (operation.batch_shape[0], *shape[1:]))
+    return tensors
+
+
 def visit(trace: Trace, call: Call, given: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Axes]:
     """Identities along the axes of each output of a call; where its type is not known, its inputs are pinned."""
-    masked = masks(call)
-    for number in masked:
-        for axis in given[number].axes:
-            trace.pin(axis, f"{trace.name(call.operation)} takes it as a mask")
-    taken = tuple(tensor for number, tensor in enumerate(given) if number not in masked)
-    return _visit(Visit(trace, call, call.operation, taken, tuple(shapes), _visit))
+    beside = tuple(operands(call, given))
+    return _visit(Visit(trace, call, call.operation, beside, tuple(shapes), _visit, follow))
 
 
 def _visit(v: Visit) -> list[Axes]:

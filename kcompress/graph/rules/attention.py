@@ -53,20 +53,25 @@ def grouped_query(v: Visit) -> list[Axes]:
 
 
 def _attended(v: Visit) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Query, value and key of the call; None if it has masks with identities, or gives its scores too."""
+    """Query, value and key of the call; None if it has masks for each head, or gives its scores too."""
     arguments = v.arguments()
     query, value = arguments.pop("query"), arguments.pop("value")
     key = arguments.pop("key", None) or value
     masks = [item for item in arguments.values() if isinstance(item, Tensor)]
-    if len(v.shapes) > 1 or any(axis is not None for mask in masks for axis in mask.axes):
+    if len(v.shapes) > 1 or any(mask.rank > query.rank or any(_told(mask)) for mask in masks):
         return None
     return query, value, key
+
+
+def _told(tensor: Tensor) -> list[bool]:
+    """For each axis whether it has identities."""
+    return [axis is not None for axis in tensor.axes]
 
 
 def _attention(
     v: Visit, attended: tuple[Tensor, ...], heads: tuple[Ids, Ids], width: tuple[Ids, Ids], shape: Any
 ) -> list[Axes]:
-    """`heads` of queries and of keys; `width` of keys and of values; `shape` of the outputs if it is given."""
+    """`heads` of queries and of keys; `width` of keys and of values; `shape` of outputs, that of queries if None."""
     layer, trace = v.layer, v.trace
     query, value, key = attended
     for tensor in attended:
@@ -111,14 +116,32 @@ def _outputs(v: Visit, query: Tensor, shape: Any) -> Axes:
 
 def attention(v: Visit) -> list[Axes]:
     """Attention without kernels: queries and keys are multiplied, the outputs are channels of the values."""
-    if len(v.shapes) > 1 or v.layer.score_mode != "dot":
+    tensors = _tensors(v)
+    if tensors is None or v.layer.score_mode != "dot":
         return v.unknown(f"{v.label} takes or gives more than queries, keys and values")
-    return _weighted(v)
+    return _weighted(v, *tensors)
 
 
-def _weighted(v: Visit) -> list[Axes]:
-    query, value, *rest = v.given
-    key = rest[0] if rest else value
+def additive(v: Visit) -> list[Axes]:
+    """tanh(query + key) is summed over channels, with a weight for each if `use_scale` is set."""
+    tensors = _tensors(v)
+    if tensors is None:
+        return v.unknown(f"{v.label} takes or gives more than queries, keys and values")
+    if v.layer.scale is not None:
+        v.trace.weight(v.layer.scale, (tensors[0].axes[-1],), reads=(0,))
+    return _weighted(v, *tensors)
+
+
+def _tensors(v: Visit) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Query, value and key; None if the call has masks with identities, or gives its scores too."""
+    count = len(v.arguments()["inputs"])
+    tensors, masks = v.given[:count], v.given[count:]
+    if len(v.shapes) > 1 or any(any(_told(mask)) for mask in masks):
+        return None
+    return tensors[0], tensors[1], tensors[-1]
+
+
+def _weighted(v: Visit, query: Tensor, value: Tensor, key: Tensor) -> list[Axes]:
     for tensor in (query, value, key):
         v.only(tensor, -1, does="attends along")
     summed(v, query.axes[-1], key.axes[-1])
@@ -126,13 +149,17 @@ def _weighted(v: Visit) -> list[Axes]:
     return [(None, None, value.axes[-1])]
 
 
-def additive(v: Visit) -> list[Axes]:
-    """tanh(query + key) is summed over channels, with a weight for each if `use_scale` is set."""
-    if len(v.shapes) > 1:
-        return v.unknown(f"{v.label} takes or gives more than queries, keys and values")
-    if v.layer.scale is not None:
-        v.trace.weight(v.layer.scale, (v.given[0].axes[-1],), reads=(0,))
-    return _weighted(v)
+def dot_product(v: Visit) -> list[Axes]:
+    """The operation on (batch, positions, heads, width) of each; scores depend on the width, so only heads can go."""
+    tensors, masks = v.given[:3], v.given[3:]
+    if len({tensor.shape[2] for tensor in tensors}) > 1 or not all(mask.shape[1:2] == (1,) for mask in masks):
+        return v.unknown(f"{v.label} has heads that share or a mask for each, and uses it")
+    for tensor in tensors:
+        v.only(tensor, 2, does="attends along")
+    heads = [tensor.axes[2] for tensor in tensors]
+    for other in heads[1:]:
+        v.trace.unite(heads[0], other, f"{v.label} takes it together with what stays")
+    return [(None, None, None if any(ids is None for ids in heads) else heads[0], None)]
 
 
 LAYERS: dict[str, Rule] = {
@@ -141,4 +168,4 @@ LAYERS: dict[str, Rule] = {
     "Attention": attention,
     "AdditiveAttention": additive,
 }
-OPERATIONS: dict[str, Rule] = {}
+OPERATIONS: dict[str, Rule] = {"DotProductAttention": dot_product}

@@ -1,11 +1,11 @@
-"""What works on each element by itself, of one tensor or of several, and what leaves each channel to itself."""
+"""What works on each element by itself, of one tensor or several that are broadcast, and what keeps channels apart."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from kcompress.graph.channels import Axes, Axis, Tensor
+from kcompress.graph.channels import Axes, Axis, Size, Tensor
 from kcompress.graph.rules.visit import Rule, Visit, channel_axis, is_elementwise
 
 
@@ -16,7 +16,7 @@ def same(v: Visit) -> list[Axes]:
 
 def broadcast(v: Visit) -> list[Axes]:
     """Axes are aligned from the last; those of one length are the same, those of length 1 are spread."""
-    return [_broadcast(v, [*v.given, *_constants(v)], len(v.shapes[0]))]
+    return [_broadcast(v, v.given, len(v.shapes[0]))]
 
 
 def merge(v: Visit) -> list[Axes]:
@@ -42,18 +42,6 @@ def _broadcast(v: Visit, tensors: Sequence[Tensor], rank: int) -> Axes:
     return tuple(made)
 
 
-def _constants(v: Visit) -> list[Tensor]:
-    """Arrays among the arguments of an operation."""
-    import keras
-
-    found = []
-    for item in keras.tree.flatten((v.call.args, dict(v.call.kwargs))):
-        shape = getattr(item, "shape", ())
-        if not isinstance(item, keras.KerasTensor) and shape:
-            found.append(Tensor(tuple(shape), (None,) * len(shape)))
-    return found
-
-
 def activation(v: Visit) -> list[Axes]:
     if not is_elementwise(v.layer.activation):
         return v.unknown(f"{v.label} mixes it")
@@ -61,13 +49,14 @@ def activation(v: Visit) -> list[Axes]:
 
 
 def along(v: Visit) -> list[Axes]:
-    """Softmax and the like, which mix what lies along an axis."""
-    axis = getattr(v.layer, "axis", -1)
-    (given, *_), mixed = v.given, axis if isinstance(axis, (list, tuple)) else (axis,)
-    v.pin([given.axes[number] for number in mixed], f"{v.label} mixes it")
-    if len(v.given) > 1:  # a mask
+    """Softmax and the like, which mix what lies along an axis, or several; a mask is broadcast."""
+    given, axis = v.given[0], getattr(v.layer, "axis", -1)
+    if axis is None:
         return v.unknown(f"{v.label} mixes it")
-    return [tuple(None if i in {m % given.rank for m in mixed} else a for i, a in enumerate(given.axes))]
+    mixed = {a % given.rank for a in np.atleast_1d(axis).tolist()}
+    axes = _broadcast(v, v.given, given.rank)
+    v.pin([axes[number] for number in mixed], f"{v.label} mixes it")
+    return [tuple(None if number in mixed else ids for number, ids in enumerate(axes))]
 
 
 def prelu(v: Visit) -> list[Axes]:
@@ -78,12 +67,10 @@ def prelu(v: Visit) -> list[Axes]:
 
 def scaled(v: Visit) -> list[Axes]:
     """The layer scale of ConvNeXt, one factor per channel."""
-    from kcompress.graph.channels import Size
-
     (given,) = v.given
     v.trace.weight(v.layer.gamma, (given.axes[-1],))
-    if given.axes[-1] is not None:
-        v.trace.set(v.layer, "projection_dim", Size(given.axes[-1]))
+    ids = given.axes[-1]
+    v.trace.set(v.layer, "projection_dim", v.layer.projection_dim if ids is None else Size(ids))
     return [given.axes]
 
 
@@ -156,6 +143,6 @@ REDUCTIONS = ("Mean", "Sum", "Max", "Min", "Amax", "Amin", "Prod", "Std", "Var",
 OPERATIONS: dict[str, Rule] = {
     **dict.fromkeys((*UNARY, *NARY), broadcast),
     **dict.fromkeys(REDUCTIONS, reduction),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Sparsemax"), along),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Sparsemax", "Cumsum", "Cumprod", "Normalize"), along),
     **dict.fromkeys(("MaxPool", "AveragePool", "AdaptiveMaxPool", "AdaptiveAveragePool", "Resize"), spatial),
 }

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from kcompress.graph.channels import Axes, Axis, Size
-from kcompress.graph.rules.visit import Rule, Visit, channel_axis
+from kcompress.graph.rules.visit import Rule, Visit, channel_axis, put
 
 
 def dense(v: Visit) -> list[Axes]:
@@ -31,6 +31,21 @@ def embedding(v: Visit) -> list[Axes]:
     return [(*given.axes, made)]
 
 
+def reversible(v: Visit) -> list[Axes]:
+    """In reverse, a product with the same matrix, or with one of its own, gives one number for each of the words."""
+    given, layer = v.given[0], v.layer
+    if not v.arguments().get("reverse"):
+        return embedding(v)
+    made = v.trace.make(layer, layer.output_dim, "outputs")
+    v.trace.unite(made, given.axes[-1], f"{v.label} multiplies what stays")
+    if layer.tie_weights:
+        v.trace.weight(layer.embeddings, (None, made), reads=(1,))
+    else:
+        v.trace.weight(layer.reverse_embeddings, (made, None), reads=(0,))
+    v.trace.set(layer, "output_dim", Size(made))
+    return [(*given.axes[:-1], None)]
+
+
 def convolution(v: Visit) -> list[Axes]:
     """A kernel (..., inputs per group, filters); an input channel is that of a group, and of a place in each group."""
     (given,), layer = v.given, v.layer
@@ -42,7 +57,7 @@ def convolution(v: Visit) -> list[Axes]:
     v.trace.weight(layer.kernel, (*around, inputs, filters), reads=(len(around),))
     _bias(v, filters)
     v.trace.set(layer, "filters", Size(filters))
-    return [v.activated(_at(given.rank, at, filters))]
+    return [v.activated(put(given.rank, at, filters))]
 
 
 def _grouped(v: Visit, inputs: Axis, filters: Any) -> Axis:
@@ -73,7 +88,7 @@ def transposed(v: Visit) -> list[Axes]:
     v.trace.weight(layer.kernel, (*around, filters, given.axes[at]), reads=(len(around) + 1,))
     _bias(v, filters)
     v.trace.set(layer, "filters", Size(filters))
-    return [v.activated(_at(given.rank, at, filters))]
+    return [v.activated(put(given.rank, at, filters))]
 
 
 def depthwise(v: Visit) -> list[Axes]:
@@ -85,7 +100,7 @@ def depthwise(v: Visit) -> list[Axes]:
     outputs = None if inputs is None else np.repeat(inputs, layer.depth_multiplier)
     v.trace.weight(layer.kernel, (*around, inputs, None))
     _bias(v, outputs)
-    return [v.activated(_at(given.rank, at, outputs))]
+    return [v.activated(put(given.rank, at, outputs))]
 
 
 def separable(v: Visit) -> list[Axes]:
@@ -99,11 +114,7 @@ def separable(v: Visit) -> list[Axes]:
     v.trace.weight(layer.pointwise_kernel, (*around, between, filters), reads=(len(around),))
     _bias(v, filters)
     v.trace.set(layer, "filters", Size(filters))
-    return [v.activated(_at(given.rank, at, filters))]
-
-
-def _at(rank: int, at: int, ids: Axis) -> Axes:
-    return tuple(ids if number == at else None for number in range(rank))
+    return [v.activated(put(given.rank, at, filters))]
 
 
 def einsum_dense(v: Visit) -> list[Axes]:
@@ -144,6 +155,7 @@ LAYERS: dict[str, Rule] = {
     "Dense": dense,
     "EinsumDense": einsum_dense,
     "Embedding": embedding,
+    "ReversibleEmbedding": reversible,
     **{f"Conv{n}D": convolution for n in RANKS},
     **{f"Conv{n}DTranspose": transposed for n in RANKS},
     **{f"DepthwiseConv{n}D": depthwise for n in RANKS[:2]},

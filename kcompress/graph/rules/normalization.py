@@ -9,10 +9,8 @@ from kcompress.graph.rules.visit import Rule, Visit
 def batch(v: Visit) -> list[Axes]:
     """A parameter of each kind for each position along one axis, whatever lies along it."""
     given, layer = v.given[0], v.layer
-    for name in ("gamma", "beta", "moving_mean", "moving_variance"):
-        variable = getattr(layer, name, None)
-        if variable is not None:
-            v.trace.weight(variable, (given.axes[layer.axis],))
+    for variable in layer.variables:
+        v.trace.weight(variable, (given.axes[layer.axis],))
     return [given.axes]
 
 
@@ -22,6 +20,7 @@ def over_channels(v: Visit) -> list[Axes]:
     axes = getattr(layer, "axis", -1)
     over = [a % given.rank for a in (axes if isinstance(axes, (list, tuple)) else (axes,))]
     v.pin([given.axes[number] for number in over], f"{v.label} averages over it")
+    v.trace.keep(layer, f"{v.label} averages over it")
     return [tuple(None if number in over else axis for number, axis in enumerate(given.axes))]
 
 
@@ -31,13 +30,14 @@ def group(v: Visit) -> list[Axes]:
     at = layer.axis % given.rank
     v.only(given, at, 0, does="averages over")
     ids = given.axes[at]
-    for variable in (layer.gamma, layer.beta):
-        if variable is not None:
-            v.trace.weight(variable, (ids,))
-    if ids is not None:
-        groups = v.trace.factor(layer.groups)
-        v.trace.unite(ids, np.repeat(groups, len(ids) // layer.groups), "")
-        v.trace.set(layer, "groups", Size(groups))
+    if ids is None:
+        v.trace.keep(layer, f"{v.label} is called where it can't be cut")
+        return [given.axes]
+    for variable in layer.variables:
+        v.trace.weight(variable, (ids,))
+    groups = v.trace.factor(layer.groups)
+    v.trace.unite(ids, np.repeat(groups, len(ids) // layer.groups), "")
+    v.trace.set(layer, "groups", Size(groups))
     return [given.axes]
 
 

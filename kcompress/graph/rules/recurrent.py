@@ -1,94 +1,85 @@
-"""Recurrent layers, whose units are their state too, and the wrappers around layers."""
+"""Recurrent layers, whose units are their state too; with cells of matrices or of convolutions."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from typing import Any
 
 import numpy as np
 
-from kcompress.graph.channels import Axes, Size, Tensor
-from kcompress.graph.rules.visit import Rule, Visit, channel_axis, is_elementwise
+from kcompress.graph.channels import Axes, Axis, Size, Tensor
+from kcompress.graph.identities import Ids
+from kcompress.graph.rules.visit import Rule, Visit, channel_axis, is_elementwise, put
 
-GATES = {"SimpleRNNCell": 1, "GRUCell": 3, "LSTMCell": 4}
+GATES = {"SimpleRNNCell": 1, "GRUCell": 3, "LSTMCell": 4, "ConvLSTMCell": 4}
+STATES = {"SimpleRNNCell": 1, "GRUCell": 1, "LSTMCell": 2, "ConvLSTMCell": 2}
 ELEMENTWISE = ("activation", "recurrent_activation")
 
 
 def recurrent(v: Visit) -> list[Axes]:
-    """A cell with kernels (inputs, gates × units) and (units, gates × units)."""
-    (given, *initial), layer = v.given, v.layer
-    cell: Any = getattr(layer, "cell", None)
-    kind = type(cell).__name__
-    if kind not in GATES or not all(is_elementwise(getattr(cell, name, None)) for name in ELEMENTWISE):
-        return v.unknown(f"{v.label}, whose cell is of type {kind}, uses it")
-    v.only(given, -1, does="steps along")
-    owner = cell if type(layer).__name__ == "RNN" else layer
-    units = v.trace.make(cell, cell.units, "units")
-    gates = np.tile(units, GATES[kind])
-    v.trace.weight(cell.kernel, (given.axes[-1], gates), reads=(0,))
-    v.trace.weight(cell.recurrent_kernel, (units, gates), reads=(0,))
+    """The cells of a layer, one after the other; each gives its units and leaves them in its states."""
+    (given, *others), layer = v.given, v.layer
+    cells = _cells(layer)
+    for cell in cells:
+        if not _is_known(cell):
+            return v.unknown(f"{v.label}, whose cell is of type {type(cell).__name__}, uses it")
+    at = channel_axis(layer, given.rank - 1) + 1
+    v.only(given, at, does="steps along")
+    inputs, states = given.axes[at], list[Ids]()
+    for cell in cells:
+        owner = cell if type(layer).__name__ == "RNN" else layer
+        inputs = _cell(v, cell, owner, inputs)
+        states += [inputs] * STATES[type(cell).__name__]
+    variables = getattr(layer, "states", None) or () if getattr(layer, "stateful", False) else ()
+    for variable, units in zip(variables, states, strict=False):
+        v.trace.weight(variable, put(len(variable.shape), channel_axis(layer, len(variable.shape)), units))
+    _initial(v, others, states)
+    made = [inputs, *states]
+    ranks = [len(shape) for shape in v.shapes]
+    places = [at if rank == given.rank else channel_axis(layer, rank) for rank in ranks]
+    return [put(*place) for place in zip(ranks, places, made[: len(ranks)], strict=True)]
+
+
+def _cells(layer: Any) -> Sequence[Any]:
+    """The cells of a layer from the first to the last."""
+    cell: Any = layer.cell
+    return list(cell.cells) if type(cell).__name__ == "StackedRNNCells" else [cell]
+
+
+def _is_known(cell: Any) -> bool:
+    return type(cell).__name__ in GATES and all(is_elementwise(getattr(cell, name, None)) for name in ELEMENTWISE)
+
+
+def _cell(v: Visit, cell: Any, owner: Any, inputs: Axis) -> Ids:
+    """Kernels (..., inputs, gates × units) and (..., units, gates × units); the setting is that of `owner`."""
+    what = "filters" if hasattr(cell, "filters") else "units"
+    units = v.trace.make(cell, getattr(cell, what), what)
+    gates = np.tile(units, GATES[type(cell).__name__])
+    around = (None,) * (len(cell.kernel.shape) - 2)
+    v.trace.weight(cell.kernel, (*around, inputs, gates), reads=(len(around),))
+    v.trace.weight(cell.recurrent_kernel, (*around, units, gates), reads=(len(around),))
     if getattr(cell, "bias", None) is not None:
         v.trace.weight(cell.bias, (*(None,) * (len(cell.bias.shape) - 1), gates))
-    v.trace.set(owner, "units", Size(units))
-    for variable in layer.states or () if getattr(layer, "stateful", False) else ():
-        v.trace.weight(variable, (None, units))
-    for state in initial:
-        if state.rank == 2 and state.shape[-1] == cell.units:
-            v.trace.unite(units, state.axes[-1], f"{v.label} takes its state from what stays")
-        else:  # a mask
-            v.pin(state.axes, f"{v.label} uses it")
-    return [(*(None,) * (len(shape) - 1), units) for shape in v.shapes]
+    v.trace.set(owner, what, Size(units))
+    return units
 
 
-def convolutional(v: Visit) -> list[Axes]:
-    """As `recurrent`, with kernels (..., inputs, gates × filters) and (..., filters, gates × filters)."""
-    (given, *initial), layer, cell = v.given, v.layer, v.layer.cell
-    if initial or layer.stateful or not all(is_elementwise(getattr(cell, name)) for name in ELEMENTWISE):
-        return v.unknown(f"{v.label} takes states or mixes its gates")
-    at, around = channel_axis(layer, given.rank - 1) + 1, (None,) * len(layer.kernel_size)
-    v.only(given, at, does="steps and slides along")
-    filters = v.trace.make(cell, cell.filters, "filters")
-    gates = np.tile(filters, GATES["LSTMCell"])
-    v.trace.weight(cell.kernel, (*around, given.axes[at], gates), reads=(len(around),))
-    v.trace.weight(cell.recurrent_kernel, (*around, filters, gates), reads=(len(around),))
-    if cell.bias is not None:
-        v.trace.weight(cell.bias, (gates,))
-    v.trace.set(layer, "filters", Size(filters))
-    places = [channel_axis(layer, given.rank - 1) + len(shape) - given.rank + 1 for shape in v.shapes]
-    return [
-        tuple(filters if n == place else None for n in range(len(s))) for s, place in zip(v.shapes, places, strict=True)
-    ]
-
-
-def bidirectional(v: Visit) -> list[Axes]:
-    layer, mode = v.layer, v.layer.merge_mode
-    if len(v.given) > 1 or len(v.shapes) > 1 or mode is None:
-        return v.unknown(f"{v.label} takes or gives several tensors")
-    rank = len(v.shapes[0])
-    halves = []
-    for each in (layer.forward_layer, layer.backward_layer):
-        (axes,) = v.inner(each, v.given, [(*v.shapes[0][:-1], None)])
-        halves.append(axes[-1])
-    one, other = halves
-    if one is None or other is None:
-        v.pin(halves, f"{v.label} brings it together with what stays")
-        return [(None,) * rank]
-    v.trace.unite(one, other, "")  # even where they are concatenated: Keras takes it that they are equally wide
-    return [(*(None,) * (rank - 1), np.concatenate([one, other]) if mode == "concat" else one)]
-
-
-def time_distributed(v: Visit) -> list[Axes]:
-    """The inner layer without the axis of time, which is the second."""
-    if len(v.given) > 1:
-        return v.unknown(f"{v.label} takes several tensors")
-    (given,) = v.given
-    v.pin(given.axes[1:2], f"{v.label} steps along it")
-    inner = Tensor((given.shape[0], *given.shape[2:]), (given.axes[0], *given.axes[2:]))
-    made = v.inner(v.layer.layer, [inner], [(shape[0], *shape[2:]) for shape in v.shapes])
-    return [(axes[0], None, *axes[1:]) for axes in made]
+def _initial(v: Visit, others: Sequence[Tensor], states: Sequence[Ids]) -> None:
+    """What the states are in the beginning, if as many tensors are given as there are states, and masks."""
+    count = len(states) if len(others) >= len(states) else 0
+    for tensor, units in zip(others, states[:count], strict=False):
+        at = channel_axis(v.layer, tensor.rank)
+        v.only(tensor, at, does="takes its state along")
+        if tensor.shape[at] == len(units):
+            v.trace.unite(units, tensor.axes[at], f"{v.label} takes its state from what stays")
+        else:
+            v.pin(tensor.axes, f"{v.label} uses it")
+    for tensor in others[count:]:
+        v.pin(tensor.axes, f"{v.label} uses it")
 
 
 LAYERS: dict[str, Rule] = {
     **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "RNN"), recurrent),
-    **{f"ConvLSTM{n}D": convolutional for n in (1, 2, 3)},
-    "Bidirectional": bidirectional,
-    "TimeDistributed": time_distributed,
+    **{f"ConvLSTM{n}D": recurrent for n in (1, 2, 3)},
 }
 OPERATIONS: dict[str, Rule] = {}

@@ -55,6 +55,7 @@ def split(v: Visit) -> list[Axes]:
     along = v.layer.axis % given.rank
     ids = given.axes[along]
     if ids is None:
+        v.trace.keep(v.layer, f"{v.label} splits what stays")
         return [given.axes for _ in v.shapes]
     ends = np.cumsum([shape[along] or 0 for shape in v.shapes])
     if not isinstance(wanted, int) and ends[:-1].tolist() != list(wanted):
@@ -68,7 +69,7 @@ def item(v: Visit) -> list[Axes]:
     """Indexing with whole numbers, slices without steps, ellipsis and new axes."""
     given, key = v.given[0], v.call.args[1] if len(v.call.args) > 1 else v.call.kwargs.get("key")
     keys = list(key) if isinstance(key, tuple) else [key]
-    if not all(k is None or k is Ellipsis or isinstance(k, (int, slice)) for k in keys) or len(v.given) > 1:
+    if not all(k is None or k is Ellipsis or isinstance(k, int) or _is_fixed(k) for k in keys) or len(v.given) > 1:
         return v.unknown(f"{v.label} picks from it by what is computed")
     rest = given.rank - sum(k is not None and k is not Ellipsis for k in keys)
     if Ellipsis not in keys:
@@ -90,7 +91,7 @@ def item(v: Visit) -> list[Axes]:
                 if k.step not in (None, 1):
                     return v.unknown(f"{v.label} takes it in steps")
                 start, stop, _ = k.indices(len(ids))
-                written.append(slice(Size(ids[:start]), Size(ids[: max(start, stop)])))
+                k = slice(Size(ids[:start]), Size(ids[: max(start, stop)]))
                 ids = ids[start:stop]
                 made.append(ids)
                 at += 1
@@ -98,9 +99,14 @@ def item(v: Visit) -> list[Axes]:
             written.append(k)
             made += [] if isinstance(k, int) else [ids]
             at += 1
-    if any(isinstance(k, slice) and isinstance(k.start, Size) for k in written):
-        v.trace.set(v.layer, ("args", 1), tuple(written))
+    v.trace.set(v.layer, ("args", 1), tuple(written))
     return [tuple(made)]
+
+
+def _is_fixed(key: Any) -> bool:
+    """Whether it is a slice between whole numbers."""
+    ends = (key.start, key.stop, key.step) if isinstance(key, slice) else (key,)
+    return isinstance(key, slice) and all(end is None or isinstance(end, int) for end in ends)
 
 
 def tile(v: Visit) -> list[Axes]:
@@ -127,9 +133,37 @@ def flip(v: Visit) -> list[Axes]:
 
 
 def pad(v: Visit) -> list[Axes]:
+    """What is added at either end has identities of its own, so that it can go, too."""
     given, width = v.given[0], np.broadcast_to(np.asarray(v.layer.pad_width), (v.given[0].rank, 2))
-    v.pin([a for a, w in zip(given.axes, width, strict=True) if w.any()], f"{v.label} pads along it")
-    return [tuple(None if w.any() else a for a, w in zip(given.axes, width, strict=True))]
+    if v.layer.mode != "constant" or len(v.given) > 1:
+        return v.unknown(f"{v.label} pads it with what it has")
+    made, written = list[Axis](), list[Any]()
+    for ids, (before, after) in zip(given.axes, width.tolist(), strict=True):
+        if ids is None:
+            made.append(None)
+            written.append((before, after))
+        else:
+            ends = v.trace.identities.new(before), v.trace.identities.new(after)
+            made.append(np.concatenate([ends[0], ids, ends[1]]))
+            written.append((Size(ends[0]), Size(ends[1])))
+    v.trace.set(v.layer, "pad_width", tuple(written))
+    return [tuple(made)]
+
+
+def unstack(v: Visit) -> list[Axes]:
+    given, at = v.given[0], v.layer.axis % v.given[0].rank
+    v.trace.pin(given.axes[at], f"{v.label} takes it apart")
+    return [tuple(axis for number, axis in enumerate(given.axes) if number != at) for _ in v.shapes]
+
+
+def broadcast_to(v: Visit) -> list[Axes]:
+    given, wanted = v.given[0], list(v.layer.shape)
+    new = len(wanted) - given.rank
+    axes: Axes = (*(None,) * new, *given.axes)
+    sizes = zip(wanted, (*(1,) * new, *given.shape), axes, strict=True)
+    made = tuple(axis if size == length else None for size, length, axis in sizes)
+    v.trace.set(v.layer, "shape", tuple(n if a is None else Size(a) for n, a in zip(wanted, made, strict=True)))
+    return [made]
 
 
 LAYERS: dict[str, Rule] = {"Concatenate": concatenate}
@@ -142,4 +176,6 @@ OPERATIONS: dict[str, Rule] = {
     "Repeat": repeat,
     "Flip": flip,
     "Pad": pad,
+    "Unstack": unstack,
+    "BroadcastTo": broadcast_to,
 }

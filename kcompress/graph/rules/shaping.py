@@ -162,7 +162,7 @@ def repeat_vector(v: Visit) -> list[Axes]:
 
 
 def depth_to_space(v: Visit) -> list[Axes]:
-    """Channels (block, block, rest) become positions and the rest; a channel goes with all of its blocks."""
+    """Channels (block, block, rest) become positions and the rest: one of the rest goes with all of its blocks."""
     given, at = v.given[0], 1 if v.layer.data_format == "channels_first" else 3
     v.only(given, at, does="works along")
     ids = given.axes[at]

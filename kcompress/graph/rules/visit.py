@@ -1,23 +1,24 @@
 """A call as a rule sees it, and what many rules say of it."""
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from kcompress.graph.channels import Axes, Axis, Tensor, Trace
-from kcompress.graph.flow import Call, Shape
+from kcompress.graph.flow import Call, Flow, Shape
 
 NOT_ELEMENTWISE = ("softmax", "log_softmax", "sparsemax", "glu")
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One call of `layer`, or of one inside the called layer where that is a wrapper; `again` visits the inner one.
+    """One call of `layer`, or of one inside the called layer where that is a wrapper.
 
-    `given` are the tensors among its arguments, in order; `shapes` those of its outputs.
+    `given` are the tensors among its arguments, in order, and the arrays, which have no identities; `shapes` are those
+    of its outputs. `again` visits an inner layer, `follow` the calls of an inner model.
     """
 
     trace: Trace
@@ -26,6 +27,7 @@ class Visit:
     given: tuple[Tensor, ...]
     shapes: tuple[Shape, ...]
     again: "Rule"
+    follow: Callable[[Trace, Flow, Sequence[Axes]], Mapping[int, Axes]]
 
     @property
     def label(self) -> str:
@@ -36,10 +38,10 @@ class Visit:
         return self.again(replace(self, layer=layer, given=tuple(given), shapes=tuple(shapes)))
 
     def unknown(self, why: str) -> list[Axes]:
-        """Pin all inputs; the outputs have no identities."""
-        self.trace.unknown.setdefault(id(self.layer), why)
+        """Pin all inputs and leave the layer as it is; the outputs have no identities."""
         for tensor in self.given:
             self.pin(tensor.axes, why)
+        self.trace.keep(self.layer, why)
         return [(None,) * len(shape) for shape in self.shapes]
 
     def pin(self, axes: Iterable[Axis], why: str) -> None:
@@ -52,22 +54,56 @@ class Visit:
         self.pin(rest, f"{self.label} {does} it")
 
     def activated(self, axes: Axes) -> Axes:
-        """Pin the last axis where the layer's activation mixes what lies along it."""
-        if not is_elementwise(getattr(self.layer, "activation", None)):
-            self.pin(axes, f"the activation of {self.label} mixes it")
-        return axes
+        """Pin everything where the layer's activation mixes what lies along an axis."""
+        if is_elementwise(getattr(self.layer, "activation", None)):
+            return axes
+        self.pin(axes, f"the activation of {self.label} mixes it")
+        return (None,) * len(axes)
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments by name, with a `Tensor` in place of each symbolic tensor."""
-        import keras
-
-        masked = masks(self.call)
-        symbols = [tensor for number, tensor in enumerate(_symbols(self.call)) if number not in masked]
-        tensors = dict(zip(map(id, symbols), self.given, strict=True))
-        args, kwargs = keras.tree.map_structure(
-            lambda item: tensors.get(id(item), item), (self.call.args, dict(self.call.kwargs))
-        )
+        """The arguments by name, with a `Tensor` in place of each tensor and array."""
+        given = iter(self.given)
+        args, kwargs = _walk((self.call.args, dict(self.call.kwargs)), lambda item: next(given))
         return dict(inspect.signature(self.layer.call).bind(*args, **kwargs).arguments)
+
+
+def operands(call: Call, given: Sequence[Tensor]) -> Iterator[Tensor]:
+    """The tensors among the arguments of a call and, in order with them, its arrays and lists of numbers."""
+    import keras
+
+    if call.kind == "GetItem":  # whose numbers are no operands
+        return iter(given)
+    tensors, found = iter(given), list[Tensor]()
+
+    def seen(item: Any) -> None:
+        if isinstance(item, keras.KerasTensor):
+            found.append(next(tensors))
+        else:
+            found.append(Tensor(np.shape(item), (None,) * np.ndim(item)))
+
+    _walk((call.args, dict(call.kwargs)), seen)
+    return iter(found)
+
+
+def _walk(item: Any, change: Callable[[Any], Any]) -> Any:
+    """The same structure, in which `change` was called on tensors and arrays; lists of numbers count as arrays."""
+    import keras
+
+    if isinstance(item, dict):
+        return {key: _walk(item[key], change) for key in sorted(item)}
+    if isinstance(item, (list, tuple)) and not _is_numeric(item):
+        return type(item)(_walk(part, change) for part in item)
+    return change(item) if isinstance(item, keras.KerasTensor) or _is_numeric(item) else item
+
+
+def _is_numeric(item: Any) -> bool:
+    """Whether it is an array, or a list that can be made one."""
+    import keras
+
+    if isinstance(item, (list, tuple)):
+        leaves = keras.tree.flatten(item)
+        return bool(leaves) and all(isinstance(leaf, (int, float)) for leaf in leaves)
+    return bool(getattr(item, "shape", ())) and not isinstance(item, keras.KerasTensor)
 
 
 Rule = Callable[[Visit], list[Axes]]
@@ -111,10 +147,6 @@ def channel_axis(layer: Any, rank: int) -> int:
     return 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
 
 
-def put(rank: int, **at: Axis) -> Axes:
-    """Axes of which all but some are None: `put(4, _3=ids)`."""
-    return tuple(at.get(f"_{number}") for number in range(rank))
-
-
-def ravelled(ids: Any, shape: Sequence[int]) -> Any:
-    return np.broadcast_to(ids, shape).reshape(-1)
+def put(rank: int, at: int, ids: Axis) -> Axes:
+    """Axes of which all but one are None."""
+    return tuple(ids if number == at else None for number in range(rank))
