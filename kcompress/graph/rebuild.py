@@ -117,8 +117,8 @@ def _replace(model: Any, config: dict[str, Any], places: Mapping[int, Any]) -> s
     import keras
 
     found: set[int] = set()
-    for layer, entry in _entries(model, config):
-        if id(layer) not in places or ("inbound_nodes" not in entry and entry is config):
+    for layer, entry in _entries(model, config, wrapped=False):
+        if id(layer) not in places:
             continue
         new = keras.saving.serialize_keras_object(places[id(layer)])
         new["config"]["name"] = layer.name

@@ -191,7 +191,7 @@ def normalized_by_groups() -> Case:
     x = nn.GroupNormalization(4, name="four")(nn.Conv2D(12, 3, name="a")(i))
     x = nn.GroupNormalization(-1, scale=False, name="each")(nn.Conv2D(5, 3, name="b")(x))
     x = nn.GroupNormalization(1, name="all")(nn.Conv2D(6, 1, name="c")(x))
-    return done(i, x, 4 + 5 + 1)
+    return done(i, x, 4 + 5, "it is all that c/kernel has along an axis")
 
 
 @case

@@ -19,7 +19,17 @@ from kcompress.graph.constants.step import Step
 from kcompress.graph.flow import Call, passes_on
 from kcompress.graph.identities import Ids
 from kcompress.graph.kernels import is_keras
-from kcompress.graph.rules import LAYERS, OPERATIONS, elementwise, linear, normalization, recurrent, selecting, shaping
+from kcompress.graph.rules import (
+    LAYERS,
+    OPERATIONS,
+    elementwise,
+    linear,
+    normalization,
+    recurrent,
+    selecting,
+    shaping,
+    wrapping,
+)
 from kcompress.graph.rules.visit import Rule
 
 HANDLERS: dict[Rule | None, Callable[[Step], list[Numbers]]] = {
@@ -32,7 +42,7 @@ HANDLERS: dict[Rule | None, Callable[[Step], list[Numbers]]] = {
     **dict.fromkeys((linear.depthwise, linear.separable), making.linear),
     linear.embedding: making.embedding,
     recurrent.recurrent: making.recurrent,
-    recurrent.bidirectional: making.bidirectional,
+    wrapping.bidirectional: making.bidirectional,
     selecting.stack: moving.stacked,
     **dict.fromkeys((selecting.concatenate, selecting.split), moving.joined),
     **dict.fromkeys((shaping.permute, shaping.transpose, shaping.swapaxes, shaping.moveaxis), moving.permuted),

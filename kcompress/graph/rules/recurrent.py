@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from typing import Any
-
 import numpy as np
 
 from kcompress.graph.channels import Axes, Axis, Size, Tensor

@@ -93,9 +93,6 @@ def item(v: Visit) -> list[Axes]:
                 start, stop, _ = k.indices(len(ids))
                 k = slice(Size(ids[:start]), Size(ids[: max(start, stop)]))
                 ids = ids[start:stop]
-                made.append(ids)
-                at += 1
-                continue
             written.append(k)
             made += [] if isinstance(k, int) else [ids]
             at += 1

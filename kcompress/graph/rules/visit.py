@@ -1,7 +1,7 @@
 """A call as a rule sees it, and what many rules say of it."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,6 +41,7 @@ class Visit:
         """Pin all inputs and leave the layer as it is; the outputs have no identities."""
         for tensor in self.given:
             self.pin(tensor.axes, why)
+        self.trace.unknown.setdefault(id(self.layer), why)
         self.trace.keep(self.layer, why)
         return [(None,) * len(shape) for shape in self.shapes]
 
@@ -63,47 +64,42 @@ class Visit:
     def arguments(self) -> dict[str, Any]:
         """The arguments by name, with a `Tensor` in place of each tensor and array."""
         given = iter(self.given)
-        args, kwargs = _walk((self.call.args, dict(self.call.kwargs)), lambda item: next(given))
+        args, kwargs = _walk(_without_masks(self.call), lambda item: next(given))
         return dict(inspect.signature(self.layer.call).bind(*args, **kwargs).arguments)
 
 
-def operands(call: Call, given: Sequence[Tensor]) -> Iterator[Tensor]:
-    """The tensors among the arguments of a call and, in order with them, its arrays and lists of numbers."""
+def operands(call: Call, given: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors among the arguments of a call and, in order with them, its arrays.
+
+    Masks that Keras hands on from layer to layer are left out; they only tell which samples or steps count.
+    """
     import keras
 
-    if call.kind == "GetItem":  # whose numbers are no operands
-        return iter(given)
-    tensors, found = iter(given), list[Tensor]()
+    symbols = [
+        item for item in keras.tree.flatten((call.args, dict(call.kwargs))) if isinstance(item, keras.KerasTensor)
+    ]
+    by_id, found = dict(zip(map(id, symbols), given, strict=True)), list[Tensor]()
 
     def seen(item: Any) -> None:
-        if isinstance(item, keras.KerasTensor):
-            found.append(next(tensors))
-        else:
-            found.append(Tensor(np.shape(item), (None,) * np.ndim(item)))
+        found.append(by_id.get(id(item)) or Tensor(np.shape(item), (None,) * np.ndim(item)))
 
-    _walk((call.args, dict(call.kwargs)), seen)
-    return iter(found)
+    _walk(_without_masks(call), seen)
+    return found
+
+
+def _without_masks(call: Call) -> tuple[Any, dict[str, Any]]:
+    return call.args, {name: value for name, value in call.kwargs.items() if name != "mask"}
 
 
 def _walk(item: Any, change: Callable[[Any], Any]) -> Any:
-    """The same structure, in which `change` was called on tensors and arrays; lists of numbers count as arrays."""
+    """The same structure, in which `change` was called on every tensor and array."""
     import keras
 
     if isinstance(item, dict):
         return {key: _walk(item[key], change) for key in sorted(item)}
-    if isinstance(item, (list, tuple)) and not _is_numeric(item):
-        return type(item)(_walk(part, change) for part in item)
-    return change(item) if isinstance(item, keras.KerasTensor) or _is_numeric(item) else item
-
-
-def _is_numeric(item: Any) -> bool:
-    """Whether it is an array, or a list that can be made one."""
-    import keras
-
     if isinstance(item, (list, tuple)):
-        leaves = keras.tree.flatten(item)
-        return bool(leaves) and all(isinstance(leaf, (int, float)) for leaf in leaves)
-    return bool(getattr(item, "shape", ())) and not isinstance(item, keras.KerasTensor)
+        return type(item)(_walk(part, change) for part in item)
+    return change(item) if isinstance(item, keras.KerasTensor) or bool(getattr(item, "shape", None)) else item
 
 
 Rule = Callable[[Visit], list[Axes]]
@@ -120,27 +116,6 @@ def is_elementwise(activation: Any) -> bool:
     name, module = getattr(activation, "__name__", ""), str(getattr(activation, "__module__", ""))
     known = module.startswith(("keras.src.activations", "keras.src.ops.nn"))
     return known and name not in NOT_ELEMENTWISE
-
-
-def _symbols(call: Call) -> list[Any]:
-    """The symbolic tensors among the arguments, in the order of the call's inputs."""
-    import keras
-
-    flat = keras.tree.flatten((call.args, dict(call.kwargs)))
-    return [item for item in flat if isinstance(item, keras.KerasTensor)]
-
-
-def masks(call: Call) -> set[int]:
-    """Which of a call's inputs are the masks that Keras hands on from layer to layer."""
-    import keras
-
-    mask = [item for item in keras.tree.flatten(call.kwargs.get("mask")) if isinstance(item, keras.KerasTensor)]
-    if not mask:
-        return set()
-    others = keras.tree.flatten((call.args, {key: v for key, v in call.kwargs.items() if key != "mask"}))
-    known = {id(item) for item in others}
-    chosen = {id(item) for item in mask} - known
-    return {number for number, tensor in enumerate(_symbols(call)) if id(tensor) in chosen}
 
 
 def channel_axis(layer: Any, rank: int) -> int:

@@ -128,7 +128,8 @@ class _Search:
     def reason(self, node: Node) -> str:
         """Why a layer loses nothing."""
         flow = self.channels.flow
-        if not any(id(weight.variable) in self.channels.slices for weight in node.kernels):
+        slices = [self.channels.slices.get(id(weight.variable)) for weight in node.kernels]
+        if not any(axis is not None for each in slices if each is not None for axis in each.axes):
             if not flow.calls:
                 return "the model has a call of its own, which can't be followed; make it a Functional model"
             around = (call for call in flow.calls if call.name and node.layer in call.operation._flatten_layers())

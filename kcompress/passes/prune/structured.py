@@ -226,7 +226,8 @@ def _accounted(
             continue
         skip = left.pop(node.name, None)
         if skip is None:
-            skip = Skip(node.name, _reason(found, node, reasons), expected=id(node.layer) not in found.unknown)
+            followed = id(node.layer) not in found.unknown and len(own_units(found, node)) > 0
+            skip = Skip(node.name, _reason(found, node, reasons), expected=followed)
         detail = described(found, node, dropped)
         if detail is None:
             left[node.name] = skip
