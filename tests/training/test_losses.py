@@ -116,8 +116,17 @@ def test_the_loss_that_a_model_was_compiled_with_goes_before_any_choice():
 
 
 def test_labels_without_the_last_axis_of_one_are_not_spread():
-    model, y = model_of(1, loss="mse"), np.random.default_rng(1).normal(size=6).astype(np.float32)
+    model, y = (
+        model_of(1, loss=lambda y, output: (y - output) ** 2),
+        np.random.default_rng(1).normal(size=6).astype(np.float32),
+    )
     np.testing.assert_allclose(per_sample(model, y), (np.asarray(model(X))[:, 0] - y) ** 2, rtol=1e-5)
+
+
+def test_a_loss_that_takes_indices_without_saying_so_gets_them():
+    model = model_of(3, "softmax", loss=k.losses.CategoricalGeneralizedCrossEntropy(q=0.5))
+    right = np.asarray(model(X))[np.arange(6), CLASSES]
+    np.testing.assert_allclose(per_sample(model, CLASSES), (1 - right**0.5) / 0.5, rtol=1e-5)
 
 
 def test_a_loss_of_ones_own_takes_labels_of_any_shape():
