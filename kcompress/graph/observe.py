@@ -64,13 +64,14 @@ def run(model: Any, batches: Iterable[Mapping[str, Any]], chosen: Iterable[Node]
 def outputs(model: Any, sign: Signature, batch: Mapping[str, Any]) -> list[Any]:
     """The model's outputs, as tensors in the order of its signature, not training, for one batch.
 
-    Raises DataError if it can't be run on that.
+    Its seeds and states stay as they are. Raises DataError if it can't be run on that.
     """
     import keras
 
     inputs = sign.pack([np.asarray(batch[name], sign.dtypes[name]) for name in sign.inputs])
     try:
-        return list(keras.tree.flatten(model(inputs, training=False)))
+        with keras.StatelessScope():
+            return list(keras.tree.flatten(model(inputs, training=False)))
     except Exception as error:
         raise DataError(
             f"the model cannot be run on these samples ({_reason(error)}); give data like the training data"

@@ -73,6 +73,15 @@ def test_widths_of_keys_alone_are_read_but_at_no_place():
     assert widths["attention/value"] <= read(known) & seen
 
 
+def test_what_a_product_of_two_tensors_sums_over_is_read_but_at_no_place():
+    inputs = k.Input((5, 4))
+    x = nn.Dot(2)([nn.Dense(6, name="one")(inputs), nn.Dense(6, name="other")(inputs)])
+    model = k.Model(inputs, nn.Dense(2)(x))
+    known = channels(model)
+    assert read(known) >= set(known.units.of(known.sources[0].ids).tolist())
+    assert places(model, known) == []
+
+
 def slopes(model, x, rows):
     map_ = channels(model)
     (place,) = places(model, map_)

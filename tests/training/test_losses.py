@@ -75,13 +75,24 @@ def test_values_call_for_the_mean_squared_error():
     np.testing.assert_allclose(per_sample(model, y), ((np.asarray(model(X)) - y) ** 2).mean(-1), rtol=1e-5)
 
 
-def test_logits_that_look_like_probabilities_are_known_by_the_activation():
-    model = model_of(1)
-    model.layers[-1].kernel.assign(np.zeros((4, 1)))
-    model.layers[-1].bias.assign([0.25])
-    y = np.array([0, 1, 1, 0, 1, 0])
-    p = 1 / (1 + np.exp(-0.25))
+@pytest.mark.parametrize("after", [lambda x: x, nn.Identity(), nn.Reshape((1,))])
+def test_logits_that_look_like_probabilities_are_known_by_the_activation(after):
+    inputs = k.Input((4,))
+    model = k.Model(inputs, after(nn.Dense(1, kernel_initializer="zeros", bias_initializer=_quarter)(inputs)))
+    y, p = np.array([0, 1, 1, 0, 1, 0]), 1 / (1 + np.exp(-0.25))
     np.testing.assert_allclose(per_sample(model, y), -np.log(np.where(y, p, 1 - p)), rtol=1e-5)
+
+
+def _quarter(shape, dtype=None):
+    return k.ops.full(shape, 0.25, dtype)
+
+
+def test_the_activation_inside_of_a_wrapper_is_found():
+    model = k.Sequential([k.Input((5, 4)), nn.TimeDistributed(nn.Dense(1, bias_initializer=_quarter))])
+    model.layers[0].layer.kernel.assign(np.zeros((4, 1)))
+    y = np.tile([0, 1], (6, 3))[:, :5, None]
+    loss = loss_for(model, open_data((np.ones((6, 5, 4), np.float32), y), "data").whole)
+    assert loss.functions[0].get_config()["from_logits"] is True
 
 
 def test_where_the_activation_is_not_known_the_outputs_tell():
@@ -102,6 +113,20 @@ def test_the_softmax_of_a_nested_model_under_an_identity_is_found():
 def test_the_loss_that_a_model_was_compiled_with_goes_before_any_choice():
     model = model_of(3, "softmax", loss="mse")
     np.testing.assert_allclose(per_sample(model, ONE_HOT), ((np.asarray(model(X)) - ONE_HOT) ** 2).mean(-1), rtol=1e-5)
+
+
+def test_labels_without_the_last_axis_of_one_are_not_spread():
+    model, y = (
+        model_of(1, loss=lambda y, output: (y - output) ** 2),
+        np.random.default_rng(1).normal(size=6).astype(np.float32),
+    )
+    np.testing.assert_allclose(per_sample(model, y), (np.asarray(model(X))[:, 0] - y) ** 2, rtol=1e-5)
+
+
+def test_a_loss_that_takes_indices_without_saying_so_gets_them():
+    model = model_of(3, "softmax", loss=k.losses.CategoricalGeneralizedCrossEntropy(q=0.5))
+    right = np.asarray(model(X))[np.arange(6), CLASSES]
+    np.testing.assert_allclose(per_sample(model, CLASSES), (1 - right**0.5) / 0.5, rtol=1e-5)
 
 
 def test_a_loss_of_ones_own_takes_labels_of_any_shape():

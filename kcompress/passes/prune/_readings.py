@@ -82,7 +82,7 @@ def _slopes(
     reached: set[int] = set()
 
     def summed(gates: list[Any]) -> Any:
-        with keras.StatelessScope(), gated(found, gates) as now:  # seeds and states stay as they are
+        with gated(found, gates) as now:
             values = loss(batch.labels, outputs(model, sign, batch.inputs))
         reached.update(now)
         return keras.ops.sum(values)

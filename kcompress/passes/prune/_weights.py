@@ -78,7 +78,6 @@ def _distances(rows: NDArray[Any], where: Ids) -> NDArray[np.float64]:
     for start in range(0, rows.shape[1], step):
         piece = rows[:, start : start + step].astype(np.float64)
         piece = np.concatenate([piece, np.zeros_like(piece[:1])])[where].reshape(len(where), -1)
-        piece -= piece.mean(0)  # distances stay, and rounding errors are smaller
         products += piece @ piece.T
     squares = np.diag(products)
     between = squares[:, None] + squares - 2 * products

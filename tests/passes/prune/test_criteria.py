@@ -205,6 +205,20 @@ def test_places_of_a_flattened_channel_are_averaged():
     np.testing.assert_allclose(scores, relative(hidden(model, x).mean((0, 1))), rtol=FLOAT32)
 
 
+def test_a_unit_does_not_count_for_more_where_it_lies_in_more_positions():
+    inputs = k.Input((5, 4), name="x")
+    wide, narrow = nn.Dense(6, "relu", name="hidden")(inputs), nn.Dense(3, "relu", name="narrow")(inputs)
+    x = nn.Concatenate()([nn.Flatten()(wide), nn.GlobalMaxPooling1D()(narrow)])
+    model = seeded(k.Model(inputs, nn.Dense(2)(x)))
+    x = np.random.default_rng(1).normal(size=(20, 5, 4)).astype(np.float32)
+    known = channels(model)
+    scores = score("activation", model, known, [np.concatenate(ranked(known))], context(x), 20)
+    other = x @ kernel(model, "narrow") + np.asarray(model.get_layer("narrow").bias)
+    expected = np.concatenate([np.maximum(other, 0).max(1).mean(0), hidden(model, x).mean((0, 1))])
+    units = np.concatenate([known.units.of(source.ids) for source in known.sources[:2]])  # narrow, hidden
+    np.testing.assert_allclose(scores[units], relative(expected), rtol=FLOAT32)
+
+
 def linear_loss(y, output):
     return k.ops.sum(y * output, -1)
 
@@ -381,13 +395,16 @@ def test_the_model_is_left_alone(criterion):
     assert fingerprint(model) == before
 
 
-def test_taylor_leaves_the_seeds_of_dropout_that_is_always_on_alone():
-    inputs = k.Input((4,), name="x")
-    x = nn.Dropout(0.5, name="dropout")(nn.Dense(8, "relu")(inputs), training=True)
-    model = seeded(k.Model(inputs, nn.Dense(3)(x)))
-    before = fingerprint(model)
-    scores_of(model, "taylor", context(X, np.arange(20) % 3))
-    assert fingerprint(model) == before
+@pytest.mark.parametrize("criterion", BY_DATA)
+def test_the_state_that_a_recurrent_layer_keeps_stays_and_does_not_count(criterion):
+    inputs = k.Input((3, 4), batch_size=4, name="x")
+    x = nn.LSTM(3, stateful=True, name="lstm")(nn.Dense(6, name="hidden")(inputs))
+    model = seeded(k.Model(inputs, nn.Dense(3, name="head")(x)))
+    lstm, ctx = model.get_layer("lstm"), context(np.ones((20, 3, 4), np.float32), np.arange(20) % 3)
+    lstm.reset_states()
+    first, again = (np.concatenate(scores_of(model, criterion, ctx)).tolist() for _ in range(2))
+    assert first == again
+    assert not any(np.asarray(state).any() for state in lstm.states)
 
 
 @pytest.mark.parametrize(
@@ -421,21 +438,22 @@ def test_weights_that_are_not_finite_are_refused():
 
 
 def summary():
-    """Scores by all criteria of models that use every kind of place."""
-    found = {}
-    for build in (convolutional, BUILDERS["recurrent"]):
-        model = build()
-        x = batch_for(model, 9)
-        ctx = context(x, next(iter(labels_for(model, x).values())))
-        for criterion in CRITERIA:
-            found[f"{model.name}/{criterion}"] = [scores.tolist() for scores in scores_of(model, criterion, ctx)]
-    return list(found.values())
+    """Scores of a model with a convolution, attention and a wrapper, by all criteria."""
+    inputs = k.Input((6, 4), name="x")
+    x = nn.BatchNormalization(name="bn")(nn.Conv1D(5, 3, activation="relu", name="conv")(inputs))
+    x = nn.MultiHeadAttention(2, 3, name="attention")(x, x)
+    x = nn.GlobalAveragePooling1D()(nn.TimeDistributed(nn.Dense(3, name="step"))(x))
+    model = seeded(k.Model(inputs, nn.Dense(3, "softmax", name="head")(x)))
+    x = batch_for(model, 9)
+    ctx = context(x, next(iter(labels_for(model, x).values())))
+    return [[scores.tolist() for scores in scores_of(model, criterion, ctx)] for criterion in CRITERIA]
 
 
 @pytest.mark.slow
 def test_jax_gives_the_same_scores():
     pytest.importorskip("jax")
-    program = "import json; from tests.passes.prune.test_criteria import summary; print(json.dumps(summary()))"
+    program = "import json, tests.passes.prune.test_criteria as t; print(json.dumps(t.summary())); "
+    program += f"t.{test_the_state_that_a_recurrent_layer_keeps_stays_and_does_not_count.__name__}('taylor')"
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
