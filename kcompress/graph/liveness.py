@@ -25,6 +25,13 @@ class Read:
     others: tuple[Ids, ...]
     counts: Flags
 
+    def units(self, channels: Channels, alive: Flags) -> Ids:
+        """The units that are read for live ones."""
+        table = self.counts
+        for number, other in enumerate(self.others, 1):
+            table = np.compress(channels.units.stay(other, ~alive), table, number)
+        return channels.units.of(self.ids[table.any(axis=tuple(range(1, table.ndim)))])
+
 
 def reads(channels: Channels, counts: Mapping[int, Flags]) -> list[Read]:
     """All reads, in the order of the calls. `counts` tells for some weights, by id, what counts instead of all that is
@@ -54,25 +61,43 @@ def _reads(slices: Slices, counts: Flags | None) -> Iterator[Read]:
 
 def live(channels: Channels, found: list[Read], roots: Flags) -> Flags:
     """For each unit whether it is one of the roots or read for one that is live."""
-    units, alive = channels.units, roots.copy()
+    alive = roots.copy()
     while True:
         before = alive.sum()
         for read in reversed(found):
-            table = read.counts
-            for number, other in enumerate(read.others, 1):
-                table = np.compress(units.stay(other, ~alive), table, number)
-            alive[units.of(read.ids[table.any(axis=tuple(range(1, table.ndim)))])] = True
+            alive[read.units(channels, alive)] = True
         if alive.sum() == before:
             return alive
+
+
+def read_for(channels: Channels, found: list[Read], alive: Flags) -> Flags:
+    """For each unit whether it is read for a live one."""
+    marked = np.zeros_like(alive)
+    for read in found:
+        marked[read.units(channels, alive)] = True
+    return marked
 
 
 def emptied(channels: Channels, dropped: Flags) -> Flags:
     """Of the dropped units those without which an axis of a tensor or a weight would have no position left."""
     left, units = dropped.copy(), channels.units
-    axes = [*(axis for tensor in channels.tensors.values() for axis in tensor)]
-    axes += [axis for slices in channels.slices.values() for axis in slices.axes]
-    axes += [source.ids for source in channels.sources] + list(channels.factors)
-    for axis in axes:
-        if axis is not None and len(axis) and not units.stay(axis, left).any():
+    for axis in _axes(channels):
+        if len(axis) and not units.stay(axis, left).any():
             left[units.of(axis[:1])] = False
     return dropped & ~left
+
+
+def single(channels: Channels) -> Flags:
+    """The units that are alone along an axis, which weights are not told to read."""
+    found = np.zeros(channels.units.count, bool)
+    for axis in _axes(channels):
+        if len(axis) == 1:
+            found[channels.units.of(axis)] = True
+    return found
+
+
+def _axes(channels: Channels) -> Iterator[Ids]:
+    for axes in (*channels.tensors.values(), *(slices.axes for slices in channels.slices.values())):
+        yield from (axis for axis in axes if axis is not None)
+    yield from (source.ids for source in channels.sources)
+    yield from channels.factors

@@ -12,10 +12,9 @@ import numpy as np
 
 from kcompress.graph.channels import Channels, channels
 from kcompress.graph.constants import constants
-from kcompress.graph.constants.numbers import along
 from kcompress.graph.cut import Dropped, cut
 from kcompress.graph.identities import Ids
-from kcompress.graph.liveness import Flags, Read, emptied, live, reads
+from kcompress.graph.liveness import Read, emptied, live, read_for, reads, single
 from kcompress.graph.rebuild import copy
 from kcompress.graph.view import Node, nodes
 from kcompress.layers.plan import QuantPlan
@@ -73,6 +72,9 @@ class _Search:
         self.readings = readings(self.channels, self.constants, plan)
         self.stays = dict(self.units.pinned)
         self.fixed: dict[int, str] = {}
+        tables = [*state_tables(self.channels, self.constants)]
+        tables += [table for reading in self.readings for table in reading.tables()]
+        self.counted = reads(self.channels, dict(tables))
         for ids in self.channels.mixed:
             self._stay(
                 ids, "it is multiplied with another one, for which there is no weight to tell whether it matters"
@@ -92,38 +94,33 @@ class _Search:
             self.stays.setdefault(unit, why)
 
     def dead(self) -> Dropped:
-        """What can go. Of `fixed` that is left which would not go anyway."""
-        tables = [*state_tables(self.channels, self.constants)]
-        tables += [table for reading in self.readings for table in reading.tables()]
-        found = reads(self.channels, dict(tables))
-        dropped = self._dead(found, list(self.stays))
-        if any(dropped[unit] for unit in self.fixed):
-            self.fixed = {unit: why for unit, why in self.fixed.items() if dropped[unit]}
-            return self._dead(found, [*self.stays, *self.fixed])
-        self.fixed = {}
+        """What can go; in `fixed` is left what else could have gone."""
+        dropped = self._dead([*self.stays])
+        gone = {unit: why for unit, why in self.fixed.items() if dropped[unit]}
+        if gone:
+            dropped = self._dead([*self.stays, *self.fixed])
+        self.fixed = gone
         return dropped
 
-    def _dead(self, found: list[Read], stays: list[int]) -> Dropped:
-        """One channel is left of a kind that is dead as a whole; if it is constant, what makes it so is too."""
-        roots = np.zeros(self.units.count, bool)
-        roots[stays] = True
+    def _dead(self, stays: list[int]) -> Dropped:
+        """One channel is left of a kind that is dead as a whole.
+
+        If that is a constant which something reads, it has to keep its number, so that what makes it stays too.
+        """
+        alive = single(self.channels)
+        alive[stays] = True
         while True:
-            dropped = ~live(self.channels, found, roots)
-            spared = emptied(self.channels, dropped)
-            if not (spared & self.constant & ~roots).any():
-                return dropped & ~spared
-            roots |= spared & self.constant
+            alive = live(self.channels, self.counted, alive)
+            spared = emptied(self.channels, ~alive)
+            needed = spared & read_for(self.channels, self.uncounted, alive) if spared.any() else spared
+            if not needed.any():
+                return ~(alive | spared)
+            alive[np.flatnonzero(needed)[-1]] = True  # the last made first, for it may need another one there
 
     @cached_property
-    def constant(self) -> Flags:
-        """The units that hold a number somewhere."""
-        found = np.zeros(self.units.count, bool)
-        for tensor, axes in self.channels.tensors.items():
-            for number, ids in enumerate(axes):
-                if ids is not None:
-                    known = ~np.isnan(along(self.constants.numbers[tensor], number, len(ids)))
-                    found[self.units.of(ids[known])] = True
-        return found
+    def uncounted(self) -> list[Read]:
+        """All reads, also of constants."""
+        return reads(self.channels, {})
 
     def reason(self, node: Node) -> str:
         """Why a layer loses nothing."""

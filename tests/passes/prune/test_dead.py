@@ -89,6 +89,15 @@ def test_what_only_reads_itself_goes():
     assert told(checked(model)) == {"lstm/lstm_cell": "units 5 to 4", "gru/gru_cell": "inputs 5 to 4"}
 
 
+@pytest.mark.parametrize("single", [nn.GRU(1), nn.Conv1D(4, 1, groups=4), nn.MultiHeadAttention(1, 1)])
+def test_what_a_single_unit_head_or_input_of_a_group_reads_stays(single):
+    inputs = k.Input((6, 3))
+    x = nn.Dense(4, name="second")(nn.Dense(5, name="first")(inputs))
+    x = single(x, x) if isinstance(single, nn.MultiHeadAttention) else single(x)
+    model = seeded(k.Model(inputs, nn.Dense(2, name="head")(x)))
+    assert checked(model).changes == ()
+
+
 def test_what_another_unit_of_a_recurrent_layer_reads_stays():
     model = stacked(nn.LSTM(5, name="lstm"), nn.Dense(2, name="head"), shape=(6, 3))
     assert checked(plant(model, head__kernel=(2, 0))).changes == ()
