@@ -77,7 +77,8 @@ class Trace:
     mixed: list[Ids] = field(default_factory=list)
     factors: list[Ids] = field(default_factory=list)
     _made: dict[tuple[int, str], Ids] = field(default_factory=dict)
-    _whole: dict[int, str] = field(default_factory=dict)
+    _left_whole: dict[int, str] = field(default_factory=dict)
+    _given: list[tuple[str, Axes]] = field(default_factory=list)
 
     def name(self, item: Any) -> str:
         """The qualified name of a layer, operation or weight."""
@@ -142,22 +143,25 @@ class Trace:
     def keep(self, operation: Any, why: str) -> None:
         """Leave an operation as it is wherever it is called: its settings, and its weights with those inside it."""
         self.operations[id(operation)] = operation
-        self._whole.setdefault(id(operation), why)
+        self._left_whole.setdefault(id(operation), why)
         for variable in getattr(operation, "variables", ()):
             self.weight(variable, (None,) * len(variable.shape), why=why)
 
+    def gives(self, operation: Any, axes: Axes) -> None:
+        """A tensor with these axes comes from the operation."""
+        self._given.append((self.name(operation), axes))
+
     def resolve(self) -> Units:
-        """The units, after all calls; one that is a whole axis of a weight is pinned, for nothing would be left."""
-        for key, why in self._whole.items():
+        """The units, after all calls; one that is all there is along an axis is pinned, for nothing would be left."""
+        for key, why in self._left_whole.items():
             for value in self.fields.get(key, {}).values():
                 for item in _leaves(value):
                     self.pin(_ids(item), why)
         units = self.identities.resolve()
-        for slices in self.slices.values():
-            for axis in slices.axes:
-                if axis is not None:
-                    for unit in units.whole(axis):
-                        units.pinned.setdefault(unit, f"it is all that {self.name(slices.variable)} has along an axis")
+        weights = [(self.name(slices.variable), slices.axes) for slices in self.slices.values()]
+        for name, axes in (*weights, *self._given):
+            for unit in (unit for axis in axes if axis is not None and len(axis) for unit in units.whole(axis)):
+                units.pinned.setdefault(unit, f"it is all that {name} has along an axis")
         return units
 
 

@@ -45,8 +45,7 @@ def follow(trace: Trace, flow: Flow, entering: Sequence[Axes]) -> dict[int, Axes
 
 def visit(trace: Trace, call: Call, given: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Axes]:
     """Identities along the axes of each output of a call; where its type is not known, its inputs are pinned."""
-    beside = tuple(operands(call, given))
-    return _visit(Visit(trace, call, call.operation, beside, tuple(shapes), _visit, follow))
+    return _visit(Visit(trace, call, call.operation, tuple(operands(call, given)), tuple(shapes), _visit, follow))
 
 
 def _visit(v: Visit) -> list[Axes]:
@@ -61,7 +60,10 @@ def _visit(v: Visit) -> list[Axes]:
         rule = LAYERS.get(kind)
     else:
         rule = OPERATIONS.get(kind)
-    return v.unknown(f"{v.label}, of type {kind}, uses it") if rule is None else rule(v)
+    made = v.unknown(f"{v.label}, of type {kind}, uses it") if rule is None else rule(v)
+    for axes in made:
+        v.trace.gives(v.layer, axes)
+    return made
 
 
 def describes(layer: Any) -> bool:

@@ -126,7 +126,7 @@ LAYERS: dict[str, Rule] = {
     "Rescaling": rescaling,
 }
 UNARY = (
-    *("Relu", "Relu6", "ReLU", "Mish", "Sigmoid", "SparseSigmoid", "Softplus", "Softsign", "SoftShrink", "SparsePlus"),
+    *("Relu", "Relu6", "Sigmoid", "SparseSigmoid", "Softplus", "Softsign", "SoftShrink", "SparsePlus"),
     *("Silu", "Squareplus", "LogSigmoid", "LeakyRelu", "HardSigmoid", "HardSilu", "Elu", "Selu", "Gelu", "Celu"),
     *("TanhShrink", "HardTanh", "HardShrink", "Threshold", "Absolute", "Abs", "Fabs", "Arccos", "Arccosh", "Arcsin"),
     *("Arcsinh", "Arctan", "Arctanh", "Cbrt", "Ceil", "Cos", "Cosh", "Exp", "Exp2", "Expm1", "Floor", "Log", "Log10"),

@@ -1,7 +1,7 @@
 """A call as a rule sees it, and what many rules say of it."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,43 +67,29 @@ class Visit:
         return dict(inspect.signature(self.layer.call).bind(*args, **kwargs).arguments)
 
 
-def operands(call: Call, given: Sequence[Tensor]) -> Iterator[Tensor]:
-    """The tensors among the arguments of a call and, in order with them, its arrays and lists of numbers."""
+def operands(call: Call, given: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors among the arguments of a call and, in order with them, its arrays."""
     import keras
 
-    if call.kind == "GetItem":  # whose numbers are no operands
-        return iter(given)
     tensors, found = iter(given), list[Tensor]()
 
     def seen(item: Any) -> None:
-        if isinstance(item, keras.KerasTensor):
-            found.append(next(tensors))
-        else:
-            found.append(Tensor(np.shape(item), (None,) * np.ndim(item)))
+        is_tensor = isinstance(item, keras.KerasTensor)
+        found.append(next(tensors) if is_tensor else Tensor(np.shape(item), (None,) * np.ndim(item)))
 
     _walk((call.args, dict(call.kwargs)), seen)
-    return iter(found)
+    return found
 
 
 def _walk(item: Any, change: Callable[[Any], Any]) -> Any:
-    """The same structure, in which `change` was called on tensors and arrays; lists of numbers count as arrays."""
+    """The same structure, in which `change` was called on every tensor and array."""
     import keras
 
     if isinstance(item, dict):
         return {key: _walk(item[key], change) for key in sorted(item)}
-    if isinstance(item, (list, tuple)) and not _is_numeric(item):
-        return type(item)(_walk(part, change) for part in item)
-    return change(item) if isinstance(item, keras.KerasTensor) or _is_numeric(item) else item
-
-
-def _is_numeric(item: Any) -> bool:
-    """Whether it is an array, or a list that can be made one."""
-    import keras
-
     if isinstance(item, (list, tuple)):
-        leaves = keras.tree.flatten(item)
-        return bool(leaves) and all(isinstance(leaf, (int, float)) for leaf in leaves)
-    return bool(getattr(item, "shape", ())) and not isinstance(item, keras.KerasTensor)
+        return type(item)(_walk(part, change) for part in item)
+    return change(item) if isinstance(item, keras.KerasTensor) or getattr(item, "shape", ()) else item
 
 
 Rule = Callable[[Visit], list[Axes]]
