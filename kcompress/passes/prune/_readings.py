@@ -1,5 +1,6 @@
 """What the places that read a unit say of it: what they are given, and what the loss makes of that."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from kcompress.passes.prune._tally import Tally, totals
 from kcompress.passes.statistics import BATCH, batches
 from kcompress.training.labelled import Labelled, labelled
 from kcompress.training.losses import Loss, loss_for
+
+VALUES = 2**27
+"""Elements of tensors between layers that are kept for a gradient at once, about: 512 MiB in float32."""
 
 
 def activations(model: Any, channels: Channels, tally: Tally, data: Dataset, samples: int, *, zeros: bool) -> None:
@@ -57,7 +61,7 @@ def taylor(model: Any, channels: Channels, tally: Tally, data: Dataset, samples:
     """
     loss, sign, found = loss_for(model, data), signature(model), places(model, channels)
     sums, told, count = np.zeros(channels.units.count), np.zeros(channels.units.count, bool), 0
-    for batch in labelled(model, data, BATCH, samples):
+    for batch in labelled(model, data, batch_size(channels), samples):
         loss.check(data.name, sign.outputs, batch.labels)
         slopes, reached = _slopes(model, sign, found, loss, batch)
         effects = np.zeros((channels.units.count, batch.samples))
@@ -70,6 +74,12 @@ def taylor(model: Any, channels: Channels, tally: Tally, data: Dataset, samples:
         sums += np.abs(effects).sum(1)
         count += batch.samples
     tally.add(np.flatnonzero(told), sums[told] / max(count, 1))
+
+
+def batch_size(channels: Channels) -> int:
+    """As many samples, up to BATCH, as have no more values between layers than VALUES, or one."""
+    each = sum(math.prod(size or 1 for size in shape[1:]) for shape in channels.flow.shapes.values())
+    return max(1, min(BATCH, VALUES // each))
 
 
 def _slopes(

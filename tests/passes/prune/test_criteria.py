@@ -14,6 +14,7 @@ from kcompress.graph.channels import channels
 from kcompress.graph.rebuild import fingerprint
 from kcompress.graph.signature import signature
 from kcompress.passes.base import Context
+from kcompress.passes.prune import _readings
 from kcompress.passes.prune._criteria import BY_DATA, CRITERIA, score
 from tests.models import BUILDERS, batch_for, keras, seeded
 
@@ -382,6 +383,17 @@ def test_samples_that_fill_a_fixed_batch_do_not_count():
     fixed.set_weights(free.get_weights())
     ctx = context(X, np.arange(20) % 3)
     np.testing.assert_allclose(scores_of(fixed, "taylor", ctx)[0], scores_of(free, "taylor", ctx)[0], rtol=FLOAT32)
+
+
+def test_taylor_takes_fewer_samples_at_once_where_layers_make_much(monkeypatch):
+    model, ctx = mlp(), context(X, np.arange(20) % 3)
+    assert _readings.batch_size(channels(model)) == 16
+    (whole,) = scores_of(model, "taylor", ctx)
+    monkeypatch.setattr(_readings, "VALUES", 3 * (4 + 8 + 3))
+    assert _readings.batch_size(channels(model)) == 3
+    np.testing.assert_allclose(scores_of(model, "taylor", ctx)[0], whole, rtol=FLOAT32)
+    monkeypatch.setattr(_readings, "VALUES", 1)
+    assert _readings.batch_size(channels(model)) == 1
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
