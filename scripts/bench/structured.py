@@ -135,7 +135,7 @@ def everything(chosen: list[str]) -> None:
         started = time.perf_counter()
         smaller = cut(model, found, dropped)
         rebuilt = time.perf_counter() - started
-        moved = difference(zeroed(model, found, dropped), smaller, {"image": x})
+        moved = difference(zeroed(model, found, dropped), smaller, [x])
         alike = [own_name(w) for w in smaller.weights] == [own_name(w) for w in model.weights]
         unknown = sorted({why for why in found.units.pinned.values() if "output of the model" not in why})
         more = f"; stay: {len(unknown)} reasons such as '{unknown[0]}'" if unknown else ""
