@@ -73,10 +73,13 @@ class Block(k.Model):
     def call(self, x):
         return self.inner(x)
 
+    def get_config(self):
+        return {"name": self.name}
+
 
 UNKNOWN = {
     "a custom layer": (lambda: Doubled(name="odd"), "odd, a custom layer, uses it"),
-    "a subclassed model": (lambda: Block(), "block, a custom layer, uses it"),
+    "a subclassed model": (lambda: Block(name="odd"), "odd, a custom layer, uses it"),
     "a lambda": (lambda: nn.Lambda(lambda x: 2 * x, name="odd"), "odd, of type Lambda, uses it"),
     "masking": (lambda: nn.Masking(name="odd"), "odd, of type Masking, uses it"),
     "an array for each channel": (lambda: nn.Normalization(name="odd"), "odd, of type Normalization, uses it"),
