@@ -79,7 +79,7 @@ class Trace:
     products: dict[int, tuple[Axes, ...]] = field(default_factory=dict)
     unknown: dict[int, str] = field(default_factory=dict)
     _made: dict[tuple[int, str], Ids] = field(default_factory=dict)
-    _left_whole: dict[int, str] = field(default_factory=dict)
+    _kept: dict[int, str] = field(default_factory=dict)
     _given: list[tuple[str, Axes]] = field(default_factory=list)
 
     def name(self, item: Any) -> str:
@@ -122,14 +122,15 @@ class Trace:
         else:
             self.pin(one if other is None else other, why)
 
-    def weight(self, variable: Any, axes: Axes, reads: Sequence[int] = (), rescale: Any = None, why: str = "") -> None:
+    def weight(self, variable: Any, axes: Axes, reads: Sequence[int] = (), rescale: Any = None) -> None:
         """How a weight is cut; one that was told of before, as of a layer that is called twice, agrees with itself."""
         spread = [axis is not None and size == 1 != len(axis) for axis, size in zip(axes, variable.shape, strict=True)]
         axes = tuple(None if one_for_all else axis for axis, one_for_all in zip(axes, spread, strict=True))
         known = self.slices.setdefault(id(variable), Slices(variable, axes, frozenset(reads), rescale))
         self.slices[id(variable)] = replace(known, reads=known.reads | frozenset(reads))
+        why = self._kept.get(id(variable), f"{self.name(variable)} is used where it can't be cut")
         for one, other in zip(known.axes, axes, strict=True):
-            self.unite(one, other, why or f"{self.name(variable)} is used where it can't be cut")
+            self.unite(one, other, why)
 
     def set(self, operation: Any, key: Any, value: Any) -> None:
         """A setting that counts channels, with `Size` in place of numbers; agrees with itself as a weight does."""
@@ -145,9 +146,10 @@ class Trace:
     def keep(self, operation: Any, why: str) -> None:
         """Leave an operation as it is wherever it is called: its settings, and its weights with those inside it."""
         self.operations[id(operation)] = operation
-        self._left_whole.setdefault(id(operation), why)
+        self._kept.setdefault(id(operation), why)
         for variable in getattr(operation, "variables", ()):
-            self.weight(variable, (None,) * len(variable.shape), why=why)
+            self._kept.setdefault(id(variable), why)
+            self.weight(variable, (None,) * len(variable.shape))
 
     def gives(self, operation: Any, axes: Axes) -> None:
         """A tensor with these axes comes from the operation."""
@@ -155,7 +157,7 @@ class Trace:
 
     def resolve(self) -> Units:
         """The units, after all calls; one that is all there is along an axis is pinned, for nothing would be left."""
-        for key, why in self._left_whole.items():
+        for key, why in self._kept.items():
             for value in self.fields.get(key, {}).values():
                 for item in _leaves(value):
                     self.pin(_ids(item), why)

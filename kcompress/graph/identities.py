@@ -50,7 +50,7 @@ class Identities:
         number = np.full(self._count + 1, len(units))
         number[units] = np.arange(len(units))
         expanded = {c: sorted(self._expand(c, composed)) for c in composed}
-        width = max(map(len, expanded.values()), default=1)
+        width = max([1, *map(len, expanded.values())])
         per_class = np.full((self._count + 1, width), len(units))
         per_class[:, 0] = number
         for c, parts in expanded.items():
@@ -103,7 +103,7 @@ class Identities:
                 smallest = smallest[smallest]
 
     def _expand(self, start: int, composed: dict[int, tuple[int, ...]]) -> set[int]:
-        """The classes that one is made of in the end; those on the way to itself don't count."""
+        """The classes that one is made of in the end, none if that is only itself, which then stays."""
         found, seen, left = set(), {start}, list(composed[start])
         while left:
             c = left.pop()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.errors import UnsupportedError
 from kcompress.graph import quantized
 from kcompress.graph.kernels import is_keras
 from kcompress.graph.view import nodes, own_name
@@ -37,7 +38,8 @@ def copy(model: Any) -> Any:
 
 def variables(model: Any) -> list[Any]:
     """Every variable of a model, layer by layer, each layer's own; the same order for copies of a model."""
-    return [v for layer in model._flatten_layers() for v in _own(layer)]
+    seen: set[int] = set()
+    return [v for layer in model._flatten_layers() for v in _own(layer) if not (id(v) in seen or seen.add(id(v)))]  # type: ignore[func-returns-value]
 
 
 def _own(layer: Any) -> list[Any]:
@@ -91,9 +93,9 @@ def resized(model: Any, settings: Mapping[int, Mapping[Any, Any]]) -> Any:
     for operation, entry in _entries(model, config):
         for key, value in settings.get(id(operation), {}).items():
             if isinstance(key, tuple):
-                arguments = list(entry["inbound_nodes"][0][key[0]])
-                arguments[key[1]] = keras.saving.serialize_keras_object(value)
-                entry["inbound_nodes"][0][key[0]] = arguments
+                node, (part, position) = entry["inbound_nodes"][0], key
+                node[part] = [*node[part]]
+                node[part][position] = keras.saving.serialize_keras_object(value)
             else:
                 entry["config"][key] = value
         for holder in (entry, entry["config"]):
@@ -118,7 +120,7 @@ def _replace(model: Any, config: dict[str, Any], places: Mapping[int, Any]) -> s
 
     found: set[int] = set()
     for layer, entry in _entries(model, config, wrapped=False):
-        if id(layer) not in places:
+        if id(layer) not in places or ("inbound_nodes" not in entry and entry is config):
             continue
         new = keras.saving.serialize_keras_object(places[id(layer)])
         new["config"]["name"] = layer.name
@@ -136,19 +138,22 @@ INNER = {"layer": ("forward_layer", "layer"), "backward_layer": ("backward_layer
 
 
 def _entries(model: Any, config: dict[str, Any], wrapped: bool = True) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Each layer and operation of a model, through nested models, with its own part of the config.
-
-    Also those inside wrappers if `wrapped` is set.
-    """
+    """Each layer and operation of a model, through nested models and wrappers, with its own part of the config."""
     import keras
 
     yield model, config
     if isinstance(model, keras.Model) and is_keras(model):
-        own = model._layers if isinstance(model, keras.Sequential) else model.operations
-        by_name = {operation.name: operation for operation in own}
-        for entry in config["config"]["layers"]:
-            yield from _entries(by_name[entry.get("name", entry["config"].get("name"))], entry, wrapped)
-    for key, attributes in INNER.items() if wrapped else ():
+        entries = config["config"]["layers"]
+        if isinstance(model, keras.Sequential):
+            own = list(model._layers)
+        else:
+            by_name = {operation.name: operation for operation in model.operations}
+            own = [by_name[entry["name"]] for entry in entries]
+        for operation, entry in zip(own, entries, strict=True):
+            yield from _entries(operation, entry, wrapped)
+    if not wrapped:
+        return
+    for key, attributes in INNER.items():
         inner = next((getattr(model, name) for name in attributes if hasattr(model, name)), None)
         entry = config["config"].get(key)
         if isinstance(entry, dict) and "config" in entry and inner is not None:
@@ -163,7 +168,13 @@ def _build(model: Any, config: dict[str, Any]) -> Any:
     import keras
 
     twin = keras.saving.deserialize_keras_object(config, custom_objects=dict(_custom_objects(model)), safe_mode=False)
-    for source, target in zip(model._flatten_layers(), twin._flatten_layers(), strict=True):
+    sources, targets = list(model._flatten_layers()), list(twin._flatten_layers())
+    if len(sources) != len(targets):
+        raise UnsupportedError(
+            f"'{model.name}' holds a layer in several places, as in a wrapper and on its own, which Keras does not "
+            "keep in a copy or a file; call that wrapper everywhere, or give each place a layer of its own"
+        )
+    for source, target in zip(sources, targets, strict=True):
         if target.name != source.name:  # a layer's config does not always hold its own name, or those of its parts
             target.name = source.name
         if target.dtype_policy.name != source.dtype_policy.name:  # nor a Sequential's its policy

@@ -9,7 +9,7 @@ import numpy as np
 
 from kcompress.graph.channels import Channels, Size, channels
 from kcompress.graph.cut import cut
-from kcompress.graph.rebuild import copy, variables
+from kcompress.graph.rebuild import copy, renumber_shared, variables
 from kcompress.graph.signature import signature
 from tests.models import keras, seeded
 
@@ -155,4 +155,8 @@ def settings(layer: Any, original: Any, found: Channels) -> Any:
     counted = {*found.fields.get(id(original), {}), *HOLDERS}
     if type(layer).__name__.endswith("Cell"):  # told of the layer that the cell is in
         counted |= {"units", "filters"}
-    return {key: value for key, value in layer.get_config().items() if key not in counted}
+    if (
+        type(layer).__name__ == "EinsumDense" and id(original) not in found.fields
+    ):  # told of the attention that it is in
+        counted |= {"output_shape"}
+    return renumber_shared({key: value for key, value in layer.get_config().items() if key not in counted})

@@ -1,112 +1,117 @@
-"""What survives when a model is cut, and that every layer type has a rule or is known to have none."""
+"""A model without some of its channels: what of it survives, and that the given one is left alone."""
 
-import inspect
+from pathlib import Path
 
 import numpy as np
-import pytest
 
-from kcompress.graph.channels import Size, channels
-from kcompress.graph.cut import cut
+from kcompress.graph.channels import channels
+from kcompress.graph.cost import macs
+from kcompress.graph.cut import changes, cut, factor, sliced
 from kcompress.graph.rebuild import fingerprint
-from kcompress.graph.rules import LAYERS
-from kcompress.graph.view import nodes
-from tests.graph.cutting import some_units
-from tests.graph.graphs import CASES
-from tests.models import keras, seeded
+from tests.graph.cutting import difference, samples, some_units, zeroed
+from tests.models import keras, residual, seeded
 
 k = keras()
 nn = k.layers
-NO_RULE = {
-    *("FlaxLayer", "JaxLayer", "Lambda", "TFSMLayer", "TorchModuleWrapper", "Layer", "Wrapper", "InputLayer"),
-    *("Masking", "Pipeline", "GRUCell", "LSTMCell", "SimpleRNNCell"),
-    *("StackedRNNCells", "Normalization", "Discretization", "CategoryEncoding", "Hashing", "HashedCrossing"),
-    *("IntegerLookup", "StringLookup", "TextVectorization", "MelSpectrogram", "STFTSpectrogram"),
-    *("MaxNumBoundingBoxes", "RandAugment", "AugMix", "CutMix", "MixUp", "AutoContrast", "Equalization"),
-    *("Solarization", "ContrastLimitedAdaptiveHistogramEqualization"),
-}
-"""Layers that pin what they get: foreign code, cells that a layer holds, and what stands before the first channels."""
 
 
-def test_every_layer_of_keras_has_a_rule_or_is_known_to_have_none():
-    classes = {item.__name__ for _, item in inspect.getmembers(nn, inspect.isclass) if issubclass(item, nn.Layer)}
-    without = {name for name in classes - LAYERS.keys() if not name.startswith("Random")}
-    assert without == NO_RULE
-    assert not LAYERS.keys() & NO_RULE
+def compiled():
+    model = residual()
+    model.compile(k.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    return model
 
 
-def network(policy="float32"):
-    inputs = k.Input((8, 8, 3), name="image")
-    x = nn.Conv2D(6, 3, kernel_regularizer="l2", activity_regularizer="l1", dtype=policy, name="first")(inputs)
-    x = nn.BatchNormalization(momentum=0.7, dtype=policy, name="bn")(x)
-    x = nn.Conv2D(8, 3, kernel_constraint="max_norm", trainable=False, dtype=policy, name="frozen")(x)
-    x = nn.GlobalAveragePooling2D(dtype=policy)(x)
-    return seeded(k.Model(inputs, nn.Dense(2, dtype="float32", name="head")(x), name="network"))
-
-
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
-def test_settings_survive(policy):
-    model = network(policy)
-    model.compile("adam", "mse", metrics=["mae"], loss_weights=[0.5])
-    found = channels(model)
-    smaller = cut(model, found, some_units(found, 1, 0.5))
-    assert smaller.count_params() < model.count_params()
-    for old, new in zip(model.layers, smaller.layers, strict=True):
-        before, after = old.get_config(), new.get_config()
-        different = {key for key in before if before[key] != after[key]}
-        assert different <= {"filters"}, old.name
-        assert (new.trainable, new.dtype_policy) == (old.trainable, old.dtype_policy)
-    assert [w.path for w in smaller.trainable_weights] == [w.path for w in model.trainable_weights]
-    assert smaller.get_compile_config() == model.get_compile_config()
-    assert smaller.name == model.name
-
-
-def test_the_given_model_is_left_alone_and_nothing_is_shared():
-    model = network()
-    before = fingerprint(model)
-    found = channels(model)
-    smaller = cut(model, found, some_units(found, 1, 0.5))
+def test_the_given_model_is_left_alone_and_shares_nothing_with_the_cut_one():
+    model = compiled()
+    before, found = fingerprint(model), channels(model)
+    twin = cut(model, found, some_units(found, 0))
+    for variable in twin.weights:
+        variable.assign(variable + 1)
     assert fingerprint(model) == before
-    assert not {id(v) for v in smaller.weights} & {id(v) for v in model.weights}
+    assert not {id(layer) for layer in twin._flatten_layers()} & {id(layer) for layer in model._flatten_layers()}
 
 
-@pytest.mark.parametrize("name", ["residual_sum", "operations", "nested_models", "recurrent", "attention_to_itself"])
-def test_a_model_of_which_nothing_goes_is_a_copy(name):
-    model, _, _ = CASES[name]()
+def test_dropping_nothing_gives_a_copy():
+    model = compiled()
     found = channels(model)
-    same = cut(model, found, np.zeros(found.units.count, bool))
-    assert fingerprint(same) == fingerprint(model)
+    assert fingerprint(cut(model, found, np.zeros(found.units.count, bool))) == fingerprint(model)
 
 
-@pytest.mark.parametrize("name", ["residual_sum", "operations", "nested_models", "recurrent", "attention_to_itself"])
-def test_a_cut_model_is_saved_and_read_as_it_is(name, tmp_path):
-    model, _, _ = CASES[name]()
+def test_the_compile_state_survives_and_the_cut_model_trains():
+    model = compiled()
     found = channels(model)
-    smaller = cut(model, found, some_units(found, 2, 0.5))
-    smaller.save(tmp_path / "m.keras")
-    again = k.saving.load_model(tmp_path / "m.keras")
-    for old, new in zip(smaller.weights, again.weights, strict=True):
-        assert np.array_equal(np.asarray(old), np.asarray(new))
+    twin = cut(model, found, some_units(found, 0))
+    assert twin.loss == "mse" and twin.optimizer.get_config() == model.optimizer.get_config()
+    twin.fit(np.ones((4, 12, 12, 3)), np.ones((4, 3)), verbose=0)
+    assert set(twin.evaluate(np.ones((4, 12, 12, 3)), np.ones((4, 3)), verbose=0, return_dict=True)) == {"loss", "mae"}
 
 
-def test_queries_are_scaled_for_the_width_that_is_left():
-    model, _, _ = CASES["attention_to_itself"]()
+def test_regularizers_and_constraints_survive():
+    settings = {"kernel_regularizer": k.regularizers.L2(0.1), "bias_constraint": k.constraints.NonNeg()}
+    model = seeded(k.Sequential([k.Input((6,)), nn.Dense(8, activity_regularizer="l1", **settings), nn.Dense(3)]))
     found = channels(model)
-    (width,) = {id(s.ids): s.ids for s in found.sources if s.what == "width"}.values()
+    layer = cut(model, found, some_units(found, 0)).layers[0]
+    assert isinstance(layer.kernel_regularizer, k.regularizers.L2) and layer.kernel_regularizer.l2 == np.float32(0.1)
+    assert isinstance(layer.bias_constraint, k.constraints.NonNeg)
+    assert isinstance(layer.activity_regularizer, k.regularizers.L1)
+
+
+def test_a_cut_model_opens_from_its_file(tmp_path: Path):
+    i = k.Input((6, 6, 3))
+    y = nn.Conv2D(8, 3)(i)
+    a, b = k.ops.split(y, 2, axis=-1)
+    inner = k.Sequential([k.Input((4, 4, 4)), nn.Conv2D(5, 3), nn.GroupNormalization(5)], name="inner")
+    y = inner(a * b + y[..., 2:6])
+    y = nn.Bidirectional(nn.GRU(4))(nn.Reshape((4, 5))(y))
+    model = seeded(k.Model(i, nn.Dense(3)(y)))
+    found = channels(model)
+    twin = cut(model, found, some_units(found, 1))
+    assert twin.count_params() < model.count_params()
+    twin.save(tmp_path / "cut.keras")
+    assert difference(twin, k.saving.load_model(tmp_path / "cut.keras")) == 0
+
+
+def test_a_cut_model_can_be_cut_again():
+    model = residual()
+    first = channels(model)
+    once = cut(model, first, some_units(first, 0))
+    second = channels(once)
+    dropped = some_units(second, 1)
+    twice = cut(once, second, dropped)
+    assert twice.count_params() < once.count_params() < model.count_params()
+    assert difference(zeroed(once, second, dropped), twice, samples(once)) < 1e-4
+
+
+def test_multiply_adds_are_those_of_a_model_that_was_built_so_small():
+    def build(width, hidden):
+        layers = nn.Conv2D(width, 3), nn.BatchNormalization(), nn.Flatten(), nn.Dense(hidden), nn.Dense(3)
+        return k.Sequential([k.Input((8, 8, 3)), *layers])
+
+    model = build(6, 10)
+    found = channels(model)
     dropped = np.zeros(found.units.count, bool)
-    dropped[found.units.of(width[:2])] = True
-    smaller = cut(model, found, dropped)
-    old, new = ({n.name: n.kernels[0].values for n in nodes(m) if n.kernels} for m in (model, smaller))
-    assert new["attention/query"] == pytest.approx(old["attention/query"][..., 2:] * np.sqrt(4 / 6), rel=1e-6)
-    assert np.array_equal(new["attention/key"], old["attention/key"][..., 2:])
+    dropped[found.units.of(found.sources[0].ids)[:2]] = True
+    dropped[found.units.of(found.sources[1].ids)[3:]] = True
+    twin = cut(model, found, dropped)
+    assert macs(twin) == macs(build(4, 3)) == 36 * 27 * 4 + 36 * 4 * 3 + 3 * 3
+    assert twin.count_params() == build(4, 3).count_params()
 
 
-def test_a_setting_is_filled_with_what_stays():
-    model, _, _ = CASES["operations"]()
+def test_a_setting_that_counts_what_stays_is_left_as_it_is():
+    model = k.Sequential([k.Input((6,)), nn.Dense(8), nn.Dense(3)])
     found = channels(model)
-    ids = found.sources[0].ids
+    first, last = (found.fields[id(layer)]["units"] for layer in model.layers)
     dropped = np.zeros(found.units.count, bool)
-    dropped[found.units.of(ids[:1])] = True
-    left = found.kept(ids, dropped)
-    assert left == len(ids) - 2  # it is multiplied with one of the other half
-    value = found.fill((None, [Size(ids), 3], slice(Size(ids[:6]), None, 2)), dropped)
-    assert value == (None, [left, 3], slice(5, None, 2))
+    dropped[found.units.of(first.ids)[:1]] = True
+    assert changes(found, first, dropped) and not changes(found, last, dropped)
+    assert found.fill((2, [first, last], slice(first, None)), dropped) == (2, [7, 3], slice(7, None, None))
+
+
+def test_an_array_of_a_weight_s_shape_is_sliced_as_the_weight_is():
+    model = k.Sequential([k.Input((6,)), nn.Dense(4), nn.Dense(3)])
+    found = channels(model)
+    dropped = np.arange(found.units.count) == 1
+    kernel = found.slices[id(model.layers[1].kernel)]
+    values = np.arange(12).reshape(4, 3)
+    np.testing.assert_array_equal(sliced(found, kernel, values, dropped), values[[0, 2, 3]])
+    assert factor(found, kernel, dropped) == 1.0

@@ -1,4 +1,4 @@
-"""Units of channels, against a slow reference that goes over all pairs until nothing changes."""
+"""Identities of channels, against a reference that goes through them one by one."""
 
 import numpy as np
 import pytest
@@ -7,133 +7,147 @@ from hypothesis import strategies as st
 
 from kcompress.graph.identities import Identities
 
-COUNT = 12
-numbers = st.integers(0, COUNT - 1)
-pairs = st.lists(st.tuples(numbers, numbers), max_size=15)
+COUNT = 8
+one = st.integers(0, COUNT - 1)
+pairs = st.lists(st.tuples(one, one), max_size=6)
+compositions = st.lists(st.tuples(one, st.tuples(one, one) | st.tuples(one, one, one)), max_size=5)
+pins = st.lists(one, max_size=2)
 
 
-def united(pairs, count=COUNT):
-    """For each identity the set of those that it is the same as."""
-    sets = [{n} for n in range(count)]
-    changed = True
-    while changed:
-        changed = False
-        for a, b in pairs:
-            if sets[a] is not sets[b]:
-                joined = sets[a] | sets[b]
-                for n in joined:
-                    sets[n] = joined
-                changed = True
-    return sets
-
-
-def made(pairs, count=COUNT):
+def built(united, composed=(), pinned=()):
     identities = Identities()
-    identities.new(count)
-    for a, b in pairs:
+    identities.new(COUNT)
+    for a, b in united:
         identities.unite(np.array([a]), np.array([b]))
-    return identities
+    for whole, parts in composed:
+        identities.compose(np.array([whole]), [np.array([part]) for part in parts], "they do not fit")
+    for number in pinned:
+        identities.pin(np.array([number]), "it is pinned")
+    return identities.resolve()
 
 
+def stays(units, number, dropped):
+    return bool(units.stay(np.array([number]), dropped)[0])
+
+
+def some(units, random):
+    """Units that may go, at random."""
+    return np.array([unit not in units.pinned and random.random() < 0.5 for unit in range(units.count)], bool)
+
+
+@settings(max_examples=300, deadline=None)
 @given(pairs)
-def test_united_identities_are_one_unit_and_no_others(given_pairs):
-    units = made(given_pairs).resolve()
-    sets = united(given_pairs)
-    assert units.count == len({id(each) for each in sets})
-    for a in range(COUNT):
-        for b in range(COUNT):
-            assert (units.made_of[a, 0] == units.made_of[b, 0]) == (b in sets[a])
+def test_what_is_united_is_one_unit_and_nothing_else_is(united):
+    units = built(united)
+    sets = [{n} for n in range(COUNT)]
+    for a, b in united:
+        first, second = (next(s for s in sets if n in s) for n in (a, b))
+        if first is not second:
+            sets.remove(second)
+            first |= second
+    assert units.count == len(sets)
+    assert all(len(units.of(np.array(sorted(s)))) == 1 for s in sets)
 
 
-@given(pairs, st.sets(numbers, max_size=3))
-def test_what_is_united_with_a_pinned_identity_is_pinned(given_pairs, pinned):
-    identities = made(given_pairs)
-    for n in sorted(pinned):
-        identities.pin(np.array([n]), f"because of {n}")
-    units = identities.resolve()
-    sets = united(given_pairs)
-    for n in range(COUNT):
-        why = units.pinned.get(int(units.made_of[n, 0]))
-        assert (why is not None) == bool(sets[n] & pinned)
-        assert why is None or why == f"because of {min(sets[n] & pinned)}"
+@settings(max_examples=500, deadline=None)
+@given(pairs, compositions, pins, st.randoms(use_true_random=False))
+def test_whatever_is_dropped_all_that_was_said_holds(united, composed, pinned, random):
+    """By going through it: what is united goes together, the whole goes if and only if a part does, pins stay."""
+    units = built(united, composed, pinned)
+    dropped = some(units, random)
+    stay = [stays(units, n, dropped) for n in range(COUNT)]
+    assert all(stay[a] == stay[b] for a, b in united)
+    assert all(stay[n] for n in pinned)
+    assert all(stay[whole] == all(stay[part] for part in parts) for whole, parts in composed)
 
 
-@settings(max_examples=50)
-@given(st.integers(1, 4), st.integers(1, 4), st.data())
-def test_a_composed_position_goes_with_its_row_or_its_column(rows, columns, draw):
+@settings(max_examples=300, deadline=None)
+@given(pairs, compositions, pins)
+def test_a_unit_takes_away_no_more_than_it_must(united, composed, pinned):
+    """Each unit that is free goes alone: what it takes with it is united with it or made of it."""
+    units = built(united, composed, pinned)
+    for unit in set(range(units.count)) - set(units.pinned):
+        dropped = np.arange(units.count) == unit
+        gone = {n for n in range(COUNT) if not stays(units, n, dropped)}
+        reached = {next(iter(gone))} if gone else set()
+        while True:
+            more = {b for a, b in united if a in reached} | {a for a, b in united if b in reached}
+            for whole, parts in composed:
+                if reached & {whole, *parts}:
+                    more |= {whole, *parts}
+            if more <= reached:
+                break
+            reached |= more
+        assert gone and gone <= reached
+
+
+def test_a_position_of_two_axes_goes_with_its_row_or_its_column():
     identities = Identities()
-    whole = identities.new(rows * columns)
-    row, column = identities.new(rows), identities.new(columns)
-    identities.compose(whole, (np.repeat(row, columns), np.tile(column, rows)), "")
-    units = identities.resolve()
-    assert units.count == rows + columns
-    dropped = np.array(draw.draw(st.lists(st.booleans(), min_size=units.count, max_size=units.count)))
-    stay = units.stay(whole, dropped).reshape(rows, columns)
-    expected = units.stay(row, dropped)[:, None] & units.stay(column, dropped)
-    assert np.array_equal(stay, expected)
-
-
-def test_two_compositions_of_the_same_identities_have_the_same_parts():
-    identities = Identities()
-    whole, first, second = identities.new(6), identities.new(2), identities.new(2)
-    places, others = identities.new(3), identities.new(3)
-    identities.compose(whole, (np.repeat(first, 3), np.tile(places, 2)), "")
-    identities.compose(whole, (np.repeat(second, 3), np.tile(others, 2)), "")
+    rows, columns, flat = identities.new(3), identities.new(2), identities.new(6)
+    identities.compose(flat, [np.repeat(rows, 2), np.tile(columns, 3)], "")
     units = identities.resolve()
     assert units.count == 5
-    assert np.array_equal(units.made_of[first], units.made_of[second])
-    assert np.array_equal(units.made_of[places], units.made_of[others])
+    dropped = np.zeros(5, bool)
+    dropped[[units.of(rows[:1])[0], units.of(columns[1:])[0]]] = True
+    assert units.stay(flat, dropped).tolist() == [False, False, True, False, True, False]
 
 
-def test_compositions_that_do_not_fit_pin_all_that_they_are_made_of():
+def test_the_same_axis_composed_twice_has_the_same_rows_and_columns():
     identities = Identities()
-    whole = identities.new(4)
-    parts = [identities.new(2) for _ in range(3)]
-    identities.compose(whole, (np.repeat(parts[0], 2), np.tile(parts[1], 2)), "split in two ways")
-    identities.compose(whole, (np.repeat(parts[2], 2),), "split in two ways")
-    free = identities.new(1)
+    flat, axes = identities.new(6), [identities.new(n) for n in (3, 2, 3, 2)]
+    for rows, columns in (axes[:2], axes[2:]):
+        identities.compose(flat, [np.repeat(rows, 2), np.tile(columns, 3)], "")
     units = identities.resolve()
-    assert set(units.pinned) == set(units.of(np.concatenate([whole, *parts])).tolist())
-    assert set(units.pinned.values()) == {"split in two ways"}
-    assert int(units.of(free)[0]) not in units.pinned
+    assert units.count == 5
+    np.testing.assert_array_equal(units.made_of[axes[0]], units.made_of[axes[2]])
 
 
-def test_a_pinned_composition_pins_its_parts():
+def test_compositions_of_other_lengths_that_meet_stay_and_say_why():
     identities = Identities()
-    whole, row, column = identities.new(4), identities.new(2), identities.new(2)
-    identities.compose(whole, (np.repeat(row, 2), np.tile(column, 2)), "")
-    identities.pin(whole[:1], "an output")
+    flat, axes = identities.new(8), [identities.new(n) for n in (4, 2, 2, 2, 2)]
+    identities.compose(flat, [np.repeat(axes[0], 2), np.tile(axes[1], 4)], "it is split otherwise")
+    parts = [np.repeat(axes[2], 4), np.tile(np.repeat(axes[3], 2), 2), np.tile(axes[4], 4)]
+    identities.compose(flat, parts, "it is split otherwise")
     units = identities.resolve()
-    assert set(units.pinned) == set(units.of(np.array([row[0], column[0]])).tolist())
+    assert units.pinned == dict.fromkeys(range(units.count), "it is split otherwise")
 
 
-def test_parts_may_be_composed_themselves():
+def test_what_is_made_of_what_is_made_of_others_goes_with_any_of_these():
+    units = built((), [(0, (1, 2)), (1, (3, 4))])
+    assert sorted(units.of(np.array([0]))) == sorted(units.of(np.array([2, 3, 4])))
+
+
+def test_a_pin_on_what_is_composed_pins_its_parts_and_the_first_reason_is_told():
     identities = Identities()
-    whole, middle, low, rest = (identities.new(size) for size in (8, 4, 2, 2))
-    other = identities.new(2)
-    identities.compose(middle, (np.repeat(low, 2), np.tile(rest, 2)), "")
-    identities.compose(whole, (np.repeat(middle, 2), np.tile(other, 4)), "")
-    units = identities.resolve()
-    assert units.count == 6
-    dropped = np.zeros(6, bool)
-    dropped[units.of(rest[:1])] = True
-    assert units.stay(whole, dropped).tolist() == [False, False, True, True] * 2
+    ids = identities.new(3)
+    identities.compose(ids[:1], [ids[1:2], ids[2:]], "")
+    identities.pin(ids[:1], "the first")
+    identities.pin(ids[1:2], "the second")
+    assert identities.resolve().pinned == {0: "the first", 1: "the first"}
 
 
-def test_sums_add_up_the_positions_that_are_made_of_a_unit():
+def test_units_that_no_position_is_left_without():
+    units = built([(0, 1), (1, 2)], [(4, (5, 0))])
+    assert units.whole(np.array([0, 1, 2])) == units.of(np.array([0])).tolist()
+    assert units.whole(np.array([0, 3])) == []
+    assert units.whole(np.array([0, 4])) == units.of(np.array([0])).tolist()
+    assert units.whole(np.array([4])) == sorted(units.of(np.array([4])).tolist())
+
+
+def test_values_are_added_up_for_each_unit_that_a_position_is_made_of():
     identities = Identities()
-    channels = identities.new(3)
+    rows, columns, flat = identities.new(2), identities.new(2), identities.new(4)
+    identities.compose(flat, [np.repeat(rows, 2), np.tile(columns, 2)], "")
     units = identities.resolve()
-    assert units.sums(np.tile(channels, 2), np.arange(6)).tolist() == [3, 5, 7]
+    sums = units.sums(flat, np.array([1.0, 2.0, 4.0, 8.0]))
+    assert [sums[units.of(ids)[0]] for ids in (rows[:1], rows[1:], columns[:1], columns[1:])] == [3, 12, 5, 10]
+    assert units.sums(rows[:1], np.array([7]))[units.of(columns)].tolist() == [0, 0]
 
 
-def test_nothing_is_no_unit():
-    assert Identities().resolve().count == 0
-
-
-@pytest.mark.parametrize("count", [2000])
-def test_long_chains_are_one_unit(count):
+@pytest.mark.parametrize("count", [0, 5])
+def test_identities_of_which_nothing_is_said_are_units(count):
     identities = Identities()
     ids = identities.new(count)
-    identities.unite(ids[:-1], ids[1:])
-    assert identities.resolve().count == 1
+    units = identities.resolve()
+    assert units.count == count and not units.pinned
+    assert units.stay(ids, np.arange(count) == 2).sum() == max(count - 1, 0)

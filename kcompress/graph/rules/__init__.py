@@ -45,7 +45,8 @@ def follow(trace: Trace, flow: Flow, entering: Sequence[Axes]) -> dict[int, Axes
 
 def visit(trace: Trace, call: Call, given: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Axes]:
     """Identities along the axes of each output of a call; where its type is not known, its inputs are pinned."""
-    return _visit(Visit(trace, call, call.operation, tuple(operands(call, given)), tuple(shapes), _visit, follow))
+    found, masks = map(tuple, operands(call, given))
+    return _visit(Visit(trace, call, call.operation, found, masks, tuple(shapes), _visit, follow))
 
 
 def _visit(v: Visit) -> list[Axes]:
@@ -60,6 +61,8 @@ def _visit(v: Visit) -> list[Axes]:
         rule = LAYERS.get(kind)
     else:
         rule = OPERATIONS.get(kind)
+    for mask in v.masks:
+        v.pin(mask.axes, f"{v.label} takes it for a mask")
     made = v.unknown(f"{v.label}, of type {kind}, uses it") if rule is None else rule(v)
     for axes in made:
         v.trace.gives(v.layer, axes)

@@ -133,12 +133,8 @@ def additive(v: Visit) -> list[Axes]:
 
 
 def _tensors(v: Visit) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Query, value and key; None if the call has masks with identities, or gives its scores too."""
-    count = len(v.arguments()["inputs"])
-    tensors, masks = v.given[:count], v.given[count:]
-    if len(v.shapes) > 1 or any(any(_told(mask)) for mask in masks):
-        return None
-    return tensors[0], tensors[1], tensors[-1]
+    """Query, value and key; None if the call gives its scores too."""
+    return None if len(v.shapes) > 1 else (v.given[0], v.given[1], v.given[-1])
 
 
 def _weighted(v: Visit, query: Tensor, value: Tensor, key: Tensor) -> list[Axes]:

@@ -54,7 +54,7 @@ def along(v: Visit) -> list[Axes]:
     if axis is None:
         return v.unknown(f"{v.label} mixes it")
     mixed = {a % given.rank for a in np.atleast_1d(axis).tolist()}
-    axes = _broadcast(v, v.given, given.rank)
+    axes = _broadcast(v, [*v.given, *v.masks], given.rank)
     v.pin([axes[number] for number in mixed], f"{v.label} mixes it")
     return [tuple(None if number in mixed else ids for number, ids in enumerate(axes))]
 

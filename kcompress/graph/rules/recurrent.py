@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.channels import Axes, Axis, Size, Tensor
+from kcompress.graph.channels import Axes, Axis, Size
 from kcompress.graph.identities import Ids
 from kcompress.graph.rules.visit import Rule, Visit, channel_axis, is_elementwise, put
 
@@ -28,10 +28,10 @@ def recurrent(v: Visit) -> list[Axes]:
         owner = cell if type(layer).__name__ == "RNN" else layer
         inputs = _cell(v, cell, owner, inputs)
         states += [inputs] * STATES[type(cell).__name__]
-    variables = getattr(layer, "states", None) or () if getattr(layer, "stateful", False) else ()
-    for variable, units in zip(variables, states, strict=False):
-        v.trace.weight(variable, put(len(variable.shape), channel_axis(layer, len(variable.shape)), units))
-    _initial(v, others, states)
+    for tensor, units in zip(others, states, strict=False):
+        place = channel_axis(layer, tensor.rank)
+        v.only(tensor, place, does="takes its state along")
+        v.trace.unite(units, tensor.axes[place], f"{v.label} takes its state from what stays")
     made = [inputs, *states]
     ranks = [len(shape) for shape in v.shapes]
     places = [at if rank == given.rank else channel_axis(layer, rank) for rank in ranks]
@@ -60,20 +60,6 @@ def _cell(v: Visit, cell: Any, owner: Any, inputs: Axis) -> Ids:
         v.trace.weight(cell.bias, (*(None,) * (len(cell.bias.shape) - 1), gates))
     v.trace.set(owner, what, Size(units))
     return units
-
-
-def _initial(v: Visit, others: Sequence[Tensor], states: Sequence[Ids]) -> None:
-    """What the states are in the beginning, if as many tensors are given as there are states, and masks."""
-    count = len(states) if len(others) >= len(states) else 0
-    for tensor, units in zip(others, states[:count], strict=False):
-        at = channel_axis(v.layer, tensor.rank)
-        v.only(tensor, at, does="takes its state along")
-        if tensor.shape[at] == len(units):
-            v.trace.unite(units, tensor.axes[at], f"{v.label} takes its state from what stays")
-        else:
-            v.pin(tensor.axes, f"{v.label} uses it")
-    for tensor in others[count:]:
-        v.pin(tensor.axes, f"{v.label} uses it")
 
 
 LAYERS: dict[str, Rule] = {

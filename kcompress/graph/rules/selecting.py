@@ -51,15 +51,13 @@ def stack(v: Visit) -> list[Axes]:
 
 def split(v: Visit) -> list[Axes]:
     """Parts of an axis; they may become unequal, so the setting becomes a list of where each begins."""
-    (given,), wanted = v.given, v.layer.indices_or_sections
+    (given,) = v.given
     along = v.layer.axis % given.rank
     ids = given.axes[along]
     if ids is None:
         v.trace.keep(v.layer, f"{v.label} splits what stays")
         return [given.axes for _ in v.shapes]
     ends = np.cumsum([shape[along] or 0 for shape in v.shapes])
-    if not isinstance(wanted, int) and ends[:-1].tolist() != list(wanted):
-        return v.unknown(f"{v.label} takes overlapping parts of it")
     v.trace.set(v.layer, "indices_or_sections", [Size(ids[:end]) for end in ends[:-1]])
     parts = np.split(ids, ends[:-1])
     return [tuple(part if n == along else axis for n, axis in enumerate(given.axes)) for part in parts]

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from kcompress.graph.channels import Axes, Axis, Tensor, Trace
 from kcompress.graph.flow import Call, Flow, Shape
 
@@ -17,14 +15,16 @@ NOT_ELEMENTWISE = ("softmax", "log_softmax", "sparsemax", "glu")
 class Visit:
     """One call of `layer`, or of one inside the called layer where that is a wrapper.
 
-    `given` are the tensors among its arguments, in order, and the arrays, which have no identities; `shapes` are those
-    of its outputs. `again` visits an inner layer, `follow` the calls of an inner model.
+    `given` are the tensors among its arguments, in order, and the arrays, which have no identities; `masks` are those
+    that a layer gets as `mask`, as from a layer before it; `shapes` are those of its outputs. `again` visits an inner
+    layer, `follow` the calls of an inner model.
     """
 
     trace: Trace
     call: Call
     layer: Any
     given: tuple[Tensor, ...]
+    masks: tuple[Tensor, ...]
     shapes: tuple[Shape, ...]
     again: "Rule"
     follow: Callable[[Trace, Flow, Sequence[Axes]], Mapping[int, Axes]]
@@ -35,7 +35,7 @@ class Visit:
 
     def inner(self, layer: Any, given: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Axes]:
         """What a layer inside this one does."""
-        return self.again(replace(self, layer=layer, given=tuple(given), shapes=tuple(shapes)))
+        return self.again(replace(self, layer=layer, given=tuple(given), masks=(), shapes=tuple(shapes)))
 
     def unknown(self, why: str) -> list[Axes]:
         """Pin all inputs and leave the layer as it is; the outputs have no identities."""
@@ -62,33 +62,34 @@ class Visit:
         return (None,) * len(axes)
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments by name, with a `Tensor` in place of each tensor and array."""
+        """The arguments by name but for `mask`, with a `Tensor` in place of each tensor and array."""
         given = iter(self.given)
-        args, kwargs = _walk(_without_masks(self.call), lambda item: next(given))
+        kwargs = {name: item for name, item in self.call.kwargs.items() if name != "mask"}
+        args, kwargs = _walk((self.call.args, kwargs), lambda item: next(given))
         return dict(inspect.signature(self.layer.call).bind(*args, **kwargs).arguments)
 
 
-def operands(call: Call, given: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors among the arguments of a call and, in order with them, its arrays.
-
-    Masks that Keras hands on from layer to layer are left out; they only tell which samples or steps count.
-    """
+def operands(call: Call, given: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """The tensors among the arguments of a call and, in order with them, its arrays; those given as `mask` apart."""
     import keras
 
-    symbols = [
-        item for item in keras.tree.flatten((call.args, dict(call.kwargs))) if isinstance(item, keras.KerasTensor)
-    ]
-    by_id, found = dict(zip(map(id, symbols), given, strict=True)), list[Tensor]()
+    tensors, found, masks = iter(given), list[Tensor](), list[Tensor]()
 
-    def seen(item: Any) -> None:
-        found.append(by_id.get(id(item)) or Tensor(np.shape(item), (None,) * np.ndim(item)))
+    def collect(argument: Any, target: list[Tensor]) -> None:
+        def seen(item: Any) -> None:
+            shape = tuple(item.shape)
+            is_tensor = isinstance(item, keras.KerasTensor)
+            target.append(next(tensors) if is_tensor else Tensor(shape, (None,) * len(shape)))
 
-    _walk(_without_masks(call), seen)
-    return found
+        _walk(argument, seen)
 
-
-def _without_masks(call: Call) -> tuple[Any, dict[str, Any]]:
-    return call.args, {name: value for name, value in call.kwargs.items() if name != "mask"}
+    if call.kind == "GetItem":  # the numbers are no operands
+        return list(given), []
+    collect(call.args, found)
+    for name in sorted(call.kwargs):
+        is_mask = name == "mask" and isinstance(call.operation, keras.Layer)
+        collect(call.kwargs[name], masks if is_mask else found)
+    return found, masks
 
 
 def _walk(item: Any, change: Callable[[Any], Any]) -> Any:
@@ -99,7 +100,7 @@ def _walk(item: Any, change: Callable[[Any], Any]) -> Any:
         return {key: _walk(item[key], change) for key in sorted(item)}
     if isinstance(item, (list, tuple)):
         return type(item)(_walk(part, change) for part in item)
-    return change(item) if isinstance(item, keras.KerasTensor) or bool(getattr(item, "shape", None)) else item
+    return change(item) if isinstance(item, keras.KerasTensor) or getattr(item, "shape", None) else item
 
 
 Rule = Callable[[Visit], list[Axes]]

@@ -13,8 +13,6 @@ def bidirectional(v: Visit) -> list[Axes]:
     """Two layers on the same sequence; outputs are merged, states come one layer's after the other's."""
     layer, mode = v.layer, v.layer.merge_mode
     given, *states = v.given
-    if len(states) % 2:
-        return v.unknown(f"{v.label} has a mask among its arguments and uses it")
     half, parts = len(states) // 2, 1 if mode is not None else 2
     last = (*v.shapes[0][:-1], None)
     shapes = [last, *v.shapes[parts : parts + (len(v.shapes) - parts) // 2]]

@@ -135,7 +135,7 @@ def test_an_element_is_gone_in_the_new_shape_if_it_is_in_the_old_one(shape, data
     trace = Trace({})
     followed = data.draw(st.lists(st.booleans(), min_size=len(shape), max_size=len(shape)))
     axes = [trace.identities.new(n) if known else None for n, known in zip(shape, followed, strict=True)]
-    visit = Visit(trace, None, SimpleNamespace(name="layer"), (), (), None, None)
+    visit = Visit(trace, None, SimpleNamespace(name="layer"), (), (), (), None, None)
     made = laid_out(visit, Tensor((None, *shape), (None, *axes)), (None, *other))[1:]
     units = trace.identities.resolve()
     kept = {*units.pinned, *(unit for ids in axes if ids is not None for unit in units.whole(ids))}
