@@ -102,12 +102,18 @@ class Structured(Pass):
         if self.steps == 1:
             return (self,)
         own = {key: value for key, value in self.config().items() if key not in (*AMOUNTS, "steps")}
-        name = self.budget or "ratio"
-        given = getattr(self, name)
-        kept = given if self.budget else 1 - (DEFAULT_RATIO if given is None else given)
-        each = kept ** (1 / self.steps)
-        share = each if self.budget else 1 - each
-        return tuple(type(self)(**own, **{name: share}) for _ in range(self.steps))
+
+        def each(ratio: float) -> float:
+            return float(1 - (1 - ratio) ** (1 / self.steps))
+
+        for rule in own.get("rules", ()):
+            if "ratio" in rule:
+                rule["ratio"] = each(rule["ratio"])
+        if self.budget is None:
+            own["ratio"] = each(self.share)
+        else:
+            own[self.budget] = getattr(self, self.budget) ** (1 / self.steps)
+        return tuple(type(self)(**own) for _ in range(self.steps))
 
     def concerns(self, node: Node, named: bool) -> bool | str:
         if node.is_custom:
@@ -132,10 +138,13 @@ class Structured(Pass):
         skipped = tuple(skip for skip in results[-1].skipped if skip.layer not in changed)
         formats = {name: form for result in results for name, form in result.formats.items()}
         goals = []
-        for each in zip(*(result.goals for result in results), strict=True):
-            last = each[-1]
-            reached = None if last.reached is None else math.prod(goal.reached or 1.0 for goal in each)
-            goals.append(Goal(last.name, getattr(self, self.budget) if self.budget else self.share, reached, last.why))
+        for first in results[0].goals:
+            limit = getattr(self, self.budget) if self.budget else self.share
+            steps = [goal for result in results for goal in result.goals]
+            left = [goal.reached for goal in steps if goal.reached is not None]
+            reached = None if first.reached is None else math.prod(left)
+            missed = reached is None or reached > limit
+            goals.append(Goal(first.name, limit, reached, next((g.why for g in steps if g.why), "") if missed else ""))
         changes = tuple(Change(layer, detail) for layer, detail in changed.items())
         return PassResult(results[-1].model, changes, skipped, formats, tuple(goals))
 
@@ -144,11 +153,12 @@ class Structured(Pass):
         selection, found = self.select(model), channels(model)
         reasons = protected(model, found, selection)
         with ctx.progress(f"{self.name}: ranking", None):
-            ranked, scores = self.ranked(model, found, groups(found, selection, reasons), ctx)
-        for group in ranked:
+            every = groups(found, selection, reasons)
+            scores = self.scores(model, found, every, ctx)
+        for group in every:
             if np.isnan(scores[group.units]).any():
                 reasons.update((int(unit), "it has no batch normalization with a scale") for unit in group.units)
-        ranked = [group for group in ranked if not np.isnan(scores[group.units]).any()]
+        ranked = [group for group in every if not np.isnan(scores[group.units]).any()]
         dropped, goals = self.choose(model, found, ranked, scores, ctx.plan)
         if not ranked and not any(skip.asked for skip in selection.skipped):
             goals = (self.nothing(found, selection, reasons),)
@@ -157,10 +167,8 @@ class Structured(Pass):
         formats = sliced_formats(model, found, dropped, ctx.plan)
         return PassResult(new, changes, skipped, formats, goals)
 
-    def ranked(
-        self, model: Any, found: Channels, every: Sequence[Group], ctx: Context
-    ) -> tuple[list[Group], NDArray[np.float64]]:
-        """The groups, and a score for each of their units; NaN where a criterion has nothing to go by."""
+    def scores(self, model: Any, found: Channels, every: Sequence[Group], ctx: Context) -> NDArray[np.float64]:
+        """A score for each unit of the groups; NaN where a criterion has nothing to go by."""
         scores = np.zeros(found.units.count)
         for criterion in dict.fromkeys(group.settings.criterion for group in every):
             alike = [group for group in every if group.settings.criterion == criterion]
@@ -168,7 +176,7 @@ class Structured(Pass):
             new = score(criterion, model, found, units, ctx, self.samples)
             chosen = np.concatenate(units)
             scores[chosen] = new[chosen]
-        return list(every), scores
+        return scores
 
     def choose(
         self, model: Any, found: Channels, every: Sequence[Group], scores: NDArray[np.float64], plan: QuantPlan

@@ -196,6 +196,19 @@ def test_steps_end_where_one_step_does_and_rank_anew():
     assert all(stage.ratio == pytest.approx(0.2) for stage in stages)
 
 
+def test_steps_take_no_more_than_a_rule_says():
+    result = apply(chain(64, 64), ratio=0.75, steps=2, rules=[{"layers": "conv2", "ratio": 0.5}])
+    assert filters(result.model) == {"conv1": 16, "conv2": 32}
+
+
+def test_steps_may_run_out_of_channels():
+    result = apply(chain(4, 4), ratio=0.99, steps=3)
+    assert filters(result.model) == {"conv1": 1, "conv2": 1}
+    (goal,) = apply(chain(4, 4), macs=0.001, steps=3).goals
+    assert 0.001 < goal.reached < 0.3
+    assert "conv1, conv2 at the least number of channels" in goal.why or "no channel" in goal.why
+
+
 def test_needs_data_only_for_criteria_that_look_at_it():
     assert Structured().required == frozenset()
     assert Structured(criterion="zeros").required == {Need.CALIBRATION}
