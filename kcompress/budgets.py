@@ -43,9 +43,11 @@ def hold_to_strict(records: Sequence[PassRecord], float_layers: Sequence[str], w
     for record in records:
         for budget in record.budgets:
             if not budget.met:
-                closest = f"the closest is {budget.measured:.4g}: " if budget.measured is not None else ""
+                known = budget.measured is not None
+                closest = f"the closest is {budget.measured:.4g}: " if known else ""
+                advice = "give that or more" if known else "leave the pass out"
                 raise StrictError(
-                    f"--strict: {budget.name}={budget.limit:g} can't be met; {closest}{budget.detail}; ask for less"
+                    f"--strict: {budget.name}={budget.limit:g} can't be met; {closest}{budget.detail}; {advice}"
                 )
         for entry in record.skipped:
             if entry["layer"] in record.declined:

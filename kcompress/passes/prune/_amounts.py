@@ -4,6 +4,7 @@ All groups are put in one order, by which unit goes first: by its rank within it
 criteria make comparable. An amount is how far one goes along the order; a budget is met by bisection over that.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from kcompress.graph.shares import Shares
 from kcompress.passes.prune._groups import Group
 
 NEAR = 1e-3  # shares of a budget that are not worth looking for
+TRIES = 1000
 Counts = NDArray[np.intp]
 """For each group how many of its units go."""
 
@@ -41,7 +43,10 @@ class Order:
         if ranking == "global":
             keys = [scores[units] for units in ranked]
         else:
-            keys = [(np.arange(len(units)) + 0.5) / group.size for group, units in zip(groups, ranked, strict=True)]
+            keys = [
+                1 - (1 - (np.arange(len(units)) + 0.5) / group.size) ** group.axes
+                for group, units in zip(groups, ranked, strict=True)
+            ]
         owner = np.repeat(np.arange(len(groups)), [len(units) for units in ranked])
         order = np.argsort(np.concatenate(keys), kind="stable") if keys else np.zeros(0, np.intp)
         return cls(tuple(groups), tuple(ranked), tuple(keys), owner[order], base)
@@ -55,7 +60,7 @@ class Order:
         """A share of the units of each group, or of all of them."""
         if ranking == "global":
             return self.first(round(share * sum(group.size for group in self.groups)))
-        return np.array([group.allowed(round(share * group.size)) for group in self.groups], np.intp)
+        return np.array([group.allowed(round(group.part(share) * group.size)) for group in self.groups], np.intp)
 
     def dropped(self, channels: Channels, counts: Counts, guards: Sequence[Ids]) -> Dropped:
         """Which units go; where nothing would be left of an axis, one position stays, that whose units go last."""
@@ -93,24 +98,22 @@ def within(order: Order, channels: Channels, shares: Shares, target: float, guar
         else:
             low = middle + 1
     counts = order.first(low)
-    if left(counts) <= target - NEAR:
-        _give_back(order, counts, lambda: left(counts) <= target)
+    if left(counts) < target - NEAR:  # one unit too many makes a large difference: look for smaller ones behind it
+        counts = _closest(order, order.first(low - 1), order.turns[low - 1 :], target, left)
     return order.dropped(channels, counts, guards)
 
 
-def _give_back(order: Order, counts: Counts, fits: Callable[[], bool]) -> None:
-    """Let groups keep one step more for as long as the budget allows, those first whose last unit scores highest."""
-
-    def score(number: int) -> float:
-        return float(order.keys[number][counts[number] - 1])
-
-    more = True
-    while more:
-        more = False
-        for number in sorted(np.flatnonzero(counts).tolist(), key=score, reverse=True):
-            before = counts[number]
-            counts[number] = order.groups[number].allowed(int(before) - 1)
-            if fits():
-                more = True
-            else:
-                counts[number] = before
+def _closest(order: Order, counts: Counts, turns: Ids, target: float, left: Callable[[Counts], float]) -> Counts:
+    """Go on along the order past units that would go below the target; the closest below that was met on the way."""
+    best, found = order.first(len(order.turns)), -math.inf
+    for number in turns[:TRIES]:
+        more = counts.copy()
+        more[number] = order.groups[number].next(int(counts[number]))
+        share = left(more)
+        if share > target:
+            counts = more
+        elif share > found:
+            best, found = more, share
+            if share >= target - NEAR:
+                break
+    return best

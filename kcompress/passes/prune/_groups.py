@@ -14,6 +14,8 @@ from kcompress.graph.rules.attention import HEADS, WIDTH
 from kcompress.graph.view import Node, nodes
 from kcompress.passes.rules import Selection
 
+ROUNDING = 1e-9
+
 if TYPE_CHECKING:
     from kcompress.passes.prune.structured import Structured
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 class Group:
     """Units made by the same layers, of which any may go while `least` stay; how many stay is a multiple of `step`.
 
-    `layers` are the qualified names of those that make them; `size` counts those that can't go too.
+    `layers` are the qualified names of those that make them; `size` counts those that can't go too. Channels may be
+    made of units of several groups, as those of heads of their number and of their width: `axes` says of how many.
     """
 
     units: Ids
@@ -30,12 +33,21 @@ class Group:
     size: int
     step: int
     least: int
+    axes: int
     settings: "Structured"
+
+    def part(self, share: float) -> float:
+        """The share of units to remove, so that all groups together remove this share of the channels."""
+        return float(1 - (1 - share) ** (1 / self.axes))
 
     @property
     def most(self) -> int:
         """The most units that can go."""
         return self.allowed(self.size - self.least)
+
+    def next(self, gone: int) -> int:
+        """The smallest number of units that may go and is above `gone`; the same if there is none."""
+        return max(gone, self.allowed(self.size - max(self.size - gone - 1, 0) // self.step * self.step))
 
     def allowed(self, gone: int) -> int:
         """The largest number of units that may go and is not above `gone`."""
@@ -91,8 +103,11 @@ def groups(channels: Channels, selection: Selection, reasons: Mapping[int, str])
         step = _settings([settings[layer] for layer in layers])
         counts = [_positions(channels, maker.ids, units[0]) for maker in makers if maker.what not in (HEADS, WIDTH)]
         multiple = math.lcm(*(step.round_to // math.gcd(step.round_to, count) for count in counts))
-        least = max(-(-step.min_channels // min(counts, default=1)), len(units) - len(free), 1)
-        found.append(Group(free, layers, len(units), multiple, min(least, len(units)), step))
+        axes = max(2 if maker.what in (HEADS, WIDTH) else _axes(channels, maker.ids) for maker in makers)
+        total = min((len(maker.ids) for maker in makers if maker.what not in (HEADS, WIDTH)), default=math.inf)
+        enough = math.ceil(len(units) * min(1, step.min_channels / total) ** (1 / axes) - ROUNDING)
+        least = max(enough, len(units) - len(free), 1)
+        found.append(Group(free, layers, len(units), multiple, min(least, len(units)), axes, step))
     return found
 
 
@@ -100,6 +115,11 @@ def _settings(steps: "Sequence[Structured]") -> "Structured":
     """Those of the first layer for which a rule says something, else those that hold for all."""
     plain = [step for step in steps if step.rules]
     return next((step for step in steps if not step.rules), plain[0] if plain else steps[0])
+
+
+def _axes(channels: Channels, ids: Ids) -> int:
+    """Of how many units each position is made at most."""
+    return int((channels.units.made_of[ids] < channels.units.count).sum(axis=1).max())
 
 
 def _positions(channels: Channels, ids: Ids, unit: int) -> int:

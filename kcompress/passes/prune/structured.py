@@ -60,13 +60,13 @@ class Structured(Pass):
     bytes: float | None = Field(None, gt=0, le=1, json_schema_extra={"tunable": [0.2, 0.9]})
     """The share of the bytes that the weights take to keep, such as 0.5, each in the bits that it is stored in."""
     ranking: Literal["per_group", "global"] = "per_group"
-    """Whether each group of channels gives the same share (per_group) or all are ranked together (global)."""
+    """The way to compare channels: within each group, so that all give the same share, or all with all."""
     round_to: int = Field(1, ge=1, le=256)
-    """The number that what is left of a layer's channels is a multiple of, such as 8; 1 for any."""
+    """The number that what is left of a layer's channels is a multiple of, such as 8. Not of heads and their widths."""
     min_channels: int = Field(1, ge=1)
-    """The number of channels that each group keeps at least, such as 4."""
+    """The number of channels that each layer keeps at least, such as 4. Not of heads and their widths."""
     steps: int = Field(1, ge=1, le=100)
-    """The number of steps to go in, such as 3; ranked anew in each, and with the training pass behind it after each."""
+    """The number of steps to go in, such as 3. Each ranks anew, and a training pass behind this one runs after each."""
     samples: int = Field(256, ge=1)
     """The number of samples that activation, zeros and taylor look at, such as 256."""
 
@@ -219,7 +219,7 @@ class Structured(Pass):
     def nothing(self, found: Channels, selection: Selection, reasons: dict[int, str]) -> Goal:
         """The goal of a pass that finds no channel to remove."""
         named = [f"{node.name} ({_reason(found, node, reasons)})" for node, _ in selection.chosen]
-        why = f"no channel of the model can be removed: {_listed(named)}" if named else "no layer makes channels"
+        why = f"no channel of the model can be removed: {_listed(named)}" if named else "no layer is selected"
         return Goal(self.budget or "ratio", getattr(self, self.budget) if self.budget else self.share, None, why)
 
 
@@ -261,8 +261,8 @@ def _reason(found: Channels, node: Node, reasons: dict[int, str]) -> str:
 
 def _at_their_least(every: Sequence[Group], dropped: Dropped) -> str:
     """Why no more could go."""
-    least = [" and ".join(group.layers) for group in every if dropped[group.units].sum() >= group.most]
-    return f"{_listed(least)} at the least number of channels"
+    least = [" + ".join(group.layers) for group in every if dropped[group.units].sum() >= group.most]
+    return f"{_listed(list(dict.fromkeys(least)))} at the least number of channels"
 
 
 def _listed(names: Sequence[str]) -> str:

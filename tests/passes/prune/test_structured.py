@@ -110,6 +110,37 @@ def test_what_is_left_is_a_multiple_and_no_layer_falls_below_the_least():
     assert list(filters(least.model).values()) == [5, 5, 5]
 
 
+def trunk():
+    """Sums and a grouped convolution that tie many channels to each other, and a narrow layer beside them."""
+    inputs = k.Input((8, 8, 3))
+    x = nn.Conv2D(16, 3, padding="same", name="stem")(inputs)
+    y = nn.Conv2D(24, 1, name="beside", activation="relu")(x)
+    x = nn.Add()([x, nn.Conv2D(16, 3, padding="same", groups=4, name="grouped")(nn.Conv2D(16, 1, name="b")(x))])
+    x = nn.Concatenate()([nn.GlobalAveragePooling2D()(each) for each in (x, y)])
+    return seeded(k.Model(inputs, nn.Dense(3, name="head")(x)))
+
+
+@pytest.mark.parametrize("share", [0.35, 0.5, 0.6, 0.75, 0.9])
+def test_a_budget_is_met_closely_where_units_are_large(share):
+    model = trunk()
+    result = apply(model, macs=share)
+    assert share - 0.02 <= result.goals[0].reached <= share
+    assert result.goals[0].reached == pytest.approx(macs(result.model) / macs(model))
+
+
+def test_channels_of_groups_and_of_heads_lose_the_ratio_as_a_whole():
+    """A unit is a whole group, or a place in every group, so 16 channels are 4 by 4 units, of which 3 by 3 stay."""
+    result = apply(trunk(), ratio=0.45)
+    assert filters(result.model) == {"stem": 9, "b": 9, "grouped": 9, "beside": 13}
+    assert filters(apply(trunk(), ratio=0.9, min_channels=8).model) == {"stem": 9, "b": 9, "grouped": 9, "beside": 8}
+    inputs = k.Input((5, 8))
+    x = nn.Dense(12, name="width")(inputs)
+    x = nn.MultiHeadAttention(4, 8, name="attention")(x, x)
+    model = seeded(k.Model(inputs, nn.Dense(2, name="head")(nn.GlobalAveragePooling1D()(x))))
+    layer = apply(model, ratio=0.45).model.get_layer("attention")
+    assert (layer.num_heads, layer.key_dim) == (3, 6)
+
+
 def test_a_budget_out_of_reach_gives_the_closest_and_names_who_is_in_the_way():
     model = chain(8, 8)
     result = apply(model, macs=0.05, min_channels=4)
