@@ -4,6 +4,7 @@ A step is a text, `prune.magnitude:sparsity=0.7`, or a mapping with the key `pas
 own fields every pass takes `layers`, `skip` and `rules`; see `kcompress passes`.
 """
 
+import itertools
 import json
 import re
 import tomllib
@@ -141,7 +142,7 @@ def resolve(recipe: Path | str | None, steps: "Sequence[str | dict[str, Any] | P
 def interleaved(passes: "Sequence[Pass]") -> "list[Pass]":
     """A pass that goes in steps, with the training pass behind it after each of them; as it is without one."""
     found: list[Pass] = []
-    for step, after in zip(passes, [*passes[1:], None], strict=True):
+    for step, after in itertools.zip_longest(passes, passes[1:]):
         stages = step.stages() if after is not None and after.trains else (step,)
         for stage in stages[:-1]:
             assert after is not None
