@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.graph.channels import Channels, Slices
-from kcompress.graph.rebuild import resized, variables
+from kcompress.graph.rebuild import pairs, resized
 
 Dropped = NDArray[np.bool_]
 """For each unit whether it goes."""
@@ -24,7 +24,7 @@ def cut(model: Any, channels: Channels, dropped: Dropped) -> Any:
         if any(changes(channels, value, dropped) for value in fields.values())
     }
     twin = resized(model, settings)
-    for source, target in zip(variables(model), variables(twin), strict=True):
+    for source, target in pairs(model, twin):
         slices = channels.slices.get(id(source))
         values = np.asarray(source)
         target.assign(values if slices is None else sliced(channels, slices, values, dropped))

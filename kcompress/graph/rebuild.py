@@ -27,13 +27,19 @@ def copy(model: Any) -> Any:
     import keras
 
     twin = _build(model, keras.saving.serialize_keras_object(model))
+    for source, target in pairs(model, twin):
+        target.assign(source.value)
+    return twin
+
+
+def pairs(model: Any, twin: Any) -> Iterator[tuple[Any, Any]]:
+    """Each variable of a model with a copy's; Keras builds those of quantized layers in another order than it adds them."""
     for source, target in zip(model._flatten_layers(), twin._flatten_layers(), strict=True):
-        named: dict[str, list[Any]] = {}  # Keras builds a quantized layer's weights in another order than it adds them
+        named: dict[str, list[Any]] = {}
         for variable in _own(target):
             named.setdefault(own_name(variable), []).append(variable)
         for variable in _own(source):
-            named[own_name(variable)].pop(0).assign(variable.value)
-    return twin
+            yield variable, named[own_name(variable)].pop(0)
 
 
 def variables(model: Any) -> list[Any]:
