@@ -33,7 +33,7 @@ def copy(model: Any) -> Any:
 
 
 def pairs(model: Any, twin: Any) -> Iterator[tuple[Any, Any]]:
-    """Each variable with a copy's, by name: Keras builds those of quantized layers in another order than it adds them."""
+    """Each variable with a copy's, by name: Keras builds quantized layers' in another order than it adds them."""
     for source, target in zip(model._flatten_layers(), twin._flatten_layers(), strict=True):
         named: dict[str, list[Any]] = {}
         for variable in _own(target):
