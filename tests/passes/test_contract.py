@@ -66,18 +66,11 @@ def test_what_a_search_may_try_is_allowed(name):
             assert getattr(cls(**{field: value}), field) == value
 
 
-def with_a_dead_channel():
-    """A convolutional model with something to do for every pass: nothing reads the first channel of conv_b."""
-    model = convolutional()
-    kernel = np.asarray(model.get_layer("head").kernel).copy()
-    kernel[::8] = 0
-    model.get_layer("head").kernel.assign(kernel)
-    return model
-
-
 @every_pass
 def test_works_on_a_small_convolutional_model(name):
-    model = with_a_dead_channel()
+    model = convolutional()
+    gamma = model.get_layer("bn").gamma
+    gamma.assign(np.asarray(gamma) * (np.arange(8) > 0))  # one channel is constant, for the pass that removes such
     before = fingerprint(model)
     result = find(name)().apply(model, context(model))
     assert result.changes

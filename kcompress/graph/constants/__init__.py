@@ -77,7 +77,7 @@ def constants(channels: Channels) -> Constants:
 def _followed(s: Step) -> list[Numbers]:
     if passes_on(s.call):
         return list(s.given)
-    if s.call.training or not is_keras(s.layer) or _was_changed(s.layer):
+    if not is_keras(s.layer) or _was_changed(s.layer):
         return s.unknown()
     handler = HANDLERS.get((OPERATIONS if s.call.name is None else LAYERS).get(s.call.kind))
     return s.unknown() if handler is None else handler(s)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kcompress.layers.plan import FLOAT16, QuantPlan
 from tests.models import keras, seeded
 from tests.passes.prune.planted import checked, constant, plant, reasons, stacked, told
 
@@ -125,6 +126,20 @@ def test_of_channels_that_all_are_constant_one_is_left_and_keeps_its_value():
     assert told(checked(model))["a"] == "units 4 to 1, inputs 4 to 1"
 
 
+@pytest.mark.parametrize("both", [False, True], ids=["chain", "both read"])
+def test_a_constant_that_is_left_keeps_what_makes_it_if_that_can_not_be_folded(both):
+    """All of a and b is constant; what is left of b is made of unit 2 of a, so that no other one of a is left."""
+    inputs = k.Input((3,))
+    x = nn.Dense(4, name="a")(inputs)
+    y = nn.Dense(4, name="b")(x)
+    read = nn.Concatenate()([x, y, inputs]) if both else nn.Concatenate()([y, inputs])
+    model = seeded(k.Model(inputs, nn.Dense(2, name="head")(read)))
+    plant(model, a__kernel=(..., 0), b__kernel=([0, 1, 3], 0), b__bias=(..., 0.5))
+    result = checked(model, QuantPlan({"b/bias": FLOAT16}))
+    inputs = "inputs 11 to 5, 6 of them constant" if both else "inputs 7 to 4, 3 of them constant"
+    assert told(result) == {"a": "units 4 to 1", "b": "units 4 to 1, inputs 4 to 1", "head": inputs}
+
+
 @pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU, nn.SimpleRNN])
 def test_a_recurrent_unit_whose_new_state_always_is_zero_goes(cell):
     layer = cell(5, return_sequences=True, name="rnn")
@@ -139,6 +154,31 @@ def test_a_recurrent_unit_whose_new_state_always_is_zero_goes(cell):
     values = np.asarray(layer.cell.weights[0]).copy()
     values[0, part + 2] = 0.1
     layer.cell.weights[0].assign(values)
+    assert checked(model).changes == ()
+
+
+@pytest.mark.parametrize(("cell", "name"), [(nn.LSTM, "lstm_cell"), (nn.SimpleRNN, "simple_rnn_cell")])
+def test_recurrent_units_that_only_drive_each_other_go_but_not_one_that_another_drives(cell, name):
+    model = stacked(cell(5, return_sequences=True, name="rnn"), nn.Dense(2, name="head"), shape=(6, 3))
+    new = 10 if cell is nn.LSTM else 0  # where the gate of the new state begins
+    parts = {"kernel": np.s_[:, [new + 2, new + 4]], "bias": [new + 2, new + 4]}
+    plant(model, **{f"rnn__{name}__{part}": (where, 0) for part, where in parts.items()})
+    others = np.s_[[[0], [1], [3]], [new + 2, new + 4]]
+    back = f"rnn__{name}__recurrent_kernel"
+    assert told(checked(plant(model, **{back: (others, 0)}))) == {
+        f"rnn/{name}": "units 5 to 3",
+        "head": "inputs 5 to 3",
+    }
+    assert checked(plant(model, **{back: (np.s_[1, new + 2], 0.3)})).changes == ()
+
+
+def test_a_state_that_may_begin_with_other_than_zero_stays():
+    inputs, state = k.Input((6, 3)), k.Input((5,))
+    layer = nn.SimpleRNN(5, return_sequences=True, name="rnn")
+    x = layer(inputs, initial_state=nn.Dense(5, name="state")(state))
+    model = seeded(k.Model([inputs, state], nn.Dense(2, name="head")(x)))
+    plant(model, rnn__simple_rnn_cell__kernel=(np.s_[:, 2], 0), rnn__simple_rnn_cell__bias=(2, 0))
+    plant(model, rnn__simple_rnn_cell__recurrent_kernel=(np.s_[:, 2], 0))
     assert checked(model).changes == ()
 
 

@@ -37,6 +37,17 @@ def test_what_a_layer_reads_is_not_known_if_it_is_inside_a_wrapper_too():
     assert {reading.name for reading in readings(found, constants(found), QuantPlan())} == {"a", "b"}
 
 
+def test_channels_that_are_multiplied_with_each_other_stay():
+    inputs = k.Input((6, 3))
+    query, value = nn.Dense(4, name="query")(inputs), nn.Dense(5, name="value")(inputs)
+    x = nn.Attention()([query, value, nn.Dense(4, name="key")(inputs)])
+    model = plant(seeded(k.Model(inputs, nn.Dense(2, name="head")(x))), head__kernel=(3, 0))
+    result = checked(model)
+    assert told(result) == {"value": "units 5 to 4", "head": "inputs 5 to 4"}
+    why = "it is multiplied with another one, for which there is no weight to tell whether it matters"
+    assert reasons(result)["query"] == reasons(result)["key"] == why
+
+
 def test_nested_models_and_several_outputs():
     inner = k.Sequential([k.Input((6, 6, 4)), nn.Conv2D(5, 3, name="conv"), nn.GlobalMaxPooling2D()], name="inner")
     inputs = k.Input((8, 8, 3))
