@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kcompress.errors import UnsupportedError
 from kcompress.graph import quantized
-from kcompress.graph.kernels import is_keras
+from kcompress.graph.flow import graph_of
 from kcompress.graph.view import nodes, own_name
 
 
@@ -26,7 +26,7 @@ def copy(model: Any) -> Any:
     """
     import keras
 
-    twin = _build(model, keras.saving.serialize_keras_object(model))
+    twin = _whole(model, _build(model, keras.saving.serialize_keras_object(model)))
     for source, target in zip(model._flatten_layers(), twin._flatten_layers(), strict=True):
         named: dict[str, list[Any]] = {}  # Keras builds a quantized layer's weights in another order than it adds them
         for variable in _own(target):
@@ -104,7 +104,17 @@ def resized(model: Any, settings: Mapping[int, Mapping[Any, Any]]) -> Any:
         for key, value in entry["config"].items():
             if key.endswith("_initializer") and _has_array(value):  # of a size before, too
                 entry["config"][key] = keras.saving.serialize_keras_object(keras.initializers.Zeros())
-    return _build(model, config)
+    return _whole(model, _build(model, config))
+
+
+def _whole(model: Any, twin: Any) -> Any:
+    """The twin, if it has as many variables as the model."""
+    if len(variables(twin)) != len(variables(model)):
+        raise UnsupportedError(
+            f"'{model.name}' has weights that Keras does not keep in a copy or a file, such as LoRA weights inside an "
+            "attention layer; merge them first"
+        )
+    return twin
 
 
 def _has_array(item: Any) -> bool:
@@ -142,7 +152,7 @@ def _entries(model: Any, config: dict[str, Any], wrapped: bool = True) -> Iterat
     import keras
 
     yield model, config
-    if isinstance(model, keras.Model) and is_keras(model):
+    if isinstance(model, keras.Model) and graph_of(model) is not None:
         entries = config["config"]["layers"]
         if isinstance(model, keras.Sequential):
             own = list(model._layers)

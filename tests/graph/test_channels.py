@@ -116,6 +116,41 @@ def test_a_subclassed_model_is_refused_with_what_to_do_instead():
             refuse(model)
 
 
+class Plain(k.Model):
+    """A subclass that adds nothing to the functional API."""
+
+
+class Sized(k.Model):
+    """Made of a graph, but by a constructor of its own."""
+
+    def __init__(self, units, **settings):
+        i = k.Input((6,))
+        super().__init__(i, nn.Dense(6, name="last")(nn.Dense(units, name="first")(i)), **settings)
+        self.units = units
+
+    def get_config(self):
+        return {"units": self.units, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def test_a_subclass_that_adds_nothing_is_cut_at_the_top_and_inside():
+    i = k.Input((6,))
+    proved(Plain(i, nn.Dense(3)(nn.Dense(8)(i))), 8, {OUTPUT: 3})
+    x = k.Input((4,))
+    proved(k.Model(x, nn.Dense(3)(Plain(i, nn.Dense(3)(nn.Dense(8)(i)))(nn.Dense(6)(x)))), 6 + 8 + 3, {OUTPUT: 3})
+
+
+def test_a_model_with_a_constructor_of_its_own_stays_as_it_is():
+    x = k.Input((4,))
+    model = k.Model(x, nn.Dense(3)(nn.Dense(7)(Sized(8, name="sized")(nn.Dense(6)(x)))))
+    proved(model, 7, {OUTPUT: 3, "sized, a custom layer, uses it": 6})
+    with pytest.raises(UnsupportedError, match="'sized' is of a class with a call or a constructor of its own"):
+        channels(Sized(8, name="sized"))
+
+
 def test_sources_are_told_in_order_with_what_they_make():
     x = k.Input((5, 6))
     y = nn.MultiHeadAttention(2, 4, name="attention")(x, nn.Dense(7, name="dense")(x))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from kcompress.graph.channels import Axes, Size, Tensor
-from kcompress.graph.flow import flow
+from kcompress.graph.flow import flow, graph_of
 from kcompress.graph.rules.visit import Rule, Visit
 
 
@@ -61,7 +61,7 @@ def model(v: Visit) -> list[Axes]:
 
 def _inputs(layer: Any) -> list[Any]:
     """The input layers of a model."""
-    return [tensor._keras_history.operation for tensor in (getattr(layer, "_functional", None) or layer).inputs]
+    return [tensor._keras_history.operation for tensor in graph_of(layer).inputs]
 
 
 LAYERS: dict[str, Rule] = {
