@@ -95,9 +95,12 @@ def test_a_model_with_one_layer_has_nothing_to_drop():
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16", "float64"])
 def test_dtype_policies_stay_with_their_layers(policy):
-    settings = {"dtype": policy}
-    layers = [nn.Conv2D(6, 3, **settings), nn.BatchNormalization(), nn.Flatten(), nn.Dense(8, **settings), nn.Dense(3)]
-    proved(k.Sequential([k.Input((8, 8, 3)), *layers]), 6 + 8, {OUTPUT: 3}, tolerance=3e-2 if "16" in policy else 1e-4)
+    x = k.Input((5, 6))
+    y = nn.Dense(8, "relu", dtype=policy)(x)
+    y = nn.BatchNormalization()(nn.MultiHeadAttention(2, 4, dtype=policy)(y, y))
+    y = nn.GRU(7, recurrent_initializer="he_normal", dtype=policy)(nn.Conv1D(5, 3, dtype=policy)(y))
+    # 16 bits are rounded at every layer, and the queries once more
+    proved(k.Model(x, nn.Dense(3)(y)), 8 + 2 + 4 + 5 + 7, {OUTPUT: 3}, tolerance=3e-2 if "16" in policy else 1e-4)
 
 
 def test_a_subclassed_model_is_refused_with_what_to_do_instead():
