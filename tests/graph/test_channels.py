@@ -73,6 +73,15 @@ def test_a_sequential_that_was_built_by_its_call_is_followed():
     proved(k.Model(x, nn.Dense(3)(inner(nn.Dense(7)(x)))), 7 + 5 + 4, {OUTPUT: 3})
 
 
+def test_a_model_whose_inputs_keras_reshapes_is_pinned_by_name():
+    i = k.Input((6, 1))
+    inner = k.Model(i, nn.Dense(4)(nn.Flatten()(i)), name="inner")
+    x = k.Input((5,))
+    y = nn.Dense(8)(inner(nn.Dense(6)(nn.Dense(7)(x))))
+    why = "inner, a model that can't be followed, uses it"
+    proved(k.Model(x, nn.Dense(3)(y)), 7 + 8, {OUTPUT: 3, why: 6})
+
+
 def test_inputs_and_outputs_by_name_and_a_nested_model_with_several_of_each():
     a, b = k.Input((4,), name="a"), k.Input((5,), name="b")
     inner = k.Model({"a": a, "b": b}, {"sum": nn.Dense(6)(a) + nn.Dense(6)(b), "one": nn.Dense(3)(a)}, name="inner")

@@ -48,9 +48,9 @@ def spectral(v: Visit) -> list[Axes]:
 
 
 def model(v: Visit) -> list[Axes]:
-    """A model inside a wrapper: each of its calls in turn."""
+    """A model inside a wrapper: each of its calls in turn. Others come here only if they could not be followed."""
     found = flow(v.layer)
-    if len(found.inputs) != len(v.given):
+    if v.layer is v.call.operation or len(found.inputs) != len(v.given):
         return v.unknown(f"{v.label}, a model that can't be followed, uses it")
     tensors = v.follow(v.trace, found, [tensor.axes for tensor in v.given])
     for operation, axes in zip(_inputs(v.layer), (tensor.axes for tensor in v.given), strict=True):
