@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.errors import UnsupportedError
 from kcompress.graph.flow import Flow, Shape, flow
 from kcompress.graph.identities import Identities, Ids, Units
 from kcompress.graph.signature import signature
@@ -231,13 +232,17 @@ class Channels:
 def channels(model: Any) -> Channels:
     """Follow the channels of a Functional or Sequential model through all of its calls; nothing is run.
 
-    Raises UnsupportedError for a model without fixed inputs, such as a subclassed one.
+    Raises UnsupportedError for a model without fixed inputs or of a class with a `call` or a constructor of its own.
     """
     from kcompress.graph.rules import follow
 
     signature(model)
-    found = flow(model)
-    known = nodes(model)
+    found, known = flow(model), nodes(model)
+    if not found.outputs:
+        raise UnsupportedError(
+            f"'{model.name}' is of a class with a call or a constructor of its own, so a smaller one can't be built; "
+            "make it with the functional API: keras.Model(inputs, outputs)"
+        )
     names = {id(weight.variable): node.qualified(weight) for node in known for weight in node.weights}
     trace = Trace(names | {id(node.layer): node.name for node in known})
     tensors = follow(trace, found, [(None,) * len(found.shapes[number]) for number in found.inputs])

@@ -107,10 +107,10 @@ def passes_on(call: Call) -> bool:
 def flow(model: Any) -> Flow:
     """The calls of a Functional or Sequential model that has been built.
 
-    A nested model with a `call` of its own, such as a subclassed one, is one call; such a model itself has none.
+    A nested model of a class with a `call` or a constructor of its own is one call; such a model itself has none.
     """
     tracer = _Tracer({id(node.layer): node.name for node in nodes(model)})
-    graph = _graph(model)
+    graph = graph_of(model)
     if graph is None:
         return Flow((), (), (), {})
     inputs = tuple(tracer.new(tensor) for tensor in graph.inputs)
@@ -146,7 +146,7 @@ class _Tracer:
         operation, arguments = node.operation, node.arguments
         if training is None:
             training = arguments.kwargs.get("training")
-        inner = _graph(operation)
+        inner = graph_of(operation)
         order = None if inner is None else _order(operation, inner, node)
         if inner is not None and order is not None:
             entering = tuple(given[position] for position in order)
@@ -159,12 +159,19 @@ class _Tracer:
         return outputs
 
 
-def _graph(operation: Any) -> Any:
-    """The Functional graph that a call of a model runs; None for what is no model or has a `call` of its own."""
+def graph_of(operation: Any) -> Any:
+    """The Functional graph that a call of a model runs; None for what is no model.
+
+    None too for a class with a `call` or a constructor of its own, which may do other things than its graph says, or
+    can't be built with another graph.
+    """
+    from keras.src.models.functional import functional_like_constructor
+
     origin = getattr(getattr(type(operation), "call", None), "__module__", "")
     if origin == "keras.src.models.sequential":
         return operation._functional
-    return operation if origin == "keras.src.models.functional" else None
+    plain = origin == "keras.src.models.functional" and functional_like_constructor(type(operation))
+    return operation if plain else None
 
 
 def _order(model: Any, graph: Any, node: Any) -> list[int] | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kcompress.errors import UnsupportedError
 from kcompress.graph import quantized
-from kcompress.graph.kernels import is_keras
+from kcompress.graph.flow import graph_of
 from kcompress.graph.view import nodes, own_name
 
 
@@ -26,7 +26,7 @@ def copy(model: Any) -> Any:
     """
     import keras
 
-    twin = _build(model, keras.saving.serialize_keras_object(model))
+    twin = _whole(model, _build(model, keras.saving.serialize_keras_object(model)))
     for source, target in pairs(model, twin):
         target.assign(source.value)
     return twin
@@ -43,9 +43,8 @@ def pairs(model: Any, twin: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def variables(model: Any) -> list[Any]:
-    """Every variable of a model, layer by layer, each layer's own; the same order for copies of a model."""
-    seen: set[int] = set()
-    return [v for layer in model._flatten_layers() for v in _own(layer) if not (id(v) in seen or seen.add(id(v)))]  # type: ignore[func-returns-value]
+    """Every variable of a model once, layer by layer, each layer's own."""
+    return list({id(v): v for layer in model._flatten_layers() for v in _own(layer)}.values())
 
 
 def _own(layer: Any) -> list[Any]:
@@ -110,7 +109,17 @@ def resized(model: Any, settings: Mapping[int, Mapping[Any, Any]]) -> Any:
         for key, value in entry["config"].items():
             if key.endswith("_initializer") and _has_array(value):  # of a size before, too
                 entry["config"][key] = keras.saving.serialize_keras_object(keras.initializers.Zeros())
-    return _build(model, config)
+    return _whole(model, _build(model, config))
+
+
+def _whole(model: Any, twin: Any) -> Any:
+    """The twin, if it has as many variables as the model."""
+    if len(variables(twin)) != len(variables(model)):
+        raise UnsupportedError(
+            f"'{model.name}' has weights that Keras does not keep in a copy or a file, such as LoRA weights inside an "
+            "attention layer; merge them first"
+        )
+    return twin
 
 
 def _has_array(item: Any) -> bool:
@@ -126,7 +135,7 @@ def _replace(model: Any, config: dict[str, Any], places: Mapping[int, Any]) -> s
 
     found: set[int] = set()
     for layer, entry in _entries(model, config, wrapped=False):
-        if id(layer) not in places or ("inbound_nodes" not in entry and entry is config):
+        if id(layer) not in places:
             continue
         new = keras.saving.serialize_keras_object(places[id(layer)])
         new["config"]["name"] = layer.name
@@ -148,7 +157,7 @@ def _entries(model: Any, config: dict[str, Any], wrapped: bool = True) -> Iterat
     import keras
 
     yield model, config
-    if isinstance(model, keras.Model) and is_keras(model):
+    if isinstance(model, keras.Model) and graph_of(model) is not None:
         entries = config["config"]["layers"]
         if isinstance(model, keras.Sequential):
             own = list(model._layers)

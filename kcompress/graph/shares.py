@@ -68,7 +68,7 @@ class Shares:
 
 
 def _weights(model: Any, channels: Channels, unit: str, bits: Mapping[int, int]) -> Iterable[Term]:
-    for variable in {id(v): v for v in variables(model)}.values():
+    for variable in variables(model):
         shape = tuple(int(size) for size in variable.shape)
         slices = channels.slices.get(id(variable))
         stored = bits.get(id(variable), 8 * np.dtype(np.asarray(variable).dtype).itemsize)

@@ -9,10 +9,12 @@ memory is sampled from outside: kcompress resets the process's own high-water ma
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-SAMPLE_SECONDS = 0.01
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from scripts.bench._peak import peak_bytes
+
 MODEL = "keras.applications.ResNet50(weights=None)"
 WRITERS = {
     "keras": "m.save(target)",
@@ -20,19 +22,6 @@ WRITERS = {
     "onnx": "m(np.zeros((1, 224, 224, 3))); m.export(target, format='onnx', opset_version=18, verbose=False)",
 }
 PASSES = ("--apply", "prune.magnitude:sparsity=0.5", "--apply", "quantize.float16")
-
-
-def peak_bytes(*arguments: str) -> int:
-    """The most resident memory that a process was seen to have."""
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peak = 0
-    while process.poll() is None:
-        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-        peak = max([peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))])
-        time.sleep(SAMPLE_SECONDS)
-    if process.returncode:
-        raise SystemExit(f"failed: {' '.join(arguments)}")
-    return peak
 
 
 folder = Path(tempfile.mkdtemp())

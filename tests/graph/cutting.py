@@ -12,6 +12,7 @@ from kcompress.graph.cut import cut
 from kcompress.graph.rebuild import copy, renumber_shared, variables
 from kcompress.graph.signature import signature
 from tests.models import keras, seeded
+from tests.passes.fold.statistics import randomized
 
 OUTPUT = "its output is an output of the model"
 HOLDERS = ("layer", "layers", "backward_layer", "cell", "cells", "build_config", "build_input_shape", "input_layers")
@@ -144,9 +145,28 @@ def assert_only_sizes_differ(model: Any, twin: Any, found: Channels, dropped: An
             assert settings(target, source, found) == settings(source, source, found)
 
 
+def architecture(name: str, size: int, tensors: Any, **settings: Any) -> Any:
+    """One of keras.applications with random weights: kernels as built, statistics as after training on `tensors`.
+
+    Biases and the layer scales of ConvNeXt are random, too, where Keras begins with zeros or nearly so: what is dropped
+    must count.
+    """
+    k = keras()
+    k.utils.set_random_seed(0)
+    settings = {"weights": None, "input_shape": (size, size, 3), "classifier_activation": None, **settings}
+    model, random = getattr(k.applications, name)(**settings), np.random.default_rng(0)
+    for variable in model.weights:
+        if variable.name == "bias":
+            variable.assign(random.uniform(-0.1, 0.1, variable.shape))
+    for layer in model.layers:
+        if type(layer).__name__ == "LayerScale":
+            layer.gamma.assign(random.uniform(0.5, 1.5, layer.gamma.shape))
+    return randomized(model, tensors)
+
+
 def named(variable: Any) -> Any:
-    """What tells a weight from others, but for the number that Keras puts behind a name that it makes up."""
-    path = re.sub(r"/variable_\d+$", "/variable", variable.path)
+    """What tells a weight from others, but for what Keras does not keep in a copy: scopes, and numbers of its own."""
+    path = re.sub(r"/variable_\d+$", "/variable", "/".join(variable.path.split("/")[-2:]))
     return path, variable.dtype, variable.trainable, getattr(variable.regularizer, "get_config", dict)()
 
 

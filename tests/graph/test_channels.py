@@ -73,6 +73,15 @@ def test_a_sequential_that_was_built_by_its_call_is_followed():
     proved(k.Model(x, nn.Dense(3)(inner(nn.Dense(7)(x)))), 7 + 5 + 4, {OUTPUT: 3})
 
 
+def test_a_model_whose_inputs_keras_reshapes_is_pinned_by_name():
+    i = k.Input((6, 1))
+    inner = k.Model(i, nn.Dense(4)(nn.Flatten()(i)), name="inner")
+    x = k.Input((5,))
+    y = nn.Dense(8)(inner(nn.Dense(6)(nn.Dense(7)(x))))
+    why = "inner, a model that can't be followed, uses it"
+    proved(k.Model(x, nn.Dense(3)(y)), 7 + 8, {OUTPUT: 3, why: 6})
+
+
 def test_inputs_and_outputs_by_name_and_a_nested_model_with_several_of_each():
     a, b = k.Input((4,), name="a"), k.Input((5,), name="b")
     inner = k.Model({"a": a, "b": b}, {"sum": nn.Dense(6)(a) + nn.Dense(6)(b), "one": nn.Dense(3)(a)}, name="inner")
@@ -95,9 +104,12 @@ def test_a_model_with_one_layer_has_nothing_to_drop():
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16", "float64"])
 def test_dtype_policies_stay_with_their_layers(policy):
-    settings = {"dtype": policy}
-    layers = [nn.Conv2D(6, 3, **settings), nn.BatchNormalization(), nn.Flatten(), nn.Dense(8, **settings), nn.Dense(3)]
-    proved(k.Sequential([k.Input((8, 8, 3)), *layers]), 6 + 8, {OUTPUT: 3}, tolerance=3e-2 if "16" in policy else 1e-4)
+    x = k.Input((5, 6))
+    y = nn.Dense(8, "relu", dtype=policy)(x)
+    y = nn.BatchNormalization()(nn.MultiHeadAttention(2, 4, dtype=policy)(y, y))
+    y = nn.GRU(7, recurrent_initializer="he_normal", dtype=policy)(nn.Conv1D(5, 3, dtype=policy)(y))
+    # 16 bits are rounded at every layer, and the queries once more
+    proved(k.Model(x, nn.Dense(3)(y)), 8 + 2 + 4 + 5 + 7, {OUTPUT: 3}, tolerance=3e-2 if "16" in policy else 1e-4)
 
 
 def test_a_subclassed_model_is_refused_with_what_to_do_instead():
@@ -114,6 +126,41 @@ def test_a_subclassed_model_is_refused_with_what_to_do_instead():
     for refuse in (signature, channels):
         with pytest.raises(UnsupportedError, match=r"'own' is a subclassed model; give it fixed inputs: keras\.Seq"):
             refuse(model)
+
+
+class Plain(k.Model):
+    """A subclass that adds nothing to the functional API."""
+
+
+class Sized(k.Model):
+    """Made of a graph, but by a constructor of its own."""
+
+    def __init__(self, units, **settings):
+        i = k.Input((6,))
+        super().__init__(i, nn.Dense(6, name="last")(nn.Dense(units, name="first")(i)), **settings)
+        self.units = units
+
+    def get_config(self):
+        return {"units": self.units, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def test_a_subclass_that_adds_nothing_is_cut_at_the_top_and_inside():
+    i = k.Input((6,))
+    proved(Plain(i, nn.Dense(3)(nn.Dense(8)(i))), 8, {OUTPUT: 3})
+    x = k.Input((4,))
+    proved(k.Model(x, nn.Dense(3)(Plain(i, nn.Dense(3)(nn.Dense(8)(i)))(nn.Dense(6)(x)))), 6 + 8 + 3, {OUTPUT: 3})
+
+
+def test_a_model_with_a_constructor_of_its_own_stays_as_it_is():
+    x = k.Input((4,))
+    model = k.Model(x, nn.Dense(3)(nn.Dense(7)(Sized(8, name="sized")(nn.Dense(6)(x)))))
+    proved(model, 7, {OUTPUT: 3, "sized, a custom layer, uses it": 6})
+    with pytest.raises(UnsupportedError, match="'sized' is of a class with a call or a constructor of its own"):
+        channels(Sized(8, name="sized"))
 
 
 def test_sources_are_told_in_order_with_what_they_make():

@@ -56,7 +56,7 @@ def _visit(v: Visit) -> list[Axes]:
     if not is_keras(v.layer):
         return v.unknown(f"{v.label}, a custom layer, uses it")
     if isinstance(v.layer, keras.Layer):
-        if getattr(v.layer, "quantization_mode", None) or getattr(v.layer, "lora_enabled", False):
+        if _is_altered(v.layer):
             return v.unknown(f"{v.label}, which was quantized by Keras or has LoRA weights, uses it")
         rule = LAYERS.get(kind)
     else:
@@ -67,6 +67,12 @@ def _visit(v: Visit) -> list[Axes]:
     for axes in made:
         v.trace.gives(v.layer, axes)
     return made
+
+
+def _is_altered(layer: Any) -> bool:
+    """Whether Keras keeps other weights in a layer than it was built with; of wrappers each inner layer is asked."""
+    parts = [layer] if type(layer).__name__ in wrapping.LAYERS else layer._flatten_layers()
+    return any(getattr(p, "quantization_mode", None) or getattr(p, "lora_enabled", False) for p in parts)
 
 
 def describes(layer: Any) -> bool:

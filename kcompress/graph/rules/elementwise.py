@@ -14,6 +14,15 @@ def same(v: Visit) -> list[Axes]:
     return broadcast(v) if len(v.given) > 1 else [v.given[0].axes]
 
 
+def dropout(v: Visit) -> list[Axes]:
+    """In training the noise has a shape of its own, which may count channels."""
+    noise, axes = getattr(v.layer, "noise_shape", None), v.given[0].axes
+    if noise is not None:
+        sizes = zip(noise, axes, strict=True)
+        v.trace.set(v.layer, "noise_shape", tuple(n if n == 1 or a is None else Size(a) for n, a in sizes))
+    return [axes]
+
+
 def broadcast(v: Visit) -> list[Axes]:
     """Axes are aligned from the last; those of one length are the same, those of length 1 are spread."""
     return [_broadcast(v, v.given, len(v.shapes[0]))]
@@ -104,7 +113,7 @@ def reduction(v: Visit) -> list[Axes]:
 
 
 SAME = (
-    *("Dropout", "GaussianDropout", "AlphaDropout", "GaussianNoise", "ActivityRegularization", "Identity"),
+    *("GaussianDropout", "GaussianNoise", "ActivityRegularization", "Identity"),
     *("ReLU", "LeakyReLU", "ELU", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "StochasticDepth"),
 )
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "CustomScaleLayer")
@@ -117,6 +126,7 @@ SPATIAL = (
 )
 LAYERS: dict[str, Rule] = {
     **dict.fromkeys(SAME, same),
+    **dict.fromkeys(("Dropout", "AlphaDropout"), dropout),
     **dict.fromkeys(MERGES, merge),
     **dict.fromkeys(SPATIAL, spatial),
     "Activation": activation,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from kcompress.graph.channels import Axes, Size, Tensor
-from kcompress.graph.flow import flow
+from kcompress.graph.flow import flow, graph_of
 from kcompress.graph.rules.visit import Rule, Visit
 
 
@@ -48,9 +48,9 @@ def spectral(v: Visit) -> list[Axes]:
 
 
 def model(v: Visit) -> list[Axes]:
-    """A model inside a wrapper: each of its calls in turn."""
+    """A model inside a wrapper: each of its calls in turn. Others come here only if they could not be followed."""
     found = flow(v.layer)
-    if len(found.inputs) != len(v.given):
+    if v.layer is v.call.operation or len(found.inputs) != len(v.given):
         return v.unknown(f"{v.label}, a model that can't be followed, uses it")
     tensors = v.follow(v.trace, found, [tensor.axes for tensor in v.given])
     for operation, axes in zip(_inputs(v.layer), (tensor.axes for tensor in v.given), strict=True):
@@ -61,7 +61,7 @@ def model(v: Visit) -> list[Axes]:
 
 def _inputs(layer: Any) -> list[Any]:
     """The input layers of a model."""
-    return [tensor._keras_history.operation for tensor in (getattr(layer, "_functional", None) or layer).inputs]
+    return [tensor._keras_history.operation for tensor in graph_of(layer).inputs]
 
 
 LAYERS: dict[str, Rule] = {

@@ -1,10 +1,15 @@
 """Attention: heads, widths of keys and of values, and outputs."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
+from kcompress.errors import UnsupportedError
+from kcompress.graph.channels import channels
 from kcompress.graph.cut import cut
-from tests.graph.cutting import OUTPUT, proved
+from kcompress.graph.rebuild import copy
+from tests.graph.cutting import OUTPUT, proved, some_units
 from tests.models import keras
 
 k = keras()
@@ -82,6 +87,20 @@ def test_what_is_left_of_queries_makes_up_for_the_root_of_the_width():
     dropped[found.units.of(width.ids[:6])] = True
     before, after = (m.layers[1].query_dense.kernel for m in (model, cut(model, found, dropped)))
     np.testing.assert_allclose(np.asarray(after), np.asarray(before)[..., 6:] / 2, rtol=1e-6)
+
+
+def test_attention_with_lora_weights_inside_is_pinned_and_a_copy_that_lacks_them_is_refused():
+    x = k.Input((5, 7))
+    y = nn.Dense(12)(nn.Dense(8)(x))
+    attention = nn.MultiHeadAttention(2, 3, name="attention")
+    model = k.Model(x, end(attention(y, y)), name="whole")
+    attention.query_dense.enable_lora(2)
+    found = channels(model)
+    why = "attention, which was quantized by Keras or has LoRA weights, uses it"
+    assert Counter(found.units.pinned.values()) == {OUTPUT: 3, why: 12}
+    for rebuilt in (lambda: copy(model), lambda: cut(model, found, some_units(found, 0))):
+        with pytest.raises(UnsupportedError, match="'whole' has weights that Keras does not keep"):
+            rebuilt()
 
 
 WEIGHTLESS = {

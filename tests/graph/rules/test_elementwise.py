@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kcompress.graph.cut import cut
 from kcompress.graph.rules.elementwise import OPERATIONS
 from kcompress.graph.rules.visit import is_elementwise
 from tests.graph.cutting import OUTPUT, proved
@@ -110,6 +111,17 @@ def test_layers_for_training_and_activations_pass_channels_on():
     pooled = (nn.MaxPooling2D(2), nn.AveragePooling2D(2, padding="same"), nn.AdaptiveAveragePooling2D(3))
     other = (nn.PReLU(shared_axes=[1, 2]), nn.Rescaling(2.0, 1.0), nn.ActivityRegularization(0.1))
     proved(k.Model(x, head(y, *passing, *shaped, *activations, *pooled, *other)), 8, {OUTPUT: 3})
+
+
+def test_the_shape_of_the_noise_of_a_dropout_is_cut():
+    x = image()
+    y = nn.Dropout(0.5, noise_shape=(None, 1, 1, 6))(nn.Conv2D(6, 3)(x))
+    model = k.Model(x, head(nn.AlphaDropout(0.5, noise_shape=(None, 6, 6, 1))(y)))
+    found = proved(model, 6, {OUTPUT: 3})
+    twin = cut(model, found, np.arange(found.units.count) < 2)
+    shapes = [layer.noise_shape for layer in twin.layers if hasattr(layer, "noise_shape")]
+    assert shapes == [(None, 1, 1, 4), (None, 6, 6, 1)]
+    assert np.isfinite(twin(np.ones((2, 8, 8, 3)), training=True)).all()
 
 
 def test_pooling_of_one_and_three_axes_leaves_channels_to_themselves():
