@@ -7,6 +7,7 @@ every weight, and every number in a layer's settings that counts channels.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from kcompress.errors import UnsupportedError
 from kcompress.graph.flow import Flow, Shape, flow
 from kcompress.graph.identities import Identities, Ids, Units
 from kcompress.graph.signature import signature
-from kcompress.graph.view import nodes
+from kcompress.graph.view import Node, nodes
 
 Axis = Ids | None
 """The identities along one axis of a tensor or weight; None where every position stays, whatever is removed."""
@@ -64,6 +65,11 @@ class Slices:
     reads: frozenset[int]
     rescale: tuple[Ids, float] | None = None
 
+    @property
+    def made(self) -> list[tuple[int, Ids]]:
+        """The axes with identities along which the layer does not sum, by number."""
+        return [(n, axis) for n, axis in enumerate(self.axes) if axis is not None and n not in self.reads]
+
 
 @dataclass
 class Trace:
@@ -74,7 +80,6 @@ class Trace:
     sources: list[Source] = field(default_factory=list)
     slices: dict[int, Slices] = field(default_factory=dict)
     fields: dict[int, dict[Any, Any]] = field(default_factory=dict)
-    operations: dict[int, Any] = field(default_factory=dict)
     mixed: list[Ids] = field(default_factory=list)
     factors: list[Ids] = field(default_factory=list)
     products: dict[int, tuple[Axes, ...]] = field(default_factory=dict)
@@ -135,7 +140,6 @@ class Trace:
 
     def set(self, operation: Any, key: Any, value: Any) -> None:
         """A setting that counts channels, with `Size` in place of numbers; agrees with itself as a weight does."""
-        self.operations[id(operation)] = operation
         known = self.fields.setdefault(id(operation), {}).setdefault(key, value)
         one, other = list(_leaves(known)), list(_leaves(value))
         why = f"{self.name(operation)} is called where its sizes can't be changed"
@@ -146,7 +150,6 @@ class Trace:
 
     def keep(self, operation: Any, why: str) -> None:
         """Leave an operation as it is wherever it is called: its settings, and its weights with those inside it."""
-        self.operations[id(operation)] = operation
         self._kept.setdefault(id(operation), why)
         for variable in getattr(operation, "variables", ()):
             self._kept.setdefault(id(variable), why)
@@ -195,7 +198,7 @@ class Channels:
         tensors: number of a tensor of the flow to the identities along its axes.
         sources: the layers that make channels, in order; one that makes several kinds has several entries.
         slices: id of a variable to how it is cut.
-        fields: id of a layer or operation to its settings that count channels; `operations` holds what the ids are of.
+        fields: id of a layer or operation to its settings that count channels.
         mixed: identities that are summed over without a weight, as in the product of two tensors.
         factors: identities of the rows or columns of an axis that holds several, as of a layer's groups.
         products: id of a layer that multiplies tensors to the axes with whose sizes the cost of each product grows.
@@ -208,12 +211,34 @@ class Channels:
     sources: tuple[Source, ...]
     slices: Mapping[int, Slices]
     fields: Mapping[int, Mapping[Any, Any]]
-    operations: Mapping[int, Any]
     mixed: tuple[Ids, ...]
     factors: tuple[Ids, ...]
     products: Mapping[int, tuple[Axes, ...]]
     unknown: Mapping[int, str]
     units: Units
+
+    @cached_property
+    def sources_of(self) -> Mapping[str, Sequence[Source]]:
+        """Qualified name of a layer to what it makes."""
+        found: dict[str, list[Source]] = {}
+        for source in self.sources:
+            found.setdefault(source.layer, []).append(source)
+        return found
+
+    def own(self, node: Node) -> Ids:
+        """The units of what a layer makes or passes on: along all axes of its weights but those that it sums over."""
+        found = [source.ids for source in self.sources_of.get(node.name, ())]
+        for weight in node.weights:
+            slices = self.slices.get(id(weight.variable))
+            found += [] if slices is None else [axis for _, axis in slices.made]
+        return self.units.of(np.concatenate([*found, np.zeros(0, np.intp)]))
+
+    def axes(self) -> Iterator[Ids]:
+        """The identities along every axis of a tensor or weight, and of whatever else has some; each array once."""
+        weights = (slices.axes for slices in self.slices.values())
+        found = [axis for axes in (*self.tensors.values(), *weights) for axis in axes if axis is not None]
+        found += [*(source.ids for source in self.sources), *self.factors]
+        yield from {id(ids): ids for ids in found}.values()
 
     def kept(self, ids: Ids, dropped: NDArray[np.bool_]) -> int:
         return int(self.units.stay(ids, dropped).sum())
@@ -256,7 +281,6 @@ def channels(model: Any) -> Channels:
         tuple(trace.sources),
         trace.slices,
         trace.fields,
-        trace.operations,
         tuple(trace.mixed),
         tuple(trace.factors),
         trace.products,

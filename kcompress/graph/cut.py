@@ -18,22 +18,18 @@ def cut(model: Any, channels: Channels, dropped: Dropped) -> Any:
     Names, trainability, dtype policies, compile state and the order of weights are the same. Memory: besides the two
     models one weight at a time.
     """
-    settings = {
-        key: {name: channels.fill(value, dropped) for name, value in fields.items()}
-        for key, fields in channels.fields.items()
-        if any(changes(channels, value, dropped) for value in fields.values())
-    }
+    whole = np.zeros_like(dropped)
+    settings: dict[int, dict[Any, Any]] = {}
+    for key, fields in channels.fields.items():
+        filled = {name: channels.fill(value, dropped) for name, value in fields.items()}
+        if filled != {name: channels.fill(value, whole) for name, value in fields.items()}:
+            settings[key] = filled  # others stay as they were written
     twin = resized(model, settings)
     for source, target in pairs(model, twin):
         slices = channels.slices.get(id(source))
         values = np.asarray(source)
         target.assign(values if slices is None else sliced(channels, slices, values, dropped))
     return twin
-
-
-def changes(channels: Channels, value: Any, dropped: Dropped) -> bool:
-    """Whether dropping changes a setting."""
-    return bool(channels.fill(value, np.zeros_like(dropped)) != channels.fill(value, dropped))
 
 
 def sliced(channels: Channels, slices: Slices, values: NDArray[Any], dropped: Dropped) -> NDArray[Any]:

@@ -37,6 +37,14 @@ class Call:
     training: bool | None = None
 
     @property
+    def symbols(self) -> list[Any]:
+        """The symbolic tensors among the arguments, in the order of `inputs`."""
+        import keras
+
+        flat = keras.tree.flatten((self.args, dict(self.kwargs)))
+        return [item for item in flat if isinstance(item, keras.KerasTensor)]
+
+    @property
     def label(self) -> str:
         """The qualified name, or for a bare operation Keras's own name of it."""
         return self.name or str(self.operation.name)

@@ -8,7 +8,6 @@ that can be removed, each on its own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,9 +148,3 @@ class Units:
         """Which positions are left once the units are dropped for which `dropped` is true."""
         gone = np.append(dropped, False)[self.made_of[ids]]
         return np.asarray(~gone.any(axis=1))
-
-    def sums(self, ids: Ids, values: NDArray[Any]) -> NDArray[np.float64]:
-        """For each unit the sum of the values at those positions that are made of it."""
-        made_of = self.made_of[ids]
-        spread = np.broadcast_to(np.asarray(values, np.float64)[:, None], made_of.shape)
-        return np.bincount(made_of.ravel(), spread.ravel(), self.count + 1)[: self.count].astype(np.float64, copy=False)

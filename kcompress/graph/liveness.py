@@ -81,7 +81,7 @@ def read_for(channels: Channels, found: list[Read], alive: Flags) -> Flags:
 def emptied(channels: Channels, dropped: Flags) -> Flags:
     """Of the dropped units those without which an axis of a tensor or a weight would have no position left."""
     left, units = dropped.copy(), channels.units
-    for axis in _axes(channels):
+    for axis in channels.axes():
         if len(axis) and not units.stay(axis, left).any():
             left[units.of(axis[:1])] = False
     return dropped & ~left
@@ -90,14 +90,7 @@ def emptied(channels: Channels, dropped: Flags) -> Flags:
 def single(channels: Channels) -> Flags:
     """The units that are alone along an axis, which weights are not told to read."""
     found = np.zeros(channels.units.count, bool)
-    for axis in _axes(channels):
+    for axis in channels.axes():
         if len(axis) == 1:
             found[channels.units.of(axis)] = True
     return found
-
-
-def _axes(channels: Channels) -> Iterator[Ids]:
-    for axes in (*channels.tensors.values(), *(slices.axes for slices in channels.slices.values())):
-        yield from (axis for axis in axes if axis is not None)
-    yield from (source.ids for source in channels.sources)
-    yield from channels.factors

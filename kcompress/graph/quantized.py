@@ -23,6 +23,11 @@ def mode(layer: Any) -> str | None:
     return None if found is None or not hasattr(layer, "variable_serialization_spec") else str(found)
 
 
+def is_altered(layer: Any) -> bool:
+    """Whether Keras keeps other weights in a layer than it was built with: it is quantized, or has LoRA weights."""
+    return bool(getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False))
+
+
 def alive(layer: Any, variable: Any) -> NDArray[np.bool_]:
     """Which of the parameters that a variable holds are not zero; empty for scales, which are no parameters."""
     kind, name = mode(layer), variable.name

@@ -67,10 +67,7 @@ def _arguments(call: Call, by_layer: Mapping[int, Node], channels: Channels) -> 
 
 def _tensors(call: Call) -> Iterator[tuple[str, int]]:
     """The arguments that are one tensor, by name, with the tensor's number."""
-    import keras
-
-    symbols = [t for t in keras.tree.flatten((call.args, dict(call.kwargs))) if isinstance(t, keras.KerasTensor)]
-    numbers = dict(zip(map(id, symbols), call.inputs, strict=True))
+    numbers = dict(zip(map(id, call.symbols), call.inputs, strict=True))
     bound = inspect.signature(call.operation.call).bind(*call.args, **call.kwargs)
     for name, value in bound.arguments.items():
         if id(value) in numbers:

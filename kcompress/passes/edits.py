@@ -9,6 +9,7 @@ import numpy as np
 
 from kcompress.graph.flow import Call, Flow, flow
 from kcompress.graph.linear import Linear, Weights, linear, with_bias
+from kcompress.graph.quantized import is_altered
 from kcompress.graph.rebuild import edited
 from kcompress.graph.view import Node, nodes
 from kcompress.layers.plan import QuantPlan
@@ -62,7 +63,7 @@ class Edits:
                 return f"{weight.name} of {node.name} is on a quantization grid already"
             if not weight.variable.dtype.startswith(("float", "bfloat")):
                 return f"{weight.name} of {node.name} is stored as {weight.variable.dtype}"
-        if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
+        if is_altered(layer):
             return f"{node.name} was quantized by Keras or has LoRA weights"
         return None
 

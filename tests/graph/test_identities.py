@@ -134,16 +134,6 @@ def test_units_that_no_position_is_left_without():
     assert units.whole(np.array([4])) == sorted(units.of(np.array([4])).tolist())
 
 
-def test_values_are_added_up_for_each_unit_that_a_position_is_made_of():
-    identities = Identities()
-    rows, columns, flat = identities.new(2), identities.new(2), identities.new(4)
-    identities.compose(flat, [np.repeat(rows, 2), np.tile(columns, 2)], "")
-    units = identities.resolve()
-    sums = units.sums(flat, np.array([1.0, 2.0, 4.0, 8.0]))
-    assert [sums[units.of(ids)[0]] for ids in (rows[:1], rows[1:], columns[:1], columns[1:])] == [3, 12, 5, 10]
-    assert units.sums(rows[:1], np.array([7]))[units.of(columns)].tolist() == [0, 0]
-
-
 @pytest.mark.parametrize("count", [0, 5])
 def test_identities_of_which_nothing_is_said_are_units(count):
     identities = Identities()

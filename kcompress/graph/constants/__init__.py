@@ -19,6 +19,7 @@ from kcompress.graph.constants.step import Step
 from kcompress.graph.flow import Call, passes_on
 from kcompress.graph.identities import Ids
 from kcompress.graph.kernels import is_keras
+from kcompress.graph.quantized import is_altered
 from kcompress.graph.rules import (
     LAYERS,
     OPERATIONS,
@@ -77,15 +78,10 @@ def constants(channels: Channels) -> Constants:
 def _followed(s: Step) -> list[Numbers]:
     if passes_on(s.call):
         return list(s.given)
-    if not is_keras(s.layer) or _was_changed(s.layer):
+    if not is_keras(s.layer) or is_altered(s.layer):
         return s.unknown()
     handler = HANDLERS.get((OPERATIONS if s.call.name is None else LAYERS).get(s.call.kind))
     return s.unknown() if handler is None else handler(s)
-
-
-def _was_changed(layer: Any) -> bool:
-    """Whether Keras keeps other weights for a layer than its kind has."""
-    return bool(getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False))
 
 
 def _losing(channels: Channels, call: Call, lost: list[Any]) -> Callable[[int, NDArray[np.bool_], str], None]:

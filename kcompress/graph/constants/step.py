@@ -49,12 +49,8 @@ class Step:
         def cast(array: Array, dtype: str) -> Any:
             return keras.ops.convert_to_tensor(array, "float32" if moves and "float" not in dtype else dtype)
 
-        call, left = self.call, iter(arrays)
-        tensors = {
-            id(item): cast(next(left), item.dtype)
-            for item in keras.tree.flatten((call.args, dict(call.kwargs)))
-            if isinstance(item, keras.KerasTensor)
-        }
+        call = self.call
+        tensors = {id(item): cast(array, item.dtype) for item, array in zip(call.symbols, arrays, strict=True)}
         args, kwargs = keras.tree.map_structure(
             lambda item: tensors.get(id(item), item), (call.args, dict(call.kwargs))
         )

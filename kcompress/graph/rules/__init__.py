@@ -11,6 +11,7 @@ from typing import Any
 from kcompress.graph.channels import Axes, Size, Tensor, Trace
 from kcompress.graph.flow import Call, Flow, Shape
 from kcompress.graph.kernels import is_keras
+from kcompress.graph.quantized import is_altered
 from kcompress.graph.rules import (
     attention,
     elementwise,
@@ -72,7 +73,7 @@ def _visit(v: Visit) -> list[Axes]:
 def _is_altered(layer: Any) -> bool:
     """Whether Keras keeps other weights in a layer than it was built with; of wrappers each inner layer is asked."""
     parts = [layer] if type(layer).__name__ in wrapping.LAYERS else layer._flatten_layers()
-    return any(getattr(p, "quantization_mode", None) or getattr(p, "lora_enabled", False) for p in parts)
+    return any(map(is_altered, parts))
 
 
 def describes(layer: Any) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 from kcompress.graph.channels import Axes, Size, Tensor
 from kcompress.graph.identities import Ids
 from kcompress.graph.rules.products import summed
-from kcompress.graph.rules.visit import Rule, Visit
+from kcompress.graph.rules.visit import STAYS, Rule, Visit
 
 HEADS, WIDTH = "heads", "width"
 
@@ -39,9 +39,7 @@ def grouped_query(v: Visit) -> list[Axes]:
     attended = _attended(v)
     if attended is None:
         return v.unknown(f"{v.label} takes or gives more than queries, keys and values")
-    query, *others = attended
-    for other in others:  # Keras wants these to be equally wide
-        v.trace.unite(query.axes[-1], other.axes[-1], f"{v.label} takes it together with what stays")
+    v.together([tensor.axes[-1] for tensor in attended], STAYS)  # Keras wants these to be equally wide
     heads = v.trace.make(layer._key_dense, layer.num_key_value_heads, HEADS)
     queries = np.repeat(heads, layer.num_repeats)
     width = v.trace.make(layer._query_dense, layer.head_dim, WIDTH)
@@ -152,10 +150,7 @@ def dot_product(v: Visit) -> list[Axes]:
         return v.unknown(f"{v.label} has heads that share or a mask for each, and uses it")
     for tensor in tensors:
         v.only(tensor, 2, does="attends along")
-    heads = [tensor.axes[2] for tensor in tensors]
-    for other in heads[1:]:
-        v.trace.unite(heads[0], other, f"{v.label} takes it together with what stays")
-    return [(None, None, None if any(ids is None for ids in heads) else heads[0], None)]
+    return [(None, None, v.together([tensor.axes[2] for tensor in tensors], STAYS), None)]
 
 
 LAYERS: dict[str, Rule] = {

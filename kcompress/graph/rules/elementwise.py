@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kcompress.graph.channels import Axes, Axis, Size, Tensor
-from kcompress.graph.rules.visit import Rule, Visit, channel_axis, is_elementwise
+from kcompress.graph.rules.visit import STAYS, Rule, Visit, channel_axis, is_elementwise
 
 
 def same(v: Visit) -> list[Axes]:
@@ -42,12 +42,7 @@ def _broadcast(v: Visit, tensors: Sequence[Tensor], rank: int) -> Axes:
     made: list[Axis] = []
     for number in range(-rank, 0):
         meeting = [(t.shape[number], t.axes[number]) for t in tensors if t.rank >= -number]
-        full = [axis for size, axis in meeting if size != 1]
-        found: Axis = next((axis for axis in full if axis is not None), None)
-        for axis in full:
-            if axis is not found:
-                v.trace.unite(found, axis, f"{v.label} brings it together with what stays")
-        made.append(found if all(axis is not None for axis in full) else None)
+        made.append(v.together([axis for size, axis in meeting if size != 1], STAYS))
     return tuple(made)
 
 

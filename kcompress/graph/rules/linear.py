@@ -46,18 +46,39 @@ def reversible(v: Visit) -> list[Axes]:
     return [(*given.axes[:-1], None)]
 
 
+def _sliding(v: Visit) -> tuple[int, Axis, Axes]:
+    """Where the channels of the input lie, their identities, and the axes of the kernel along which it slides."""
+    (given,) = v.given
+    at = channel_axis(v.layer, given.rank)
+    v.only(given, at, does="slides along")
+    return at, given.axes[at], (None,) * len(v.layer.kernel_size)
+
+
+def _filters(v: Visit) -> Any:
+    filters = v.trace.make(v.layer, v.layer.filters, "filters")
+    v.trace.set(v.layer, "filters", Size(filters))
+    return filters
+
+
+def _multiplied(v: Visit, inputs: Axis) -> Axis:
+    """Each input channel makes `depth_multiplier` outputs, next to each other."""
+    return None if inputs is None else np.repeat(inputs, v.layer.depth_multiplier)
+
+
+def _slid(v: Visit, at: int, ids: Axis) -> list[Axes]:
+    """Its bias and its output."""
+    _bias(v, ids)
+    return [v.activated(put(v.given[0].rank, at, ids))]
+
+
 def convolution(v: Visit) -> list[Axes]:
     """A kernel (..., inputs per group, filters); an input channel is that of a group, and of a place in each group."""
-    (given,), layer = v.given, v.layer
-    at, around = channel_axis(layer, given.rank), (None,) * len(layer.kernel_size)
-    v.only(given, at, does="slides along")
-    filters, inputs = v.trace.make(layer, layer.filters, "filters"), given.axes[at]
+    layer, (at, inputs, around) = v.layer, _sliding(v)
+    filters = _filters(v)
     if layer.groups > 1:
         inputs = _grouped(v, inputs, filters)
     v.trace.weight(layer.kernel, (*around, inputs, filters), reads=(len(around),))
-    _bias(v, filters)
-    v.trace.set(layer, "filters", Size(filters))
-    return [v.activated(put(given.rank, at, filters))]
+    return _slid(v, at, filters)
 
 
 def _grouped(v: Visit, inputs: Axis, filters: Any) -> Axis:
@@ -81,40 +102,22 @@ def _grouped(v: Visit, inputs: Axis, filters: Any) -> Axis:
 
 
 def transposed(v: Visit) -> list[Axes]:
-    (given,), layer = v.given, v.layer
-    at, around = channel_axis(layer, given.rank), (None,) * len(layer.kernel_size)
-    v.only(given, at, does="slides along")
-    filters = v.trace.make(layer, layer.filters, "filters")
-    v.trace.weight(layer.kernel, (*around, filters, given.axes[at]), reads=(len(around) + 1,))
-    _bias(v, filters)
-    v.trace.set(layer, "filters", Size(filters))
-    return [v.activated(put(given.rank, at, filters))]
+    (at, inputs, around), filters = _sliding(v), _filters(v)
+    v.trace.weight(v.layer.kernel, (*around, filters, inputs), reads=(len(around) + 1,))
+    return _slid(v, at, filters)
 
 
 def depthwise(v: Visit) -> list[Axes]:
-    """Each input channel makes `depth_multiplier` outputs, next to each other."""
-    (given,), layer = v.given, v.layer
-    at, around = channel_axis(layer, given.rank), (None,) * len(layer.kernel_size)
-    v.only(given, at, does="slides along")
-    inputs = given.axes[at]
-    outputs = None if inputs is None else np.repeat(inputs, layer.depth_multiplier)
-    v.trace.weight(layer.kernel, (*around, inputs, None))
-    _bias(v, outputs)
-    return [v.activated(put(given.rank, at, outputs))]
+    at, inputs, around = _sliding(v)
+    v.trace.weight(v.layer.kernel, (*around, inputs, None))
+    return _slid(v, at, _multiplied(v, inputs))
 
 
 def separable(v: Visit) -> list[Axes]:
-    (given,), layer = v.given, v.layer
-    at, around = channel_axis(layer, given.rank), (None,) * len(layer.kernel_size)
-    v.only(given, at, does="slides along")
-    inputs = given.axes[at]
-    between = None if inputs is None else np.repeat(inputs, layer.depth_multiplier)
-    filters = v.trace.make(layer, layer.filters, "filters")
-    v.trace.weight(layer.depthwise_kernel, (*around, inputs, None))
-    v.trace.weight(layer.pointwise_kernel, (*around, between, filters), reads=(len(around),))
-    _bias(v, filters)
-    v.trace.set(layer, "filters", Size(filters))
-    return [v.activated(put(given.rank, at, filters))]
+    (at, inputs, around), filters = _sliding(v), _filters(v)
+    v.trace.weight(v.layer.depthwise_kernel, (*around, inputs, None))
+    v.trace.weight(v.layer.pointwise_kernel, (*around, _multiplied(v, inputs), filters), reads=(len(around),))
+    return _slid(v, at, filters)
 
 
 def einsum_dense(v: Visit) -> list[Axes]:

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from kcompress.graph.channels import Axes, Axis
 from kcompress.graph.rules.visit import Rule, Visit
 
-STAYS = "multiplies it with what stays"
+MULTIPLIES = "multiplies it with what stays"
 
 
 def summed(v: Visit, one: Axis, other: Axis) -> None:
     """Two axes that are summed over together."""
-    v.trace.unite(one, other, f"{v.label} {STAYS}")
-    if one is not None and other is not None:
-        v.trace.mixed.append(one)
+    found = v.together([one, other], MULTIPLIES)
+    if found is not None:
+        v.trace.mixed.append(found)
 
 
 def matmul(v: Visit) -> list[Axes]:
     if len(v.given) != 2 or min(t.rank for t in v.given) < 2:
-        return v.unknown(f"{v.label} {STAYS}")
+        return v.unknown(f"{v.label} {MULTIPLIES}")
     one, other = v.given
     rank = max(one.rank, other.rank)
     letters = "abcdefghijklmnopqrstuvwxyz"[: rank - 2]
@@ -41,14 +41,11 @@ def _einsum(v: Visit, operands: Sequence[str], output: str) -> list[Axes]:
             met.setdefault(label, []).extend([axis] if size != 1 or axis is not None else [])
     made: dict[str, Axis] = {}
     for label, axes in met.items():
-        first = axes[0] if axes else None
-        for axis in axes[1:]:
-            v.trace.unite(first, axis, f"{v.label} {STAYS}")
-        made[label] = first if all(axis is not None for axis in axes) else None
+        found = made[label] = v.together(axes, MULTIPLIES)
         if label not in output and len(axes) == 1:
-            v.trace.pin(first, f"{v.label} sums over it")
-        elif label not in output and made[label] is not None:
-            v.trace.mixed.append(made[label])  # type: ignore[arg-type]
+            v.trace.pin(found, f"{v.label} sums over it")
+        elif label not in output and found is not None:
+            v.trace.mixed.append(found)
     return [tuple(made.get(label) for label in output)]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from kcompress.graph.channels import Axes, Axis, Size
-from kcompress.graph.rules.visit import Rule, Visit
+from kcompress.graph.rules.visit import STAYS, Rule, Visit
 
 
 def concatenate(v: Visit) -> list[Axes]:
@@ -27,25 +27,13 @@ def concatenate(v: Visit) -> list[Axes]:
             parts = [v.trace.fixed(s or 0, why) if a is None else a for s, a in zip(sizes, axes, strict=True)]
             made.append(np.concatenate(parts))
         else:
-            first = next(axis for axis in axes if axis is not None)
-            for axis in axes:
-                if axis is not first:
-                    v.trace.unite(first, axis, f"{v.label} brings it together with what stays")
-            made.append(first if all(axis is not None for axis in axes) else None)
+            made.append(v.together(axes, STAYS))
     return [tuple(made)]
 
 
 def stack(v: Visit) -> list[Axes]:
-    rank = v.given[0].rank
-    made: list[Axis] = []
-    for number in range(rank):
-        axes = [tensor.axes[number] for tensor in v.given]
-        first = next((axis for axis in axes if axis is not None), None)
-        for axis in axes:
-            if axis is not first:
-                v.trace.unite(first, axis, f"{v.label} brings it together with what stays")
-        made.append(first if all(axis is not None for axis in axes) else None)
-    made.insert(v.layer.axis % (rank + 1), None)
+    made = [v.together(axes, STAYS) for axes in zip(*(tensor.axes for tensor in v.given), strict=True)]
+    made.insert(v.layer.axis % (len(made) + 1), None)
     return [tuple(made)]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from kcompress.graph.channels import Axes, Axis, Tensor, Trace
 from kcompress.graph.flow import Call, Flow, Shape
 
+STAYS = "brings it together with what stays"
 NOT_ELEMENTWISE = ("softmax", "log_softmax", "sparsemax", "glu")
 
 
@@ -53,6 +54,14 @@ class Visit:
         """Pin what lies along any but the allowed axes, as `does` tells what the layer does along them."""
         rest = [axis for number, axis in enumerate(tensor.axes) if number not in {a % tensor.rank for a in allowed}]
         self.pin(rest, f"{self.label} {does} it")
+
+    def together(self, axes: Sequence[Axis], why: str) -> Axis:
+        """Axes that are the same, position by position; gives them, or None if one of them has no identities."""
+        first: Axis = next((axis for axis in axes if axis is not None), None)
+        for axis in axes:
+            if axis is not first:
+                self.trace.unite(first, axis, f"{self.label} {why}")
+        return first if all(axis is not None for axis in axes) else None
 
     def activated(self, axes: Axes) -> Axes:
         """Pin everything where the layer's activation mixes what lies along an axis."""

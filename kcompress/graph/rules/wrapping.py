@@ -6,7 +6,7 @@ import numpy as np
 
 from kcompress.graph.channels import Axes, Size, Tensor
 from kcompress.graph.flow import flow, graph_of
-from kcompress.graph.rules.visit import Rule, Visit
+from kcompress.graph.rules.visit import STAYS, Rule, Visit
 
 
 def bidirectional(v: Visit) -> list[Axes]:
@@ -19,7 +19,7 @@ def bidirectional(v: Visit) -> list[Axes]:
     one, *one_states = v.inner(layer.forward_layer, [given, *states[:half]], shapes)
     other, *other_states = v.inner(layer.backward_layer, [given, *states[half:]], shapes)
     ids, others = one[-1], other[-1]
-    v.trace.unite(ids, others, f"{v.label} brings it together with what stays")  # Keras wants them to be equally wide
+    v.together([ids, others], STAYS)  # Keras wants them to be equally wide
     merged = [one, other]
     if ids is None or others is None:
         merged = [(None,) * len(one)] * parts

@@ -5,7 +5,7 @@ criteria make comparable. An amount is how far one goes along the order; a budge
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ class Order:
             keys = [scores[units] for units in ranked]
         else:
             keys = [
-                1 - (1 - (np.arange(len(units)) + 0.5) / group.size) ** group.axes
+                1 - (1 - (np.arange(len(units)) + 0.5) / group.size) ** group.kinds
                 for group, units in zip(groups, ranked, strict=True)
             ]
         owner = np.repeat(np.arange(len(groups)), [len(units) for units in ranked])
@@ -77,11 +77,10 @@ class Order:
                 gone[best[best < units.count]] = False
         return gone
 
-    def guards(self, channels: Channels, arrays: Iterable[Ids]) -> list[Ids]:
+    def guards(self, channels: Channels) -> list[Ids]:
         """Those axes of which nothing would be left if all went that may."""
         every = self.dropped(channels, self.first(len(self.turns)), ())
-        distinct = {id(ids): ids for ids in arrays}.values()
-        return [ids for ids in distinct if not channels.units.stay(ids, every).any()]
+        return [ids for ids in channels.axes() if len(ids) and not channels.units.stay(ids, every).any()]
 
 
 def within(order: Order, channels: Channels, shares: Shares, target: float, guards: Sequence[Ids]) -> Dropped:

@@ -15,7 +15,7 @@ def described(channels: Channels, node: Node, dropped: Dropped) -> str | None:
 
     Inputs are counted in one kernel: for a grouped convolution those of one group.
     """
-    made = {source.what: source.ids for source in channels.sources if source.layer == node.name}
+    made = {source.what: source.ids for source in channels.sources_of.get(node.name, ())}
     counts = {what: (len(ids), channels.kept(ids, dropped)) for what, ids in made.items()}
     for weight in node.kernels:
         slices = channels.slices.get(id(weight.variable))

@@ -19,6 +19,7 @@ from kcompress.graph.cut import Dropped
 from kcompress.graph.flow import Call
 from kcompress.graph.linear import Linear, linear, with_bias
 from kcompress.graph.liveness import Flags
+from kcompress.graph.quantized import is_altered
 from kcompress.graph.rebuild import assign, edited
 from kcompress.graph.rules import describes
 from kcompress.graph.view import nodes
@@ -65,7 +66,7 @@ def readings(channels: Channels, constants: Constants, plan: QuantPlan) -> list[
     found = []
     for call in _owners(channels):
         layer, calls = call.operation, channels.flow.calls_of(call.operation)
-        how = linear(layer) if describes(layer) and not getattr(layer, "quantization_mode", None) else None
+        how = linear(layer) if describes(layer) and not is_altered(layer) else None
         if how is None or how.last[1] == "depthwise" or any(len(each.inputs) > 1 for each in calls):
             continue
         size = how.inputs(weights(layer))

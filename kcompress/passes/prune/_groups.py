@@ -1,4 +1,4 @@
-"""Which channels are ranked together, and which must stay because of what a recipe asks for."""
+"""Which channels are ranked together, how many of them may go, and what they have to be a multiple of."""
 
 import math
 from collections import defaultdict
@@ -10,14 +10,13 @@ import numpy as np
 
 from kcompress.graph.channels import Channels
 from kcompress.graph.identities import Ids
-from kcompress.graph.rules.attention import HEADS, WIDTH
-from kcompress.graph.view import Node, nodes
+from kcompress.graph.view import nodes
 from kcompress.passes.rules import Selection
-
-ROUNDING = 1e-9
 
 if TYPE_CHECKING:
     from kcompress.passes.prune.structured import Structured
+
+ROUNDING = 1e-9  # of roots of whole numbers
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Group:
     """Units made by the same layers, of which any may go while `least` stay; how many stay is a multiple of `step`.
 
     `layers` are the qualified names of those that make them; `size` counts those that can't go too. Channels may be
-    made of units of several groups, as those of heads of their number and of their width: `axes` says of how many.
+    made of units of several kinds, as those of attention of heads and of places in each head: `kinds` says of how many.
     """
 
     units: Ids
@@ -33,12 +32,12 @@ class Group:
     size: int
     step: int
     least: int
-    axes: int
+    kinds: int
     settings: "Structured"
 
     def part(self, share: float) -> float:
         """The share of units to remove, so that all groups together remove this share of the channels."""
-        return float(1 - (1 - share) ** (1 / self.axes))
+        return float(1 - (1 - share) ** (1 / self.kinds))
 
     @property
     def most(self) -> int:
@@ -56,33 +55,53 @@ class Group:
         return max(self.size - left, 0)
 
 
-def protected(model: Any, channels: Channels, selection: Selection) -> dict[int, str]:
-    """Unit to the reason why it stays: pinned in the graph, or made by a layer that is not to be cut."""
-    reasons = dict(channels.units.pinned)
-    skipped = {skip.layer: skip.reason for skip in selection.skipped}
-    chosen = {node.name for node, _ in selection.chosen}
+@dataclass(frozen=True)
+class Layout:
+    """The channels that a kernel makes: how many, and the units of each kind that they are made of together.
+
+    A dense layer's are of one kind; those of attention are made of heads and of places in each head.
+    """
+
+    channels: int
+    kinds: tuple[Ids, ...]
+
+    def step(self, unit: int, multiple: int) -> int:
+        """Of what the units of its kind must be a multiple, so that the channels are one of `multiple`.
+
+        Each kind contributes what its number can, the largest first, and the last one the rest.
+        """
+        left = multiple // math.gcd(multiple, self.channels // math.prod(map(len, self.kinds)))
+        ordered = sorted(self.kinds, key=len, reverse=True)
+        for number, units in enumerate(ordered, 1):
+            own = left if number == len(ordered) else math.gcd(left, len(units))
+            if unit in units:
+                return own
+            left //= own
+        return 1
+
+    def least(self, size: int, channels: int) -> int:
+        """How many units of a kind of `size` must stay, so that so many channels do if others stay in proportion."""
+        share = float(min(1, channels / self.channels) ** (1 / len(self.kinds)))
+        return math.ceil(size * share - ROUNDING)
+
+
+def layouts(model: Any, channels: Channels) -> dict[int, list[Layout]]:
+    """Unit to the kernels that make it."""
+    found: dict[int, list[Layout]] = defaultdict(list)
     for node in nodes(model):
-        if not node.kernels or node.name in chosen:
-            continue
-        why = skipped.get(node.name)
-        text = f"{node.name} is not selected" if why is None else f"{node.name} is left alone: {why}"
-        for unit in own_units(channels, node):
-            reasons.setdefault(int(unit), text)
-    return reasons
+        for weight in node.kernels:
+            slices = channels.slices.get(id(weight.variable))
+            axes = [axis for _, axis in slices.made] if slices is not None else []
+            rows = [np.unique(channels.units.made_of[axis], axis=0) for axis in axes]  # once for all gates
+            columns = [np.unique(column) for each in rows for column in each.T]
+            kinds = tuple(column[column < channels.units.count] for column in columns)
+            layout = Layout(math.prod(map(len, rows)), tuple(units for units in kinds if len(units)))
+            for unit in (unit for units in layout.kinds for unit in units.tolist()):
+                found[unit].append(layout)
+    return found
 
 
-def own_units(channels: Channels, node: Node) -> Ids:
-    """Units of what a layer makes or passes on: along all axes of its weights but those that it sums over."""
-    found = [channels.units.of(source.ids) for source in channels.sources if source.layer == node.name]
-    for weight in node.weights:
-        slices = channels.slices.get(id(weight.variable))
-        if slices is not None:
-            axes = [axis for n, axis in enumerate(slices.axes) if axis is not None and n not in slices.reads]
-            found += [channels.units.of(axis) for axis in axes]
-    return np.unique(np.concatenate(found)) if found else np.zeros(0, np.intp)
-
-
-def groups(channels: Channels, selection: Selection, reasons: Mapping[int, str]) -> list[Group]:
+def groups(model: Any, channels: Channels, selection: Selection, reasons: Mapping[int, str]) -> list[Group]:
     """Groups of more than one unit, in the order of the model; units with a reason to stay are not in them."""
     settings: dict[str, Any] = {node.name: step for node, step in selection.chosen}
     made_by: dict[int, list[int]] = defaultdict(list)
@@ -93,35 +112,22 @@ def groups(channels: Channels, selection: Selection, reasons: Mapping[int, str])
     together: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for unit, numbers in made_by.items():
         together[tuple(numbers)].append(unit)
+    kernels = layouts(model, channels)
     found = []
     for places, units in together.items():
-        makers = [channels.sources[n] for n in places if n < len(channels.sources)]
-        layers = tuple(dict.fromkeys(maker.layer for maker in makers if maker.layer in settings))
+        makers = [channels.sources[n].layer for n in places if n < len(channels.sources)]
+        layers = tuple(dict.fromkeys(layer for layer in makers if layer in settings))
         free = np.array([unit for unit in sorted(units) if unit not in reasons], np.intp)
         if len(units) < 2 or not len(free) or not layers:
             continue
-        step = _settings([settings[layer] for layer in layers])
-        counts = [_positions(channels, maker.ids, units[0]) for maker in makers if maker.what not in (HEADS, WIDTH)]
-        multiple = math.lcm(*(step.round_to // math.gcd(step.round_to, count) for count in counts))
-        axes = max(2 if maker.what in (HEADS, WIDTH) else _axes(channels, maker.ids) for maker in makers)
-        total = min((len(maker.ids) for maker in makers if maker.what not in (HEADS, WIDTH)), default=math.inf)
-        enough = math.ceil(len(units) * min(1, step.min_channels / total) ** (1 / axes) - ROUNDING)
-        least = max(enough, len(units) - len(free), 1)
-        found.append(Group(free, layers, len(units), multiple, min(least, len(units)), axes, step))
+        own, first, size = _settings([settings[layer] for layer in layers]), units[0], len(units)
+        step = math.lcm(*(layout.step(first, own.round_to) for layout in kernels[first]))
+        least = max([1, size - len(free), *(layout.least(size, own.min_channels) for layout in kernels[first])])
+        kinds = max([1, *(len(layout.kinds) for layout in kernels[first])])
+        found.append(Group(free, layers, size, step, min(least, size), kinds, own))
     return found
 
 
 def _settings(steps: "Sequence[Structured]") -> "Structured":
     """Those of the first layer for which a rule says something, else those that hold for all."""
-    plain = [step for step in steps if step.rules]
-    return next((step for step in steps if not step.rules), plain[0] if plain else steps[0])
-
-
-def _axes(channels: Channels, ids: Ids) -> int:
-    """Of how many units each position is made at most."""
-    return int((channels.units.made_of[ids] < channels.units.count).sum(axis=1).max())
-
-
-def _positions(channels: Channels, ids: Ids, unit: int) -> int:
-    """How many positions of a layer's channels are made of a unit."""
-    return int((channels.units.made_of[ids] == unit).any(axis=1).sum())
+    return next((step for step in steps if not step.rules), steps[0])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.channels import Channels, channels
+from kcompress.graph.channels import channels
 from kcompress.graph.constants import constants
 from kcompress.graph.cut import Dropped, cut
 from kcompress.graph.identities import Ids
@@ -22,6 +22,10 @@ from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 from kcompress.passes.prune._changes import described
 from kcompress.passes.prune._constants import fold, readings, state_tables
 from kcompress.passes.prune._formats import sliced_formats
+from kcompress.passes.prune._protected import protected, unscalable
+from kcompress.passes.rules import Selection
+
+MULTIPLIED = "it is multiplied with another one, for which there is no weight to tell whether it matters"
 
 
 class Dead(Pass):
@@ -40,7 +44,7 @@ class Dead(Pass):
 
     def run(self, model: Any, ctx: Context) -> PassResult:
         selection = self.select(model)
-        search = _Search(model, ctx.plan, {node.name for node, _ in selection.chosen})
+        search = _Search(model, ctx.plan, selection)
         dropped, folded = search.dead(), dict[str, int]()
         if not dropped.any():
             twin, formats = copy(model), {}
@@ -63,35 +67,20 @@ class Dead(Pass):
 
 
 class _Search:
-    """What is dead in a model, some of whose layers are `chosen` and may lose channels of their own."""
+    """What is dead in a model, of which the selected layers may lose channels of their own."""
 
-    def __init__(self, model: Any, plan: QuantPlan, chosen: set[str]) -> None:
+    def __init__(self, model: Any, plan: QuantPlan, selection: Selection) -> None:
         self.channels = channels(model)
         self.units = self.channels.units
         self.constants = constants(self.channels)
         self.readings = readings(self.channels, self.constants, plan)
-        self.stays = dict(self.units.pinned)
-        self.fixed: dict[int, str] = {}
+        self.stays = protected(model, self.channels, selection)
+        self.fixed = unscalable(model, self.channels, plan)
         tables = [*state_tables(self.channels, self.constants)]
         tables += [table for reading in self.readings for table in reading.tables()]
         self.counted = reads(self.channels, dict(tables))
-        for ids in self.channels.mixed:
-            self._stay(
-                ids, "it is multiplied with another one, for which there is no weight to tell whether it matters"
-            )
-        for node in nodes(model):
-            if node.kernels and node.name not in chosen:
-                for ids in _own(self.channels, node):
-                    self._stay(ids, f"{node.name}, which is left alone, shares its channels")
-            for weight in node.weights:
-                form, slices = plan.weights.get(node.qualified(weight)), self.channels.slices.get(id(weight.variable))
-                if form is not None and form.kind == "float" and slices is not None and slices.rescale is not None:
-                    why = f"{node.qualified(weight)}, on a float16 grid, would have to be rescaled"
-                    self.fixed.update(dict.fromkeys(self.units.of(slices.rescale[0]).tolist(), why))
-
-    def _stay(self, ids: Ids, why: str) -> None:
-        for unit in self.units.of(ids).tolist():
-            self.stays.setdefault(unit, why)
+        for unit in (unit for ids in self.channels.mixed for unit in self.units.of(ids).tolist()):
+            self.stays.setdefault(unit, MULTIPLIED)
 
     def dead(self) -> Dropped:
         """What can go; in `fixed` is left what else could have gone."""
@@ -127,12 +116,10 @@ class _Search:
         flow = self.channels.flow
         slices = [self.channels.slices.get(id(weight.variable)) for weight in node.kernels]
         if not any(axis is not None for each in slices if each is not None for axis in each.axes):
-            if not flow.calls:
-                return "the model has a call of its own, which can't be followed; make it a Functional model"
             around = (call for call in flow.calls if call.name and node.layer in call.operation._flatten_layers())
             call = next(around, None)
             return f"it is not known what {call.label} does to channels" if call is not None else "nothing calls it"
-        own = {unit for ids in _own(self.channels, node) for unit in self.units.of(ids).tolist()}
+        own = set(self.channels.own(node).tolist())
         free = own - set(self.stays)
         if own & set(self.fixed):
             return self.fixed[min(own & set(self.fixed))]
@@ -148,12 +135,3 @@ class _Search:
         for reading in self.readings:
             if reading.given is not None and reading.problem is not None:
                 yield reading.given[np.nan_to_num(reading.numbers) != 0], reading.problem
-
-
-def _own(channels: Channels, node: Node) -> Iterator[Ids]:
-    """The channels that a layer makes or, as a depthwise convolution, passes on."""
-    yield from (source.ids for source in channels.sources if source.layer == node.name)
-    for weight in node.kernels:
-        slices = channels.slices.get(id(weight.variable))
-        if slices is not None:
-            yield from (ids for n, ids in enumerate(slices.axes) if ids is not None and n not in slices.reads)

@@ -26,7 +26,8 @@ from kcompress.passes.prune._amounts import Order, within
 from kcompress.passes.prune._changes import described
 from kcompress.passes.prune._criteria import score
 from kcompress.passes.prune._formats import sliced_formats
-from kcompress.passes.prune._groups import Group, groups, own_units, protected
+from kcompress.passes.prune._groups import Group, groups
+from kcompress.passes.prune._protected import protected, unscalable
 from kcompress.passes.rules import Selection
 
 AMOUNTS = ("ratio", "macs", "parameters", "bytes")
@@ -62,9 +63,9 @@ class Structured(Pass):
     ranking: Literal["per_group", "global"] = "per_group"
     """The way to compare channels: within each group, so that all give the same share, or all with all."""
     round_to: int = Field(1, ge=1, le=256)
-    """The number that what is left of a layer's channels is a multiple of, such as 8. Not of heads and their widths."""
+    """The number that what is left of a layer's channels is a multiple of, such as 8; 1 for any."""
     min_channels: int = Field(1, ge=1)
-    """The number of channels that each layer keeps at least, such as 4. Not of heads and their widths."""
+    """The number of channels that each layer keeps at least, such as 4."""
     steps: int = Field(1, ge=1, le=100)
     """The number of steps to go in, such as 3. Each ranks anew, and a training pass behind this one runs after each."""
     samples: int = Field(256, ge=1)
@@ -151,9 +152,9 @@ class Structured(Pass):
     def once(self, model: Any, ctx: Context) -> PassResult:
         """One step."""
         selection, found = self.select(model), channels(model)
-        reasons = protected(model, found, selection)
+        reasons = protected(model, found, selection) | unscalable(model, found, ctx.plan)
         with ctx.progress(f"{self.name}: ranking", None):
-            every = groups(found, selection, reasons)
+            every = groups(model, found, selection, reasons)
             scores = self.scores(model, found, every, ctx)
         for group in every:
             if np.isnan(scores[group.units]).any():
@@ -183,18 +184,16 @@ class Structured(Pass):
     ) -> tuple[Dropped, tuple[Goal, ...]]:
         """Which units go, and what that makes of the budget."""
         dropped = np.zeros(found.units.count, bool)
-        axes = [a for s in found.slices.values() for a in s.axes] + [a for t in found.tensors.values() for a in t]
-        arrays = [axis for axis in axes if axis is not None]
         for share in dict.fromkeys(group.settings.share for group in every if not group.settings.budget):
             alike = [g for g in every if not g.settings.budget and g.settings.share == share]
             order = Order.of(alike, scores, self.ranking, dropped)
-            dropped = order.dropped(found, order.ratio(share, self.ranking), order.guards(found, arrays))
+            dropped = order.dropped(found, order.ratio(share, self.ranking), order.guards(found))
         if self.budget is None:
             return dropped, ()
         target = float(getattr(self, self.budget))
         shares = self.shares(model, found, plan)
         order = Order.of([group for group in every if group.settings.budget], scores, self.ranking, dropped)
-        dropped = within(order, found, shares, target, order.guards(found, arrays))
+        dropped = within(order, found, shares, target, order.guards(found))
         reached = shares.share(dropped)
         why = "" if reached <= target else _at_their_least(every, dropped)
         return dropped, (Goal(self.budget, target, reached, why),)
@@ -234,12 +233,12 @@ def _accounted(
             continue
         skip = left.pop(node.name, None)
         if skip is None:
-            followed = id(node.layer) not in found.unknown and len(own_units(found, node)) > 0
+            followed = id(node.layer) not in found.unknown and len(found.own(node)) > 0
             skip = Skip(node.name, _reason(found, node, reasons), expected=followed)
         detail = described(found, node, dropped)
         if detail is None:
             left[node.name] = skip
-        elif dropped[own_units(found, node)].any():
+        elif dropped[found.own(node)].any():
             changes.append(Change(node.name, detail))
         else:
             changes.append(Change(node.name, f"{detail}; the rest stays: {skip.reason}"))
@@ -250,7 +249,7 @@ def _reason(found: Channels, node: Node, reasons: dict[int, str]) -> str:
     """Why a layer was not cut."""
     if id(node.layer) in found.unknown:
         return f"its channels can't be followed: {found.unknown[id(node.layer)]}"
-    own = own_units(found, node)
+    own = found.own(node)
     if not len(own):
         return "it is not called by the model itself but inside another layer"
     why = [reasons[int(unit)] for unit in own if int(unit) in reasons]
