@@ -233,6 +233,11 @@ class Channels:
             found += [] if slices is None else [axis for _, axis in slices.made]
         return self.units.of(np.concatenate([*found, np.zeros(0, np.intp)]))
 
+    def follows(self, node: Node) -> bool:
+        """Whether there are identities along any axis of a layer's kernels."""
+        slices = (self.slices.get(id(weight.variable)) for weight in node.kernels)
+        return any(axis is not None for each in slices if each is not None for axis in each.axes)
+
     def axes(self) -> Iterator[Ids]:
         """The identities along every axis of a tensor or weight, and of whatever else has some; each array once."""
         weights = (slices.axes for slices in self.slices.values())

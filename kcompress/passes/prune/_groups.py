@@ -86,7 +86,7 @@ class Layout:
 
 
 def layouts(model: Any, channels: Channels) -> dict[int, list[Layout]]:
-    """Unit to the kernels that make it."""
+    """Unit to the kernels that make it; where some know of more kinds than others, as queries than keys, to those."""
     found: dict[int, list[Layout]] = defaultdict(list)
     for node in nodes(model):
         for weight in node.kernels:
@@ -98,7 +98,8 @@ def layouts(model: Any, channels: Channels) -> dict[int, list[Layout]]:
             layout = Layout(math.prod(map(len, rows)), tuple(units for units in kinds if len(units)))
             for unit in (unit for units in layout.kinds for unit in units.tolist()):
                 found[unit].append(layout)
-    return found
+    most = {unit: max(len(each.kinds) for each in own) for unit, own in found.items()}
+    return {unit: [each for each in own if len(each.kinds) == most[unit]] for unit, own in found.items()}
 
 
 def groups(model: Any, channels: Channels, selection: Selection, reasons: Mapping[int, str]) -> list[Group]:
@@ -121,9 +122,10 @@ def groups(model: Any, channels: Channels, selection: Selection, reasons: Mappin
         if len(units) < 2 or not len(free) or not layers:
             continue
         own, first, size = _settings([settings[layer] for layer in layers]), units[0], len(units)
-        step = math.lcm(*(layout.step(first, own.round_to) for layout in kernels[first]))
-        least = max([1, size - len(free), *(layout.least(size, own.min_channels) for layout in kernels[first])])
-        kinds = max([1, *(len(layout.kinds) for layout in kernels[first])])
+        known = kernels.get(first, [])
+        step = math.lcm(*(layout.step(first, own.round_to) for layout in known))
+        least = max([1, size - len(free), *(layout.least(size, own.min_channels) for layout in known)])
+        kinds = max([1, *(len(layout.kinds) for layout in known)])
         found.append(Group(free, layers, size, step, min(least, size), kinds, own))
     return found
 

@@ -114,8 +114,7 @@ class _Search:
     def reason(self, node: Node) -> str:
         """Why a layer loses nothing."""
         flow = self.channels.flow
-        slices = [self.channels.slices.get(id(weight.variable)) for weight in node.kernels]
-        if not any(axis is not None for each in slices if each is not None for axis in each.axes):
+        if not self.channels.follows(node):
             around = (call for call in flow.calls if call.name and node.layer in call.operation._flatten_layers())
             call = next(around, None)
             return f"it is not known what {call.label} does to channels" if call is not None else "nothing calls it"

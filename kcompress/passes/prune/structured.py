@@ -233,7 +233,7 @@ def _accounted(
             continue
         skip = left.pop(node.name, None)
         if skip is None:
-            followed = id(node.layer) not in found.unknown and len(found.own(node)) > 0
+            followed = id(node.layer) not in found.unknown and found.follows(node)
             skip = Skip(node.name, _reason(found, node, reasons), expected=followed)
         detail = described(found, node, dropped)
         if detail is None:
@@ -251,7 +251,7 @@ def _reason(found: Channels, node: Node, reasons: dict[int, str]) -> str:
         return f"its channels can't be followed: {found.unknown[id(node.layer)]}"
     own = found.own(node)
     if not len(own):
-        return "it is not called by the model itself but inside another layer"
+        return "what it makes has to fit what stays" if found.follows(node) else "it is called inside another layer"
     why = [reasons[int(unit)] for unit in own if int(unit) in reasons]
     if len(why) == len(own):
         return why[0]
