@@ -288,6 +288,20 @@ def test_quantized_weights_stay_on_their_grids():
     assert all(after.weights[n.qualified(w)].holds(w.values) for n in nodes(result.model) for w in n.kernels)
 
 
+def test_queries_on_a_float16_grid_keep_their_width_and_lose_heads():
+    inputs = k.Input((5, 8))
+    x = nn.Dense(12, name="width")(inputs)
+    x = nn.MultiHeadAttention(4, 6, name="attention")(x, x)
+    model = seeded(k.Model(inputs, nn.Dense(2, name="head")(nn.GlobalAveragePooling1D()(x))))
+    rounded = find("quantize.float16")().apply(model, Context())
+    plan = QuantPlan().updated(rounded.formats)
+    result = apply(rounded.model, plan, ratio=0.75)  # the base class checks the grid
+    layer = result.model.get_layer("attention")
+    assert (layer.num_heads, layer.key_dim) == (2, 6)
+    free = apply(rounded.model, ratio=0.75).model.get_layer("attention")
+    assert (free.num_heads, free.key_dim) == (2, 3)
+
+
 def test_the_bytes_budget_counts_bits_of_quantized_weights():
     model = chain(32, 32)
     rounded = find("quantize.weights")(bits=2, layers="conv2").apply(model, Context())
