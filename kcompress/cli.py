@@ -49,6 +49,13 @@ _quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
 )
 @click.option("--calibration", metavar="SPEC", help="Calibration data [the train split of --data]")
 @click.option("--test", metavar="SPEC", help="Test data [the test split of --data]")
+@click.option(
+    "--teacher",
+    "teachers",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Model to learn from in train.distill [MODEL] (repeatable)",
+)
 @_metric
 @click.option("--max-drop", type=float, metavar="POINTS", help="Budget: quality that may be lost, in points")
 @click.option("--max-size", metavar="SIZE", help="Budget: size of the file, such as 250KB")
@@ -86,7 +93,8 @@ def compress(**options: Any) -> None:
         **{
             key: options[key]
             for key in (
-                "recipe", "data", "calibration", "test", "metric", "max_drop", "max_size", "reports", "seed", "strict",
+                "recipe", "data", "calibration", "test", "teachers",
+                "metric", "max_drop", "max_size", "reports", "seed", "strict",
                 "overwrite", "batch", "trust",
             )
         },

@@ -60,6 +60,7 @@ def compress(
     data: object = None,
     calibration: object = None,
     test: object = None,
+    teachers: Sequence[str | Path] = (),
     metric: str | None = None,
     max_drop: float | None = None,
     max_size: int | str | None = None,
@@ -79,6 +80,7 @@ def compress(
         passes: steps in order, each a pass, a text as `--apply` takes it, or a mapping as in a recipe.
         recipe: a recipe file, whose passes come before `passes`.
         data, calibration, test: where samples come from; see `kcompress.data.resolve`.
+        teachers: paths of saved models for passes that learn from one; the model itself without them.
         metric: name of a Keras metric; accuracy for class labels, else mean absolute error, without it.
         max_drop: budget in points of quality lost. max_size: budget in bytes, or a text such as "250KB".
         reports: files to write the report to, .json or .md.
@@ -106,12 +108,13 @@ def compress(
     preflight.holds(steps, form)
     splits = resolve(data, calibration, test)
     preflight.needs(steps, splits, budget, metric)
+    others = preflight.teachers(steps, teachers)
     backend.load()
     with tempfile.TemporaryDirectory() as scratch, trusting(trust):
         if source is None:
             source = Path(scratch, f"{model.name}.keras")
             model.save(source)
-        run = _Run(source, form, steps, splits, seed, trust, hooks)
+        run = _Run(source, form, steps, splits, others or [source], seed, trust, hooks)
         loaded, judged = run.prepare(metric)
         compressed, plan, records = run.passes(loaded)
         target = partial(output)
@@ -141,10 +144,14 @@ class _Run:
         form: Format,
         steps: "Sequence[Pass]",
         splits: Splits,
+        teachers: Sequence[Path],
         seed: int,
         trust: Sequence[str],
         hooks: Hooks,
     ) -> None:
+        from kcompress.training.teachers import Teacher
+
+        self.teachers = tuple(Teacher.from_file(path, trust) for path in teachers if path.is_file())
         self.source, self.form, self.steps, self.splits = source, form, steps, splits
         self.seed, self.trust, self.hooks = seed, trust, hooks
 
@@ -155,6 +162,8 @@ class _Run:
         """
         from kcompress.formats._keras_runner import KerasRunner
         from kcompress.measure import quality, scoring
+        from kcompress.passes.base import Need
+        from kcompress.training.teachers import check_teacher
 
         with self.hooks.progress(f"reading {self.source.name}", None):
             model = find(self.source).read(self.source, self.trust)
@@ -167,6 +176,11 @@ class _Run:
         identity = [_version(), _digest(self.source), str(self.seed), self.form.name]
         if any(step.needs or step.rounds for step in self.steps):
             identity += [d.fingerprint() for d in (self.splits.training, self.splits.calibration) if d is not None]
+        if any(Need.TEACHER in step.needs for step in self.steps):
+            identity += [teacher.digest for teacher in self.teachers]
+            for teacher in self.teachers:
+                if teacher.name != str(self.source):
+                    check_teacher(teacher.name, teacher.load(), model)
         self.resume = Resume(identity, self.steps)
         self.source_parameters, self.source_macs = parameters(model), macs(model)
         del runner
@@ -190,7 +204,7 @@ class _Run:
         for number, step in enumerate(self.steps[done:], done + 1):
             if statistics is None or not step.rounds:
                 statistics = Statistics.of(self.steps[number - 1 :], model)
-            tools = self.hooks.progress, self.hooks.log, statistics
+            tools = self.hooks.progress, self.hooks.log, self.teachers, statistics
             context = Context(self.splits, self.seed, self.form.name, plan, *tools)
             with self.hooks.progress(step.name, None):
                 began = time.perf_counter()

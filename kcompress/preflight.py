@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kcompress.budgets import Limits
-from kcompress.errors import OutputError, UsageError
+from kcompress.errors import ModelError, OutputError, UsageError
 from kcompress.formats import Format, find, for_output, formats
 from kcompress.report.files import check_paths
 
@@ -77,6 +77,22 @@ def holds(steps: "Sequence[Pass]", form: Format) -> None:
                 f"{step.name}: .{form.name} files do not hold {asked.bits}-bit {asked.mode} activations; "
                 f"give an output that does ({', '.join(others)}), or other settings"
             )
+
+
+def teachers(steps: "Sequence[Pass]", given: Sequence[str | Path]) -> list[Path]:
+    """The paths of teachers; UsageError if no pass learns from one, ModelError if a file can't be one."""
+    from kcompress.passes.base import Need
+
+    found = [Path(path) for path in given]
+    if found and not any(Need.TEACHER in step.needs for step in steps):
+        raise UsageError(f"--teacher {found[0]}: no pass learns from a teacher; add one, such as --apply train.distill")
+    for path in found:
+        if not path.is_file():
+            raise ModelError(f"{path}: no such file; give the path of a saved model as a teacher")
+        origin = find(path)
+        if not origin.reads:
+            origin.read(path)  # raises with what can be done instead
+    return found
 
 
 def needs(steps: "Sequence[Pass]", data: "Splits", budget: Limits, metric: str | None) -> None:

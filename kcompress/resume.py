@@ -1,13 +1,12 @@
 """What finished passes made, kept until the run is done, so that a run that was killed goes on after its last pass.
 
-Lies in $KCOMPRESS_CACHE, else in the user's cache folder. An entry is found again by everything that went into it:
+An entry is found again by everything that went into it:
 version, source, seed, target, data, and the settings of every pass up to it.
 """
 
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -16,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kcompress.cache import root
 from kcompress.layers.plan import QuantPlan
 from kcompress.report.report import Budget, PassRecord
 
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
 
 MODEL, RECORD = "model.keras", "record.json"
 MAX_AGE_SECONDS = 14 * 24 * 3600.0
-
-
-def root() -> Path:
-    """Folder of all entries; not necessarily there yet."""
-    if chosen := os.environ.get("KCOMPRESS_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kcompress"
 
 
 class Resume:

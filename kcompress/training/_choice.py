@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from kcompress.graph.flow import Call, flow, passes_on
 from kcompress.graph.kernels import is_keras
 from kcompress.measure.scoring import Kind, is_distribution
+from kcompress.training.soft_targets import Form
 
 Array = NDArray[Any]
 LOGITS = {"softmax": False, "log_softmax": True, "sigmoid": False, "linear": True}
@@ -52,3 +53,18 @@ def _activation(model: Any, number: int) -> str:
     activation = getattr(operation, "activation", operation)
     name = str(getattr(activation, "__name__", type(activation).__name__))
     return {"Softmax": "softmax", "Sigmoid": "sigmoid", "LogSoftmax": "log_softmax"}.get(name, name)
+
+
+def form(model: Any, number: int, kind: Kind | None, output: Array) -> Form:
+    """What output `number` holds; `kind` is that of its labels, None without labels, and `output` an example.
+
+    An output that neither its activation nor its labels tell to be of classes is taken as values.
+    """
+    activation = _activation(model, number)
+    if activation == "sigmoid":
+        return "sigmoid"
+    if activation == "softmax" or (activation not in LOGITS and is_distribution(output)):
+        return "probabilities"
+    if activation == "log_softmax" or kind in ("classes", "one_hot"):
+        return "logits"
+    return "binary_logits" if kind == "binary" else "values"

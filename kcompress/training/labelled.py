@@ -45,5 +45,16 @@ def labelled(model: Any, data: Dataset, size: int, limit: int | None = None) -> 
         )
 
 
+def unlabelled(model: Any, data: Dataset, size: int) -> Iterator[Labelled]:
+    """Read batches as `labelled` does, without labels, whether the data has some or not."""
+    sign = signature(model)
+    fitted = data if data.feeds else data.fit_to(sign.inputs)
+    fixed = next(iter(sign.inputs.values()))[0]
+    for batch in fitted.batches(fixed or size):
+        assert isinstance(batch.x, dict)
+        rows = fixed or batch.samples
+        yield Labelled({name: _filled(x, rows) for name, x in batch.x.items()}, [], batch.samples)
+
+
 def _filled(array: NDArray[Any], rows: int) -> NDArray[Any]:
     return array if len(array) == rows else np.resize(array, (rows, *array.shape[1:]))

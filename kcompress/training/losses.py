@@ -5,6 +5,7 @@ squared error. Whether an output is made of logits or of probabilities is told b
 where that is not known, by what the model gives for a first batch.
 """
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.data import Dataset
-from kcompress.errors import DataError, UnsupportedError
+from kcompress.errors import DataError, UnsupportedError, UsageError
 from kcompress.graph.observe import outputs as run
 from kcompress.graph.observe import to_arrays
 from kcompress.graph.signature import signature
-from kcompress.measure.scoring import check_classes, kind_of
+from kcompress.measure.scoring import Kind, check_classes, kind_of
 from kcompress.training._choice import choose
 from kcompress.training.labelled import labelled
 
@@ -33,23 +34,33 @@ class Loss:
     """One loss of Keras's, or a function of (labels, outputs), for each output in order; None where none is wanted.
 
     `functions` and `weights` are also what `model.compile` takes as lists. `classes` tells of how many classes the
-    labels are indices; 0 where they are something else.
+    labels are indices; 0 where they are something else. `kinds` are those of the labels.
     """
 
     functions: tuple[Any, ...]
     weights: tuple[float, ...]
     classes: tuple[int, ...]
+    kinds: tuple[Kind, ...]
 
     def __call__(self, labels: Sequence[Any], outputs: Sequence[Any]) -> Any:
         """The weighted sum over outputs, for each sample: a tensor (samples,), float32; the mean over positions."""
-        import keras
-
         parts = []
         for function, weight, label, output in zip(self.functions, self.weights, labels, outputs, strict=True):
             if function is not None:
-                values = _values(function, label, keras.ops.cast(output, "float32"))
-                parts.append(weight * keras.ops.mean(keras.ops.reshape(values, (output.shape[0], -1)), axis=1))
+                parts.append(weight * self.values(function, label, output))
         return sum(parts[1:], parts[0])
+
+    @staticmethod
+    def values(function: Any, labels: Any, output: Any) -> Any:
+        """What a loss function is for each sample: a tensor (samples,), float32; the mean over positions."""
+        from keras import ops
+
+        output = ops.cast(output, "float32")
+        labels = ops.convert_to_tensor(labels, "float32")
+        if np.prod(labels.shape[1:]) == np.prod(output.shape[1:]):
+            labels = ops.reshape(labels, (-1, *output.shape[1:]))
+        found = (getattr(function, "call", function))(labels, output)
+        return ops.mean(ops.reshape(found, (-1, int(np.prod(found.shape[1:])))), axis=1)
 
     def check(self, name: str, outputs: Sequence[str], labels: Sequence[NDArray[Any]]) -> None:
         """Raise DataError unless labels of the data `name` for these outputs are indices of classes, where they should.
@@ -61,40 +72,31 @@ class Loss:
                 check_classes(name, output, label, classes)
 
 
-def _values(function: Any, labels: Any, output: Any) -> Any:
-    """What the loss is at each position."""
-    import keras
-
-    label = keras.ops.convert_to_tensor(labels, "float32")
-    if np.prod(label.shape) == np.prod(output.shape):
-        label = keras.ops.reshape(label, output.shape)
-    return (function.call if isinstance(function, keras.losses.Loss) else function)(label, output)
-
-
-def loss_for(model: Any, data: Dataset) -> Loss:
-    """The loss of a model on the data, whose first batch is looked at.
+def loss_for(model: Any, data: Dataset, name: str | None = None) -> Loss:
+    """The loss of a model on the data, whose first batch is looked at; that of Keras's called `name`, if one is given.
 
     Raises DataError for data without labels, or with labels that fit neither the outputs nor the model's own loss;
     UnsupportedError for a model that was compiled with several losses for one output.
     """
-    import keras
-
     sign = signature(model)
     batch = next(labelled(model, data, BATCH, BATCH))
     tensors = run(model, sign, batch.inputs)
-    functions, weights, classes = [], _weights(model, sign.outputs), []
-    for number, own in enumerate(_functions(model, sign.outputs)):
+    functions, weights, kinds = [], _weights(model, sign.outputs), []
+    classes = []
+    for number, own in enumerate(_functions(model, sign.outputs) if name is None else [name] * len(sign.outputs)):
         label, output = batch.labels[number], np.asarray(to_arrays(tensors[number]), np.float32)
         if isinstance(own, str) and own.lower() in BY_DATA:
             kind = kind_of(data.name, sign.outputs[number], label, output)
             functions.append(choose(model, number, kind, label, output))
             counted = kind == "classes"
+            kinds.append(kind)
         else:
-            functions.append(keras.losses.get(own))
+            functions.append(_get(own))
             counted = _is(functions[-1], "sparse") and getattr(functions[-1], "ignore_class", None) is None
             _check_shapes(data.name, sign.outputs[number], functions[-1], label, output)
+            kinds.append(_kind(functions[-1]))
         classes.append(output.shape[-1] if counted else 0)
-    found = Loss(tuple(functions), tuple(weights), tuple(classes))
+    found = Loss(tuple(functions), tuple(weights), tuple(classes), tuple(kinds))
     found.check(data.name, sign.outputs, batch.labels)
     try:
         found(batch.labels, tensors)
@@ -104,6 +106,26 @@ def loss_for(model: Any, data: Dataset) -> Loss:
             "give labels like those it was trained on, or compile it without a loss"
         ) from error
     return found
+
+
+def _kind(function: Any) -> Kind:
+    """What labels a loss of Keras's is for."""
+    if _is(function, "sparse"):
+        return "classes"
+    return "one_hot" if _is(function, "categorical") else "binary" if _is(function, "binary") else "values"
+
+
+def _get(own: Any) -> Any:
+    """A loss of Keras's; UsageError for a name that it does not have."""
+    import keras
+
+    try:
+        return keras.losses.get(own)
+    except ValueError as error:
+        known = [item for item in dir(keras.losses) if item.islower() and not item.startswith("_")]
+        near = difflib.get_close_matches(str(own), known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "give a name such as categorical_crossentropy"
+        raise UsageError(f"loss={own} is no loss of Keras's; {hint}") from error
 
 
 def _functions(model: Any, names: Sequence[str]) -> list[Any]:

@@ -1,0 +1,220 @@
+"""What the training passes share: which layers learn, how a model is fitted, and what is kept meanwhile."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from kcompress.data import Dataset
+from kcompress.errors import UsageError
+from kcompress.graph.rebuild import copy
+from kcompress.graph.replaced import replaced
+from kcompress.graph.view import Node, nodes
+from kcompress.layers.twins import bake, twinned
+from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult, Skip
+from kcompress.training import batchnorm
+from kcompress.training.feed import Feed, Passing, Stored, feed
+from kcompress.training.loop import Epoch, Outcome, Plan, Watch, fit, jit, seeded
+from kcompress.training.masks import Masks
+from kcompress.training.schedules import optimizer
+from kcompress.training.settings import Settings
+
+ESTIMATED = 2048
+"""Samples that the statistics of batch normalization are found from."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a learner is made from: the model that the pass was given, the student, its data, a folder for files."""
+
+    given: Any
+    student: Any
+    data: Dataset
+    feed: Stored | Passing
+    folder: Path
+    ctx: Context
+
+    @property
+    def labels(self) -> list[NDArray[Any]] | None:
+        """All labels of each output, where they are known beforehand."""
+        return list(self.feed.y) if isinstance(self.feed, Stored) else None
+
+
+Lesson = tuple[Feed, Callable[[Any], Any]]
+"""What to read, and what makes a compiled Keras model, whose fit trains the student, with an optimizer."""
+
+
+class TrainingPass(Pass, Settings):
+    """Base of the passes that train."""
+
+    trains = True
+    needs = frozenset({Need.TRAINING})
+
+    @model_validator(mode="after")
+    def _rules_only_skip(self) -> Self:
+        for rule in self.rules:
+            if rule.overrides:
+                field = next(iter(rule.overrides))
+                raise ValueError(
+                    f"rule for '{rule.layers[0]}': {field} is for the whole training; a rule can only skip"
+                )
+        return self
+
+    def concerns(self, node: Node, named: bool) -> bool | str:
+        learned = [weight for weight in node.weights if weight.learned]
+        if not learned:
+            return False
+        if not node.layer.trainable:
+            return "it is frozen: its trainable is false"
+        whole = [w for w in learned if not w.variable.dtype.startswith(("float", "bfloat"))]
+        return f"{whole[0].name} is stored as {whole[0].variable.dtype}, which can't be trained" if whole else True
+
+    def run(self, model: Any, ctx: Context) -> PassResult:
+        student = copy(model)
+        selection = self.select(student)
+        if not selection.chosen:
+            return PassResult(student, (), selection.skipped)
+        assert ctx.data.training is not None
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            data = ctx.data.training
+            read = feed(student, data, self.batch, ctx.seed, Path(folder), self.learns_labels(data.labelled))
+            stack.enter_context(_only({node.name for node, _ in selection.chosen}, student))
+            stack.enter_context(_computing_in(student, self.precision))
+            stack.enter_context(seeded(student, ctx.seed))
+            outcome = self.train(Task(model, student, data, read, Path(folder), ctx))
+            if outcome.epochs and self.batchnorm == "estimate":
+                batchnorm.estimate(student, _inputs(read))
+        bake(student, ctx.plan)
+        before = {node.name: node for node in nodes(model)}
+        chosen = [node for node, _ in selection.chosen]
+        if not outcome.epochs:
+            reason = f"training was given up: {_why(outcome, self)}"
+            skipped = tuple(Skip(node.name, reason) for node in chosen)
+            return PassResult(student, (), (*selection.skipped, *skipped), goals=self.goals(outcome))
+        changes = tuple(Change(node.name, _moved(before[node.name], node)) for node in chosen)
+        return PassResult(student, changes, selection.skipped, goals=self.goals(outcome))
+
+    def train(self, task: Task) -> Outcome:
+        """Train the student in place."""
+        student, ctx = task.student, task.ctx
+        read, make = self.lesson(task)
+        training, validation = self.split(task.data, read)
+        plan = Plan.of(self, training)
+        chosen = optimizer(self, plan.steps, plan.per_epoch)
+        masks = Masks(chosen)
+        kernels = [w.variable for node in nodes(student) for w in node.kernels]
+        learned = [v for v in student.trainable_variables if any(v is kernel for kernel in kernels)]
+        with ExitStack() as stack:
+            stack.enter_context(batchnorm.quicker(student))
+            stack.enter_context(twinned(student, ctx.plan, {}))
+            stack.enter_context(masks.on(learned))
+            learner = make(chosen)
+            advance = stack.enter_context(ctx.progress(self.name, plan.steps))
+            watch = _Telling(ctx, self.name, advance)
+            return fit(learner, list(student.variables), training, validation, plan, self.patience, watch)
+
+    def split(self, data: Dataset, read: Feed) -> tuple[Feed, Stored | None]:
+        """The samples to train on and those to validate on."""
+        if not self.validation_share:
+            return read, None
+        if not isinstance(read, Stored):
+            raise UsageError(
+                f"{self.name}: no validation data can be set apart from {data.name}, which is another each time "
+                "it is read; leave validation and patience out"
+            )
+        return read.apart(self.validation_share)
+
+    def learns_labels(self, labelled: bool) -> bool:
+        """Whether labels are read; `labelled` tells whether there are some."""
+        return labelled
+
+    def lesson(self, task: Task) -> Lesson:
+        """What to learn from."""
+        raise NotImplementedError
+
+    def goals(self, outcome: Outcome) -> tuple[Goal, ...]:
+        if not outcome.diverged:
+            return ()
+        return (Goal("epochs", outcome.planned, len(outcome.epochs), _why(outcome, self)),)
+
+
+class _Telling(Watch):
+    """Tells of each epoch through a context."""
+
+    def __init__(self, ctx: Context, name: str, advance: Callable[[int], None]) -> None:
+        self.ctx, self.name, self._advance = ctx, name, advance
+
+    def advance(self, steps: int) -> None:
+        self._advance(steps)
+
+    def epoch(self, number: int, of: int, result: Epoch) -> None:
+        judged = "" if result.validation is None else f", on validation data {result.validation:.4f}"
+        self.ctx.log(f"{self.name}: epoch {number} of {of}: loss {result.loss:.4f}{judged}, {result.seconds:.1f} s")
+
+
+def _why(outcome: Outcome, settings: Settings) -> str:
+    return (
+        f"the loss was no finite number at step {outcome.diverged:,}, so the weights are those after epoch "
+        f"{outcome.best}; give a learning_rate below {settings.learning_rate:g}"
+    )
+
+
+def _moved(before: Node, after: Node) -> str:
+    """`trained, weights moved by 3.1 %; 512 zeros kept`."""
+    learned = [w.name for w in after.weights if w.learned]
+    old, new = ({w.name: w.values.astype(np.float64) for w in node.weights} for node in (before, after))
+    norm = sum(float((old[name] ** 2).sum()) for name in learned)
+    shift = sum(float(((new[name] - old[name]) ** 2).sum()) for name in learned)
+    share = f", weights moved by {(shift / norm) ** 0.5:.1%}" if norm else ""
+    zeros = sum(int((w.values == 0).sum()) for w in after.kernels)
+    return f"trained{share}" + (f"; {zeros:,} zeros kept" if zeros else "")
+
+
+def _inputs(read: Feed) -> Iterator[dict[str, NDArray[Any]]]:
+    for number in range(min(read.per_epoch, -(-ESTIMATED // read.size))):
+        yield read.batch(number)[0]
+
+
+@contextmanager
+def _only(names: set[str], model: Any) -> Iterator[None]:
+    """Meanwhile, let no other layers learn, and no other batch normalization follow what it sees."""
+    others = [node for node in nodes(model) if node.name not in names]
+    held = [(w.variable, w.variable.trainable) for node in others for w in node.weights]
+    with ExitStack() as stack:
+        for node in others:
+            if batchnorm.follows(node):
+                stack.enter_context(replaced(node.layer, "_trainable", False))
+        for variable, _ in held:
+            variable.trainable = False
+        try:
+            yield
+        finally:
+            for variable, was in held:
+                variable.trainable = was
+
+
+@contextmanager
+def _computing_in(model: Any, precision: str) -> Iterator[None]:
+    """Meanwhile, compute in another type where the model computes in float32."""
+    held = [(layer, layer.dtype_policy) for layer in model._flatten_layers() if layer.dtype_policy.name == "float32"]
+    if precision != "float32":
+        for layer, _ in held:
+            layer.dtype_policy = precision
+    try:
+        yield
+    finally:
+        if precision != "float32":
+            for layer, policy in held:
+                layer.dtype_policy = policy
+
+
+def compiled(learner: Any, chosen: Any, losses: Sequence[Any]) -> Any:
+    """The learner, compiled with an optimizer and a loss for each of its outputs."""
+    learner.compile(optimizer=chosen, loss=tuple(losses), jit_compile=jit())
+    return learner

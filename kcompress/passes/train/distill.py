@@ -1,0 +1,105 @@
+"""Train on what a teacher makes of the training data: alpha · distillation loss + (1 − alpha) · label loss."""
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from kcompress.graph.signature import signature
+from kcompress.passes.base import Need
+from kcompress.passes.rules import patterns
+from kcompress.passes.train._training import Lesson, Task, TrainingPass, compiled
+from kcompress.training.feed import Feed, Stored
+from kcompress.training.forms import forms_of, renamed
+from kcompress.training.learner import stored, viewed
+from kcompress.training.losses import loss_for
+from kcompress.training.pairing import pairs
+from kcompress.training.soft_targets import feature_loss, soft_targets
+from kcompress.training.target_loss import Function, functions, nothing
+from kcompress.training.teachers import Teacher, check_teacher, taught
+
+Array = NDArray[Any]
+PREFIX = "teacher/"
+
+
+class Distill(TrainingPass):
+    """Train the model on the outputs of a teacher, with or without labels.
+
+    Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015. The teacher is the model
+    that the run started from, or the one given with --teacher. Its outputs are computed once and kept on disk, where
+    the data is the same each time. Zeros stay zero, and weights on a grid train through it and end on it.
+    """
+
+    needs = frozenset({Need.TRAINING, Need.TEACHER})
+
+    temperature: float = Field(3.0, gt=0, le=100)
+    """The number that logits are divided by, such as 3; more shows more of how the teacher ranks wrong classes."""
+    alpha: float = Field(0.9, ge=0, le=1, json_schema_extra={"tunable": [0.5, 1.0]})
+    """The weight of the teacher's outputs against the labels, such as 0.9. Without labels it is 1."""
+    features: tuple[str, ...] = ()
+    """Layers whose outputs are compared too, each STUDENT=TEACHER or one name for both; auto for the last of each
+    spatial size."""
+    feature_loss: Literal["similarity", "mse", "cosine_similarity"] = "similarity"
+    """The way that features are compared: by which samples they make alike (similarity), which suits any two shapes, or
+    value by value."""
+    feature_weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """The weight of each pair of features against that of the outputs, such as 1."""
+    loss: str | None = None
+    """The name of a loss of Keras's for the labels, in place of the model's own."""
+
+    _features_to_tuple = field_validator("features", mode="before")(patterns)
+
+    def learns_labels(self, labelled: bool) -> bool:
+        return labelled and self.alpha < 1
+
+    def lesson(self, task: Task) -> Lesson:
+        student = task.student
+        source = task.ctx.teachers[0] if task.ctx.teachers else Teacher("the model before it", "", lambda: task.given)
+        teacher = source.load()
+        check_teacher(source.name, teacher, student)
+        together = pairs(student, teacher, self.features, self.feature_loss != "similarity")
+        found = loss_for(student, task.data, self.loss) if task.data.labelled else None
+        own_forms, forms = forms_of(student, teacher, task.feed.batch(0)[0], found.kinds if found else None)
+        inputs = signature(student).inputs
+        keys = list(renamed(signature(teacher).inputs, dict(zip(inputs, inputs, strict=True))).values())
+        view = viewed(teacher, [theirs for _, theirs in together], forms, keys)
+        read: Feed = task.feed
+        if isinstance(read, Stored):
+            dtypes = dict(zip(keys, signature(teacher).dtypes.values(), strict=True))
+            key = [source.digest, list(dtypes.items()), forms, [theirs.name for _, theirs in together]]
+            read = replace(read, more=self.taught(task, view, dtypes, key if source.digest else None))
+            view = stored(list(read.more))
+        losses: list[Function] = [nothing] * len(own_forms)
+        if read_labels := self.learns_labels(task.data.labelled):
+            assert found is not None
+            losses = functions(found, self, task.labels, task.data.name)
+        count = len(together)
+        if count and read_labels and isinstance(read, Stored):
+            read = replace(read, y=[*read.y, *[np.zeros(read.count, np.float32)] * count])
+        terms = soft_targets(own_forms, count, self.temperature)
+        weights = [1.0] * len(terms) + [self.feature_weight] * count
+        terms += [feature_loss(len(own_forms), count, number, self.feature_loss) for number in range(count)]
+        own_view = viewed(student, [mine for mine, _ in together])
+
+        def make(chosen: Any) -> Any:
+            import keras
+
+            distiller = keras.distillation.Distiller(
+                view, own_view, terms, weights, student_loss_weight=1 - self.alpha if read_labels else 0.0
+            )
+            return compiled(distiller, chosen, [*losses, *[nothing] * count])
+
+        return read, make
+
+    def taught(self, task: Task, view: Any, dtypes: dict[str, str], asked: Any) -> dict[str, Array]:
+        """What the teacher's view gives for all samples, as more inputs; kept if `asked` says what that was."""
+        assert isinstance(task.feed, Stored)
+        text = json.dumps([asked, task.data.fingerprint(), list(signature(task.student).inputs.items())])
+        key = hashlib.sha256(text.encode()).hexdigest()[:32] if asked else ""
+        with task.ctx.progress(f"{self.name}: running the teacher", task.feed.count) as advance:
+            arrays = taught(view, dtypes, task.feed, key, task.folder, advance)
+        return {f"{PREFIX}{number}": array for number, array in enumerate(arrays)}

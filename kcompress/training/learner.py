@@ -1,0 +1,59 @@
+"""What `fit` trains: the model as a tuple of outputs, alone with its loss on labels, or as the student of a Distiller.
+
+The model is called as it is, so that what changes its calls meanwhile, such as its quantized twin, counts. Outputs of
+layers inside, features, come behind the model's own.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kcompress.graph.hooks import watched
+from kcompress.graph.signature import signature
+from kcompress.graph.view import Node
+from kcompress.training.soft_targets import Form, to_logits
+
+
+def viewed(
+    model: Any, features: Sequence[Node] = (), forms: Sequence[Form] = (), keys: Sequence[str] | None = None
+) -> Any:
+    """A Keras model that takes a dict by input names, which may hold more, and gives a tuple: outputs, then features.
+
+    Outputs are turned into logits where `forms` tell what they hold. `keys` are what the dict calls the inputs, in the
+    model's order, where it does not use their names.
+    """
+    import keras
+
+    sign = signature(model)
+    taken = list(sign.inputs) if keys is None else keys
+
+    class View(keras.Model):  # type: ignore[misc]  # Keras has no types
+        def __init__(self) -> None:
+            super().__init__(name="view", dtype=model.dtype_policy)
+            self.model = model
+            self.built = True
+
+        def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> tuple[Any, ...]:
+            seen: dict[str, Any] = {}
+            packed = sign.pack([inputs[key] for key in taken])
+            with watched(features, lambda node, _given, result: seen.setdefault(node.name, result)):
+                outputs = list(keras.tree.flatten(self.model(packed, training=training)))
+            if forms:
+                outputs = [to_logits(output, form) for output, form in zip(outputs, forms, strict=True)]
+            return (*outputs, *(seen[node.name] for node in features))
+
+    return View()
+
+
+def stored(names: Sequence[str]) -> Any:
+    """A teacher whose outputs were computed before: it gives those inputs that have these names, as a tuple."""
+    import keras
+
+    class Stored(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(name="stored")
+            self.built = True
+
+        def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> tuple[Any, ...]:
+            return tuple(inputs[name] for name in names)
+
+    return Stored()

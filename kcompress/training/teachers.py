@@ -1,0 +1,116 @@
+"""Teachers, and what they make of the training data: computed once, and kept on disk for the next training."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.cache import root
+from kcompress.errors import ModelError
+from kcompress.formats import find
+from kcompress.graph.signature import signature
+from kcompress.training.compiled import compiled
+from kcompress.training.feed import Stored
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A model to learn from: what messages call it, what identifies its content, and how to get it."""
+
+    name: str
+    digest: str
+    load: Callable[[], Any]
+
+    @classmethod
+    def from_file(cls, path: Path, trust: Sequence[str]) -> "Teacher":
+        """A model file as a teacher; OSError if it can't be read."""
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return cls(str(path), digest, lambda: find(path).read(path, trust))
+
+
+def check_teacher(name: str, teacher: Any, student: Any) -> None:
+    """ModelError unless the teacher takes what the student takes and gives outputs of the same shapes."""
+    mine, other = signature(student), signature(teacher)
+    pairs = (
+        ("inputs", list(other.inputs.values()), list(mine.inputs.values())),
+        ("outputs", [tuple(t.shape) for t in teacher.outputs], [tuple(t.shape) for t in student.outputs]),
+    )
+    for what, theirs, own in pairs:
+        if len(theirs) != len(own) or not all(map(_fits, theirs, own)):
+            raise ModelError(
+                f"{name}: the teacher's {what} are {_shown(theirs)}, the student's {_shown(own)}; give a teacher of "
+                "the same shapes"
+            )
+
+
+def _fits(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
+    return len(one) == len(other) and all(a == b or None in (a, b) for a, b in zip(one[1:], other[1:], strict=True))
+
+
+def _shown(shapes: Sequence[tuple[int | None, ...]]) -> str:
+    return ", ".join(str(tuple(shape[1:])) for shape in shapes)
+
+
+def taught(
+    view: Any, dtypes: Mapping[str, str], samples: Stored, key: str, scratch: Path, advance: Callable[[int], None]
+) -> list[Array]:
+    """What a teacher's view gives for all samples, as arrays in files; those of an earlier run where there are some.
+
+    `dtypes` are those that the teacher takes the samples' arrays in, by their names. `key` identifies the teacher,
+    what it is asked for, and the samples; it is empty if nothing does. `scratch` is where files go then, or if the
+    cache can't be written.
+    """
+    folder = root() / f"teacher-{key}" if key else scratch / "teacher"
+    if found := _read(folder):
+        return found
+    run = compiled(view, dtypes, lambda inputs: inputs, lambda outputs, _: outputs)
+    count = samples.count
+    with _making(folder, scratch) as made:
+        arrays: list[Array] = []
+        for start in range(0, count, samples.size):
+            rows = np.arange(start, start + samples.size) % count  # full batches, for models of a fixed size
+            outputs = run(samples.take(rows)[0])
+            stop = min(start + samples.size, count)
+            for number, output in enumerate(outputs):
+                if start == 0:
+                    shape = (count, *output.shape[1:])
+                    arrays.append(np.lib.format.open_memmap(made / f"{number}.npy", "w+", output.dtype, shape))
+                arrays[number][start:stop] = output[: stop - start]
+            advance(stop - start)
+    return _read(folder) or _read(made)
+
+
+def _read(folder: Path) -> list[Array]:
+    """The arrays in a folder, in order; none where it is not there."""
+    files = sorted(folder.glob("*.npy"), key=lambda path: int(path.stem))
+    with suppress(OSError):
+        os.utime(folder)  # so that what is used is not taken for old
+    return [np.load(path, mmap_mode="r") for path in files]
+
+
+@contextmanager
+def _making(folder: Path, scratch: Path) -> Iterator[Path]:
+    """A folder to write to, that becomes `folder` once it is whole; one in `scratch` if that can't be."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix="new-", dir=folder.parent))
+    except OSError:
+        yield Path(tempfile.mkdtemp(dir=scratch))
+        return
+    try:
+        yield made
+        made.rename(folder)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
