@@ -43,6 +43,8 @@ def select(name: str | None = None) -> str:
         raise MissingExtraError(chosen, f"Keras on the {chosen} backend")
     os.environ["KERAS_BACKEND"] = chosen
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # nor does JAX take all memory of a GPU at once
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # trains convolutions faster; off by default without AVX-512
     return chosen
 

@@ -226,6 +226,7 @@ class _Run:
                     cost,
                     tuple(Budget(f"{step.name}:{g.name}", g.limit, g.reached, g.why) for g in result.goals),
                     tuple(s.layer for s in result.skipped if not (s.asked or s.expected)),
+                    tuple(map(dict, result.history)),
                 )
             )
             if statistics.empty or not any(each.rounds for each in self.steps[number : number + 1]):

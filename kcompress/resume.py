@@ -84,5 +84,5 @@ class Resume:
 
 def _record(item: dict[str, Any]) -> PassRecord:
     budgets = tuple(Budget(**budget) for budget in item["budgets"])
-    lists = {key: tuple(item[key]) for key in ("changed", "skipped", "declined")}
+    lists = {key: tuple(item[key]) for key in ("changed", "skipped", "declined", "history")}
     return PassRecord(**{**item, **lists, "budgets": budgets})

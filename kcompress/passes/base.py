@@ -61,13 +61,17 @@ class Context:
 
 @dataclass(frozen=True)
 class PassResult:
-    """The new model, what changed, what did not and why, how changed weights are to be stored, and what was reached."""
+    """The new model, what changed, what did not and why, how changed weights are to be stored, and what was reached.
+
+    `history` has an entry for each epoch of a training: `loss`, `validation_loss` (None without such data), `seconds`.
+    """
 
     model: Any
     changes: tuple[Change, ...]
     skipped: tuple[Skip, ...] = ()
     formats: Mapping[str, WeightFormat] = field(default_factory=dict)
     goals: tuple[Goal, ...] = ()
+    history: tuple[Mapping[str, float | None], ...] = ()
 
 
 class Rule(BaseModel):

@@ -6,6 +6,9 @@ from typing import Any
 from kcompress.measure.files import FileFigures
 from kcompress.measure.quality import Quality
 
+UNPROMISED = ("budgets", "declined", "history")
+"""Fields of a record that do not go into the JSON as they are."""
+
 
 @dataclass(frozen=True)
 class SourceFigures:
@@ -25,7 +28,8 @@ class PassRecord:
     An entry of `changed` has the keys `layer` and `detail`. Where weights were rounded it has `bits` and
     `weight_sqnr_db` too, with calibration data also `output_sqnr_db`: signal-to-quantization-noise ratios, None where
     nothing was lost. They are simulated in Keras, each layer by itself. `declined` are those of the skipped layers that
-    the pass should have changed.
+    the pass should have changed. `history` has the keys `loss`, `validation_loss` and `seconds` for each epoch of a
+    training.
     """
 
     name: str
@@ -38,6 +42,7 @@ class PassRecord:
     macs: int | None
     budgets: "tuple[Budget, ...]" = ()
     declined: tuple[str, ...] = ()
+    history: tuple[dict[str, float | None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,10 @@ class Report:
             "source": vars(self.source),
             "passes": [
                 {
-                    **{key: value for key, value in vars(record).items() if key not in ("budgets", "declined")},
+                    **{key: value for key, value in vars(record).items() if key not in UNPROMISED},
                     "changed": list(record.changed),
                     "skipped": list(record.skipped),
+                    **({"history": list(record.history)} if record.history else {}),
                 }
                 for record in self.passes
             ],

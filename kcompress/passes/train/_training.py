@@ -98,7 +98,7 @@ class TrainingPass(Pass, Settings):
             skipped = tuple(Skip(node.name, reason) for node in chosen)
             return PassResult(student, (), (*selection.skipped, *skipped), goals=self.goals(outcome))
         changes = tuple(Change(node.name, _moved(before[node.name], node)) for node in chosen)
-        return PassResult(student, changes, selection.skipped, goals=self.goals(outcome))
+        return PassResult(student, changes, selection.skipped, goals=self.goals(outcome), history=_history(outcome))
 
     def train(self, task: Task) -> Outcome:
         """Train the student in place."""
@@ -156,6 +156,12 @@ class _Telling(Watch):
     def epoch(self, number: int, of: int, result: Epoch) -> None:
         judged = "" if result.validation is None else f", on validation data {result.validation:.4f}"
         self.ctx.log(f"{self.name}: epoch {number} of {of}: loss {result.loss:.4f}{judged}, {result.seconds:.1f} s")
+
+
+def _history(outcome: Outcome) -> tuple[dict[str, float | None], ...]:
+    return tuple(
+        {"loss": epoch.loss, "validation_loss": epoch.validation, "seconds": epoch.seconds} for epoch in outcome.epochs
+    )
 
 
 def _why(outcome: Outcome, settings: Settings) -> str:
