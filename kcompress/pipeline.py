@@ -204,13 +204,23 @@ class _Run:
         for number, step in enumerate(self.steps[done:], done + 1):
             if statistics is None or not step.rounds:
                 statistics = Statistics.of(self.steps[number - 1 :], model)
-            tools = self.hooks.progress, self.hooks.log, self.teachers, statistics
-            context = Context(self.splits, self.seed, self.form.name, plan, *tools)
+            context = Context(
+                self.splits,
+                self.seed,
+                self.form.name,
+                plan,
+                self.hooks.progress,
+                self.hooks.log,
+                teachers=self.teachers,
+                companion=self.companion(number),
+                following=self.steps[number].name if number < len(self.steps) else "",
+                statistics=statistics,
+            )
             with self.hooks.progress(step.name, None):
                 began = time.perf_counter()
                 result = step.apply(model, context)
                 seconds = time.perf_counter() - began
-            model, plan = result.model, plan.updated(result.formats, step.computation())
+            model, plan = result.model, plan.updated(result.formats, result.activations or step.computation())
             release()
             if _shapes(model) != shapes:
                 cost, shapes = macs(model), _shapes(model)
@@ -232,6 +242,11 @@ class _Run:
             if statistics.empty or not any(each.rounds for each in self.steps[number : number + 1]):
                 self.resume.keep(number, model, plan, records)  # else statistics would be of another model
         return model, plan, records
+
+    def companion(self, number: int) -> "Pass | None":
+        """The pass before pass `number`, counted from 1, if it goes on while that one trains."""
+        before = self.steps[number - 2] if number > 1 else None
+        return before if before is not None and before.accompanies and self.steps[number - 1].trains else None
 
     def measure(
         self,

@@ -1,5 +1,6 @@
 """Everything about a run that can be known wrong before anything heavy is loaded: paths, suffixes, limits, needs."""
 
+import itertools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +58,12 @@ def check_folder(target: Path) -> None:
 
 def holds(steps: "Sequence[Pass]", form: Format) -> None:
     """UsageError if a pass makes what the output's format cannot hold."""
-    for step in steps:
+    for step, after in itertools.zip_longest(steps, steps[1:]):
+        if step.accompanies and (after is None or not after.trains):
+            raise UsageError(
+                f"{step.name}: it prunes while the pass behind it trains, and there is none that does; add one behind "
+                "it, such as --apply train.finetune, or give schedule=constant"
+            )
         if step.outputs is not None and form.name not in step.outputs:
             able = ", ".join(f".{name}" for name in sorted(step.outputs))
             raise UsageError(

@@ -34,5 +34,4 @@ def measure_ranges(
                     f"{data.name}: tensor '{name}' is not finite on these samples; calibrate with data like the "
                     "training data"
                 )
-    levels = 1 << activations.bits
-    return {name: r.choose(activations.ranges, levels, activations.percentile) for name, r in found.items()}
+    return {name: activations.range_of(statistics) for name, statistics in found.items()}

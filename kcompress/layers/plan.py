@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.numerics import affine
-from kcompress.numerics.ranges import Method
+from kcompress.numerics.ranges import Method, Range
 from kcompress.numerics.storage import on_float16_grid, to_float16_grid
 
 
@@ -22,7 +22,8 @@ class WeightFormat:
     """How one weight is stored: `bits` per value, as a float, or as whole numbers from `low` to `high` times `scale`.
 
     One bit means -1 and 1, without 0. `scale` holds one number per position of the kernel's `axes`, in order; a single
-    one where `axes` is empty.
+    one where `axes` is empty. `sparse` tells that zeros were made to be zero, as by pruning, not by rounding, so that
+    training keeps them.
     """
 
     kind: Literal["float", "int"]
@@ -31,13 +32,16 @@ class WeightFormat:
     high: int = 0
     axes: tuple[int, ...] = ()
     scale: tuple[float, ...] = ()
+    sparse: bool = False
 
     def scales(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """The scales, shaped so that they broadcast against a weight of this shape."""
         return affine.along(np.asarray(self.scale, np.float32), self.axes, shape)
 
     def levels(self, values: NDArray[Any]) -> NDArray[np.int32]:
-        """The whole numbers nearest to the values."""
+        """The whole numbers nearest to the values; of one bit, 1 for 0."""
+        if self.bits == 1:
+            return np.where(values >= 0, 1, -1).astype(np.int32)
         return affine.to_levels(values, self.scales(values.shape), self.low, self.high)
 
     def holds(self, values: NDArray[Any]) -> bool:
@@ -56,6 +60,28 @@ class WeightFormat:
 
 
 FLOAT16 = WeightFormat("float", 16)
+TOLERANCE = 1e-4
+"""By which share of their spread the same values may differ in two runtimes."""
+
+
+@dataclass(frozen=True)
+class LearnedRange:
+    """The range to represent, `low` to `high`, of values that on calibration data are as seen.
+
+    Which tensor of a file that is, its values tell: their minimum, maximum and mean.
+    """
+
+    seen_low: float
+    seen_high: float
+    seen_mean: float
+    low: float
+    high: float
+
+    def fits(self, low: float, high: float, mean: float) -> bool:
+        """Whether values with this minimum, maximum and mean are the ones, up to rounding."""
+        room = TOLERANCE * max(self.seen_high - self.seen_low, 1e-30)
+        seen = (self.seen_low, self.seen_high, self.seen_mean)
+        return all(abs(one - other) <= room for one, other in zip(seen, (low, high, mean), strict=True))
 
 
 @dataclass(frozen=True)
@@ -63,7 +89,8 @@ class Activations:
     """How values between layers are computed: as integers with ranges fixed by calibration, or found anew each time.
 
     `static` needs `samples` of calibration data; `dynamic` quantizes the input of each layer as it comes, to 8 bits.
-    `io` is the type of the file's own inputs and outputs.
+    `io` is the type of the file's own inputs and outputs. `learned` are ranges that training found, which come before
+    those of the method.
     """
 
     mode: Literal["static", "dynamic"]
@@ -72,6 +99,14 @@ class Activations:
     percentile: float = 99.99
     samples: int = 512
     io: Literal["float", "int8"] = "float"
+    learned: tuple[LearnedRange, ...] = ()
+
+    def range_of(self, seen: Range) -> tuple[float, float]:
+        """The range to represent for these values: the one that was learned for such, else what the method gives."""
+        for entry in self.learned:
+            if entry.fits(seen.low, seen.high, seen.mean):
+                return entry.low, entry.high
+        return seen.choose(self.ranges, 1 << self.bits, self.percentile)
 
 
 @dataclass(frozen=True)
@@ -100,4 +135,7 @@ class QuantPlan:
             for name, entry in document["weights"].items()
         }
         activations = document["activations"]
-        return cls(weights, None if activations is None else Activations(**activations))
+        if activations is None:
+            return cls(weights)
+        ranges = tuple(LearnedRange(**entry) for entry in activations["learned"])
+        return cls(weights, Activations(**{**activations, "learned": ranges}))

@@ -13,14 +13,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
+
 from kcompress.graph.flow import Call, Flow, flow, passes_on
 from kcompress.graph.hooks import cells
 from kcompress.graph.linear import linear
 from kcompress.graph.observe import is_traced, run, to_arrays
 from kcompress.graph.rebuild import assign
 from kcompress.graph.replaced import replaced
-from kcompress.graph.view import Node, nodes
+from kcompress.graph.view import nodes
 from kcompress.layers.plan import QuantPlan, WeightFormat
+from kcompress.layers.readers import Reader, read_through
+from kcompress.layers.steps import Steps, scaled
+from kcompress.numerics import affine
 from kcompress.numerics.ranges import Range
 
 Tap = Callable[[str, Any], Any]
@@ -53,24 +58,22 @@ def ranges(model: Any, batches: Iterable[Mapping[str, Any]], detailed: bool = Fa
 
 
 @contextmanager
-def twinned(model: Any, plan: QuantPlan, limits: Limits) -> Iterator[None]:
+def twinned(model: Any, plan: QuantPlan, limits: Limits, steps: Steps | None = None) -> Iterator[None]:
     """Meanwhile, calling the model computes with quantized weights and activations.
 
-    `limits` holds the range of every point whose values are to be rounded. The model must not have been compiled into a
-    function yet, nor be used as such afterwards.
+    `limits` holds the range of every point whose values are to be rounded, and `steps` learned factors for the sizes of
+    steps. The model must not have been compiled into a function yet, nor be used as such afterwards.
     """
     bits = 8 if plan.activations is None else plan.activations.bits
+    points = {} if steps is None else steps.points
 
     def tap(name: str, value: Any) -> Any:
         low, high = limits.get(name, (0.0, 0.0))
-        return fake_quantized(value, low, high, bits) if high > low else value
+        return fake_quantized(value, low, high, bits, points.get(name)) if high > low else value
 
-    with tapped(model, tap), ExitStack() as stack:
-        for node in nodes(model):
-            planned = [(w.variable, plan.weights.get(node.qualified(w))) for w in node.weights]
-            whole = [(variable, format) for variable, format in planned if format and format.kind == "int"]
-            if whole:
-                stack.enter_context(replaced(node.layer, "call", _reading(node.layer.call, node, whole)))
+    planned = [(w.variable, plan.weights.get(node.qualified(w))) for node in nodes(model) for w in node.weights]
+    whole = {id(v): _quantizer(v, format, steps) for v, format in planned if format and format.kind == "int"}
+    with tapped(model, tap), read_through(model, whole):
         yield
 
 
@@ -119,10 +122,11 @@ def fixed_limits(model: Any) -> dict[str, tuple[float, float]]:
     return found
 
 
-def fake_quantized(value: Any, low: float, high: float, bits: int) -> Any:
+def fake_quantized(value: Any, low: float, high: float, bits: int, factor: Any = None) -> Any:
     """Values rounded to one of 2^bits levels over [low, high], which contains 0 and makes it a level.
 
-    Shape and dtype of a float tensor; with 16 bits the levels are symmetric around 0, as in LiteRT.
+    Shape and dtype of a float tensor; with 16 bits the levels are symmetric around 0, as in LiteRT. `factor` is a
+    variable t, by exp(t) of which the range is larger.
     """
     from keras import ops
 
@@ -134,30 +138,38 @@ def fake_quantized(value: Any, low: float, high: float, bits: int) -> Any:
         bottom = round(low / step)
         top = bottom + (1 << bits) - 1
     value = ops.convert_to_tensor(value)
-    return _straight_through(value, ops.convert_to_tensor(step, value.dtype), bottom, top)
+    size = step if factor is None else scaled(step, factor, affine.FULL)
+    return _straight_through(value, ops.cast(size, value.dtype), bottom, top)
 
 
-def _straight_through(value: Any, step: Any, bottom: int, top: int) -> Any:
+def _straight_through(value: Any, step: Any, bottom: int, top: int, rounding: Any = None) -> Any:
     from keras import ops
 
     inside = ops.clip(value / step, bottom, top)
-    return (inside + ops.stop_gradient(ops.round(inside) - inside)) * step
+    return (inside + ops.stop_gradient((rounding or ops.round)(inside) - inside)) * step
 
 
-def _reading(call: Any, node: Node, whole: Iterable[tuple[Any, WeightFormat]]) -> Any:
-    """The call of a layer whose kernels it reads through their quantizers."""
-    import keras
+def _sign(value: Any) -> Any:
+    """-1 or 1, for there is no 0 in one bit (Courbariaux, Hubara, Soudry, El-Yaniv and Bengio, 2016)."""
+    from keras import ops
 
-    def reading(*args: Any, **kwargs: Any) -> Any:
-        values = {id(w.variable): w.variable.value for w in node.weights}
-        for variable, format in whole:
-            value = variable.value  # in the layer's compute dtype
-            step = keras.ops.convert_to_tensor(format.scales(tuple(variable.shape)), value.dtype)
-            values[id(variable)] = _straight_through(value, step, format.low, format.high)
-        with keras.StatelessScope([(w.variable, values[id(w.variable)]) for w in node.weights]):
-            return call(*args, **kwargs)
+    return ops.where(value >= 0, ops.ones_like(value), -ops.ones_like(value))
 
-    return reading
+
+def _quantizer(variable: Any, format: WeightFormat, steps: Steps | None) -> Reader:
+    """Reads a weight on its grid."""
+    scale = format.scales(tuple(variable.shape))
+    factor = None if steps is None else steps.weights.get(id(variable))
+    digits = affine.digits(np.asarray(format.scale))
+
+    def read(value: Any) -> Any:
+        from keras import ops
+
+        step = scale if factor is None else scaled(scale, factor, digits)
+        rounding = _sign if format.bits == 1 else None
+        return _straight_through(value, ops.cast(step, value.dtype), format.low, format.high, rounding)
+
+    return read
 
 
 def _operations(model: Any, calls: Flow) -> Iterator[tuple[str, Any]]:

@@ -47,6 +47,17 @@ def short(values: NDArray[Any], digits: int, rounding: Any = np.rint) -> NDArray
     return np.asarray(np.ldexp(rounding(np.ldexp(mantissa, digits)), exponent - digits))
 
 
+def digits(scale: NDArray[Any]) -> int:
+    """The fewest significant bits, of those that scales are made with, that all these scales have.
+
+    >>> [digits(np.array(values, np.float32)) for values in ([0.5, 4], [0.6875, 4], [0.1])]
+    [1, 4, 24]
+    """
+    return next(
+        bits for bits in (POWER_OF_TWO, SHORT, FULL) if bits == FULL or np.array_equal(short(scale, bits), scale)
+    )
+
+
 def asymmetric(low: float, high: float, levels: int) -> tuple[np.float32, int]:
     """Scale and zero point, in [0, levels), of whole numbers from 0 that reach over a range around 0.
 

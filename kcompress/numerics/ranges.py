@@ -31,6 +31,8 @@ class Range:
     finite: bool = True
     size: int = 0
     """How many values there were."""
+    total: float = 0.0
+    """Their sum."""
     limit: float = 0.0
     counts: NDArray[np.float64] = field(default_factory=lambda: np.zeros(BINS))
     """Over [-limit, limit], limit being a power of two that doubles as needed."""
@@ -45,6 +47,7 @@ class Range:
             self.finite = False
             return
         self.low, self.high = min(self.low, low), max(self.high, high)
+        self.total += float(values.sum(dtype=np.float64))
         if self.detailed:
             drawn = values.ravel()
             if drawn.size > SAMPLE:  # at random: a stride could fall on the same channels over and over
@@ -59,6 +62,11 @@ class Range:
             self.counts = np.pad(merged, BINS // 4)
             self.limit *= 2
         self.counts += np.histogram(values, BINS, (-self.limit, self.limit))[0]
+
+    @property
+    def mean(self) -> float:
+        """The mean of all values; 0 without any."""
+        return self.total / self.size if self.size else 0.0
 
     @property
     def constant(self) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kcompress.data import Splits
@@ -55,14 +56,31 @@ class Context:
     log: Callable[[str], None] = lambda _line: None
     teachers: tuple[Teacher, ...] = ()
     """Models to learn from; the run's own source, where no others were given."""
+    companion: "Pass | None" = None
+    """A pass before this one, if it goes on while this one trains."""
+    following: str = ""
+    """Name of the pass behind this one; empty for the last."""
     statistics: Statistics | None = None
     """Of the calibration data, shared with the passes before and after where they only round weights."""
+
+
+@dataclass(frozen=True)
+class Companion:
+    """What a pass does while another trains: `removed` tells, from the share of the training that is over, which places
+    of which variables are to be zero; that is settled after the share `until`. With `regrow` they are so only for who
+    reads them, and go on learning.
+    """
+
+    removed: Callable[[float], Sequence[tuple[Any, NDArray[np.bool_]]]]
+    until: float = 1.0
+    regrow: bool = False
 
 
 @dataclass(frozen=True)
 class PassResult:
     """The new model, what changed, what did not and why, how changed weights are to be stored, and what was reached.
 
+    `activations` tells how values between layers are computed from now on, where the pass found out more of it.
     `history` has an entry for each epoch of a training: `loss`, `validation_loss` (None without such data), `seconds`.
     """
 
@@ -71,6 +89,7 @@ class PassResult:
     skipped: tuple[Skip, ...] = ()
     formats: Mapping[str, WeightFormat] = field(default_factory=dict)
     goals: tuple[Goal, ...] = ()
+    activations: Activations | None = None
     history: tuple[Mapping[str, float | None], ...] = ()
 
 
@@ -136,6 +155,15 @@ class Pass(BaseModel):
         return self.title()
 
     @property
+    def accompanies(self) -> bool:
+        """Whether the pass goes on while the training pass behind it trains, as `during` tells."""
+        return False
+
+    def during(self, model: Any) -> Companion:
+        """What to do to a model while it is trained."""
+        raise NotImplementedError
+
+    @property
     def required(self) -> frozenset[Need]:
         """What must be given for these settings."""
         return self.needs
@@ -195,7 +223,7 @@ class Pass(BaseModel):
         if set(accounted) != targets or len(accounted) != len(set(accounted)):
             off = sorted(targets.symmetric_difference(accounted)) or sorted(accounted)
             raise ContractError(f"{self.name}: layers neither or twice accounted for: {', '.join(off)}")
-        _check_kept(self.name, model, result, ctx.plan)
+        _check_kept(self, model, result, ctx.plan)
         return result
 
 
@@ -205,8 +233,13 @@ def _signature(model: Any) -> tuple[Any, ...]:
     return sign.inputs, sign.dtypes, sign.outputs, outputs
 
 
-def _check_kept(name: str, model: Any, result: PassResult, plan: QuantPlan) -> None:
-    """Zeros in kernels stay zero, and weights on a grid stay on one, wherever the shape is unchanged."""
+def _check_kept(step: Pass, model: Any, result: PassResult, plan: QuantPlan) -> None:
+    """Zeros in kernels stay zero, and weights on a grid stay on one, wherever the shape is unchanged.
+
+    A zero that is but a level of a grid may become another level in training.
+    """
+    name = step.name
+    levels = {key for key, form in plan.weights.items() if step.trains and form.kind == "int" and not form.sparse}
     before = {node.qualified(w): w.values for node in nodes(model) for w in node.kernels}
     formats = plan.updated(result.formats).weights
     for node in nodes(result.model):
@@ -214,7 +247,7 @@ def _check_kept(name: str, model: Any, result: PassResult, plan: QuantPlan) -> N
             qualified, values = node.qualified(weight), weight.values
             was = before.get(qualified)
             alike = was is not None and (was.shape, was.dtype) == (values.shape, values.dtype)  # not packed since
-            if alike and np.any(values[was == 0]):
+            if alike and qualified not in levels and np.any(values[was == 0]):
                 raise ContractError(f"{name}: zeros of {qualified} did not stay zero")
             if qualified in formats and not formats[qualified].holds(values):
                 raise ContractError(f"{name}: {qualified} left its grid")

@@ -14,12 +14,16 @@ from kcompress.training.soft_targets import Form, to_logits
 
 
 def viewed(
-    model: Any, features: Sequence[Node] = (), forms: Sequence[Form] = (), keys: Sequence[str] | None = None
+    model: Any,
+    features: Sequence[Node] = (),
+    forms: Sequence[Form] = (),
+    keys: Sequence[str] | None = None,
+    also: Any = None,
 ) -> Any:
     """A Keras model that takes a dict by input names, which may hold more, and gives a tuple: outputs, then features.
 
     Outputs are turned into logits where `forms` tell what they hold. `keys` are what the dict calls the inputs, in the
-    model's order, where it does not use their names.
+    model's order, where it does not use their names. `also` is a layer whose weights are trained with the model.
     """
     import keras
 
@@ -30,6 +34,7 @@ def viewed(
         def __init__(self) -> None:
             super().__init__(name="view", dtype=model.dtype_policy)
             self.model = model
+            self.also = also
             self.built = True
 
         def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> tuple[Any, ...]:

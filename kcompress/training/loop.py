@@ -5,6 +5,7 @@ processors slower than TensorFlow runs them with oneDNN. So TensorFlow gets a pi
 compiled by XLA only for a GPU; JAX is compiled always.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -79,10 +80,15 @@ class Watch:
     def epoch(self, number: int, of: int, result: Epoch) -> None:
         """An epoch is over."""
 
-    def progress(self, step: int, of: int) -> None:
-        """A step is about to be taken; called only if `needs_steps`."""
+    def due(self, step: int) -> bool:
+        """Whether `change` is to be called before this step, counted from 0."""
+        return False
 
-    needs_steps = False
+    def change(self, step: int, of: int) -> None:
+        """Change the model before a step is taken."""
+
+    settled = 0
+    """The step from which on the model is only trained; what it was before is not compared with what it is after."""
 
 
 def fit(
@@ -99,7 +105,7 @@ def fit(
     _assign(variables, kept)  # a backend that reuses memory must not have that of a model with the same values
     for first, count in plan.pieces():
         began = time.perf_counter()
-        loss, step = _run(learner, feed, first, count, plan, watch)
+        loss, step = _epoch(learner, feed, first, count, plan, watch)
         if step is not None or not _finite(variables):
             outcome.diverged = first + (count if step is None else step)
             break
@@ -108,8 +114,10 @@ def fit(
         epoch = Epoch(loss, judged, time.perf_counter() - began)
         outcome.epochs.append(epoch)
         watch.epoch(len(outcome.epochs), outcome.planned, epoch)
-        if judged is None or judged < best * (1 - IMPROVED) or not math.isfinite(best):
-            kept, best, waited = _values(variables), best if judged is None else judged, 0
+        changing = outcome.steps <= watch.settled
+        if changing or judged is None or judged < best * (1 - IMPROVED) or not math.isfinite(best):
+            kept, waited = _values(variables), 0
+            best = best if changing or judged is None else judged
             outcome.best = len(outcome.epochs)
         else:
             waited += 1
@@ -119,9 +127,21 @@ def fit(
     return outcome
 
 
-def _run(
-    learner: Any, feed: Feed, first: int, count: int, plan: Plan, watch: Watch
-) -> tuple[float, int | None]:  # fmt: skip
+def _epoch(learner: Any, feed: Feed, first: int, count: int, plan: Plan, watch: Watch) -> tuple[float, int | None]:
+    """Train on batches from `first` on, in pieces between changes; mean loss, and where it was not finite, from 1."""
+    starts = [first, *(step for step in range(first + 1, first + count) if watch.due(step))]
+    total = 0.0
+    for start, end in itertools.pairwise([*starts, first + count]):
+        if watch.due(start):
+            watch.change(start, plan.steps)
+        loss, step = _run(learner, feed, start, end - start, watch)
+        if step is not None:
+            return loss, start - first + step
+        total += loss * (end - start)
+    return total / count, None
+
+
+def _run(learner: Any, feed: Feed, first: int, count: int, watch: Watch) -> tuple[float, int | None]:
     """Train on batches from `first` on; the mean loss, and the batch, from 1, at which it was not finite."""
     import keras
 
@@ -136,13 +156,8 @@ def _run(
                 self.model.stop_training = True
             watch.advance(1)
 
-    class Stepping(keras.callbacks.Callback):  # type: ignore[misc]
-        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-            watch.progress(first + batch, plan.steps)
-
-    callbacks = [Watching(), *([Stepping()] if watch.needs_steps else [])]
     data = pipeline(feed, first, count)
-    history = learner.fit(data, epochs=1, steps_per_epoch=count, shuffle=False, callbacks=callbacks, verbose=0)
+    history = learner.fit(data, epochs=1, steps_per_epoch=count, shuffle=False, callbacks=[Watching()], verbose=0)
     return float(history.history["loss"][-1]), found[0] if found else None
 
 

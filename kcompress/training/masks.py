@@ -22,8 +22,9 @@ class Masks:
     @contextmanager
     def on(self, variables: Iterable[Any], always: Iterable[Any] = ()) -> Iterator[None]:
         """Meanwhile, keep the zeros of these variables; those in `always` get a mask though they have none yet."""
-        held = [(variable, variable.constraint) for variable in variables]
-        open_ended = set(map(id, always))
+        open_ended = {id(variable): variable for variable in always}
+        every = {id(variable): variable for variable in variables} | open_ended
+        held = [(variable, variable.constraint) for variable in every.values()]
         try:
             for variable, constraint in held:
                 kept = np.asarray(variable) != 0
@@ -41,6 +42,35 @@ class Masks:
         """Keep other places of a variable from now on, and zero the rest."""
         self._masks[id(variable)].assign(kept)
         variable.assign(np.asarray(variable) * kept)
+
+
+@contextmanager
+def within(limits: Iterable[tuple[Any, NDArray[Any]]]) -> Iterator[None]:
+    """Meanwhile, clip each of these variables to plus and minus what is given for it, which broadcasts against it.
+
+    So weights that count by their sign alone can still change it: beyond their scale they would get no gradient.
+    """
+    held = [(variable, variable.constraint, limit) for variable, limit in limits]
+    try:
+        for variable, constraint, limit in held:
+            variable.constraint = _Clipping(limit, constraint)
+        yield
+    finally:
+        for variable, constraint, _ in held:
+            variable.constraint = constraint
+
+
+class _Clipping:
+    """A constraint: values clipped, after the constraint that the variable had."""
+
+    def __init__(self, limit: NDArray[Any], inner: Any) -> None:
+        self.limit, self.inner = limit, inner
+
+    def __call__(self, value: Any) -> Any:
+        from keras import ops
+
+        value = ops.convert_to_tensor(value if self.inner is None else self.inner(value))
+        return ops.clip(value, -self.limit, self.limit)
 
 
 class _Masking:

@@ -5,6 +5,7 @@ together, or all but the n largest of every m along the input axis. A selected w
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,9 +13,9 @@ from pydantic import Field, model_validator
 
 from kcompress.graph.rebuild import assign, copy
 from kcompress.graph.view import Node, Weight
-from kcompress.layers.plan import QuantPlan
+from kcompress.layers.plan import QuantPlan, WeightFormat
 from kcompress.numerics import magnitude
-from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
+from kcompress.passes.base import Change, Companion, Context, Pass, PassResult, Skip
 from kcompress.passes.fields import tunable
 
 MODES = ("sparsity", "keep", "threshold", "n")
@@ -43,6 +44,16 @@ class Magnitude(Pass):
     """Whether a share is taken of each kernel of each layer (per_layer) or of all layers together (global)."""
     amount: float = Field(1.0, gt=0, le=1)
     """The factor r in (0, 1] by which selected weights shrink, w - w * r, such as 1 to remove them."""
+    schedule: Literal["constant", "polynomial"] = "constant"
+    """Whether to prune at once (constant), or little by little while the training pass behind this one trains: to
+    s + (i - s) * (1 - t / u)^3 after the share t of it, s being the share to zero, i initial, u until (polynomial)."""
+    initial: float = Field(0.0, ge=0, lt=1)
+    """The share of weights to zero before training, with schedule=polynomial, such as 0.3."""
+    until: float = Field(0.75, gt=0, le=1)
+    """The share of the training after which no more weights are zeroed, with schedule=polynomial, such as 0.75."""
+    regrow: bool = False
+    """Whether removed weights go on learning unseen and come back where they have become large: true or false, with
+    schedule=polynomial."""
     biases: bool = False
     """Also select among biases: true or false."""
     normalization: bool = False
@@ -59,7 +70,26 @@ class Magnitude(Pass):
             raise ValueError(f"n={self.n} is not below m={self.m}; give fewer to keep than there are, such as n=2,m=4")
         if self.ranking == "global" and (self.threshold is not None or self.n is not None):
             raise ValueError("ranking=global ranks a share; give sparsity or keep with it, or leave ranking out")
+        self._check_schedule()
         return self
+
+    def _check_schedule(self) -> None:
+        if self.schedule == "constant":
+            if self.initial or self.regrow:
+                raise ValueError("initial and regrow go with schedule=polynomial; add that, or leave them out")
+            return
+        if self.threshold is not None or self.n is not None or self.amount != 1:
+            raise ValueError("schedule=polynomial raises a share; give sparsity or keep with it, and no amount")
+        if self.initial > self.share:
+            raise ValueError(f"initial={self.initial:g} is above the share to zero, {self.share:g}; give less")
+        if fixed := next(
+            (rule for rule in self.rules if {"schedule", "until", "regrow"} & rule.overrides.keys()), None
+        ):
+            raise ValueError(f"rule for '{fixed.layers[0]}': schedule, until and regrow are for the whole pass")
+
+    @property
+    def accompanies(self) -> bool:
+        return self.schedule != "constant"
 
     @property
     def share(self) -> float:
@@ -107,8 +137,13 @@ class Magnitude(Pass):
     def run(self, model: Any, ctx: Context) -> PassResult:
         twin = copy(model)
         selection = self.select(twin)
+        if self.accompanies and (self.regrow or not self.initial):
+            reason = f"pruned while {ctx.following or 'the next pass'} trains"
+            left = tuple(Skip(node.name, reason, expected=True) for node, _ in selection.chosen)
+            return PassResult(twin, (), (*selection.skipped, *left))
         changes: list[Change] = []
         skipped = list(selection.skipped)
+        formats: dict[str, WeightFormat] = {}
         for settings, members in _alike(selection.chosen):
             weights = [settings.selectable(node) for node in members]
             masks = iter(settings.masks([w for ws in weights for w in ws]))
@@ -116,9 +151,28 @@ class Magnitude(Pass):
                 outcome = settings.shrink(node, [(w, next(masks)) for w in ws], ctx.plan)
                 if isinstance(outcome, Change):
                     changes.append(outcome)
+                    formats.update(_sparse(node, ws, ctx.plan))
                 else:
                     skipped.append(outcome)
-        return PassResult(twin, tuple(changes), tuple(skipped))
+        return PassResult(twin, tuple(changes), tuple(skipped), formats)
+
+    def during(self, model: Any) -> Companion:
+        """Which weights of a model to remove while it is trained."""
+        groups = [
+            (settings, [w for node in members for w in settings.selectable(node)])
+            for settings, members in _alike(self.select(model).chosen)
+        ]
+
+        def removed(progress: float) -> list[tuple[Any, magnitude.Mask]]:
+            left = max(0.0, 1 - progress / self.until) ** 3
+            found: list[tuple[Any, magnitude.Mask]] = []
+            for settings, weights in groups:
+                share = settings.share + (settings.initial - settings.share) * left
+                now = settings.model_copy(update={"sparsity": share, "keep": None})
+                found += zip((w.variable for w in weights), now.masks(weights), strict=True)
+            return found
+
+        return Companion(removed, self.until, self.regrow)
 
     def masks(self, weights: Sequence[Weight]) -> list[magnitude.Mask]:
         """One mask per weight, true where it is selected."""
@@ -148,6 +202,12 @@ class Magnitude(Pass):
         selected, total = sum(int(mask.sum()) for _, mask in masked), sum(mask.size for _, mask in masked)
         verb = "zeroed" if self.amount == 1 else f"shrunk by {self.amount:g}"
         return Change(node.name, f"{selected:,} of {total:,} weights {verb}")
+
+
+def _sparse(node: Node, weights: Sequence[Weight], plan: QuantPlan) -> dict[str, WeightFormat]:
+    """The formats of weights on a grid, whose zeros now are there to stay."""
+    named = {node.qualified(weight): plan.weights.get(node.qualified(weight)) for weight in weights}
+    return {name: replace(form, sparse=True) for name, form in named.items() if form is not None}
 
 
 def _alike(chosen: Sequence[tuple[Node, Pass]]) -> list[tuple[Magnitude, list[Node]]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -125,7 +125,7 @@ class GridPass(KernelPass):
                     done.kept.append(earlier)
                     done.details.append(f"{weight.name} keeps its {_described(earlier)}")
                 continue
-            format = self.format_of(node, weight, moments.get(name), digits)
+            format = replace(self.format_of(node, weight, moments.get(name), digits), sparse=not values.all())
             levels = self.round(node, weight, format, moments.get(name))
             rounded = affine.from_levels(levels, format.scales(values.shape))
             changes[name] = rounded - values.astype(np.float64)

@@ -16,12 +16,15 @@ from kcompress.errors import UsageError
 from kcompress.graph.rebuild import copy
 from kcompress.graph.replaced import replaced
 from kcompress.graph.view import Node, nodes
-from kcompress.layers.twins import bake, twinned
+from kcompress.layers.steps import Steps
+from kcompress.layers.twins import bake
 from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult, Skip
+from kcompress.passes.train._companion import Pruning
+from kcompress.passes.train._twin import Twin
 from kcompress.training import batchnorm
 from kcompress.training.feed import Feed, Passing, Stored, feed
 from kcompress.training.loop import Epoch, Outcome, Plan, Watch, fit, jit, seeded
-from kcompress.training.masks import Masks
+from kcompress.training.masks import Masks, within
 from kcompress.training.schedules import optimizer
 from kcompress.training.settings import Settings
 
@@ -39,6 +42,12 @@ class Task:
     feed: Stored | Passing
     folder: Path
     ctx: Context
+    twin: Twin
+
+    @property
+    def steps(self) -> Steps:
+        """The sizes of quantization steps, which are learned too."""
+        return self.twin.steps
 
     @property
     def labels(self) -> list[NDArray[Any]] | None:
@@ -87,37 +96,50 @@ class TrainingPass(Pass, Settings):
             stack.enter_context(_only({node.name for node, _ in selection.chosen}, student))
             stack.enter_context(_computing_in(student, self.precision))
             stack.enter_context(seeded(student, ctx.seed))
-            outcome = self.train(Task(model, student, data, read, Path(folder), ctx))
-            if outcome.epochs and self.batchnorm == "estimate":
-                batchnorm.estimate(student, _inputs(read))
-        bake(student, ctx.plan)
+            twin = Twin.of(student, ctx)
+            outcome = self.train(Task(model, student, data, read, Path(folder), ctx, twin))
+        formats = twin.formats(student)
+        bake(student, ctx.plan.updated(formats))
         before = {node.name: node for node in nodes(model)}
         chosen = [node for node, _ in selection.chosen]
         if not outcome.epochs:
             reason = f"training was given up: {_why(outcome, self)}"
             skipped = tuple(Skip(node.name, reason) for node in chosen)
             return PassResult(student, (), (*selection.skipped, *skipped), goals=self.goals(outcome))
-        changes = tuple(Change(node.name, _moved(before[node.name], node)) for node in chosen)
-        return PassResult(student, changes, selection.skipped, goals=self.goals(outcome), history=_history(outcome))
+        activations = twin.activations(student)
+        sparse = set(map(id, twin.sparse(student)))
+        changes = tuple(Change(node.name, _moved(before[node.name], node, sparse)) for node in chosen)
+        goals, history = self.goals(outcome), _history(outcome)
+        return PassResult(student, changes, selection.skipped, formats, goals, activations, history)
 
     def train(self, task: Task) -> Outcome:
         """Train the student in place."""
-        student, ctx = task.student, task.ctx
+        student, ctx, twin = task.student, task.ctx, task.twin
         read, make = self.lesson(task)
         training, validation = self.split(task.data, read)
         plan = Plan.of(self, training)
         chosen = optimizer(self, plan.steps, plan.per_epoch)
         masks = Masks(chosen)
-        kernels = [w.variable for node in nodes(student) for w in node.kernels]
-        learned = [v for v in student.trainable_variables if any(v is kernel for kernel in kernels)]
+        pruning = None
+        if ctx.companion is not None:
+            pruning = Pruning(ctx.companion.during(student), twin.steps.layer, plan.steps)
+        variables = [*student.variables, *twin.steps.layer.variables]
         with ExitStack() as stack:
             stack.enter_context(batchnorm.quicker(student))
-            stack.enter_context(twinned(student, ctx.plan, {}))
-            stack.enter_context(masks.on(learned))
+            stack.enter_context(twin.computing(student))
+            stack.enter_context(masks.on(twin.sparse(student), pruning.shown if pruning else ()))
+            if pruning is not None:
+                stack.enter_context(pruning.on(student))
+            stack.enter_context(within(twin.signs(student)))
             learner = make(chosen)
             advance = stack.enter_context(ctx.progress(self.name, plan.steps))
-            watch = _Telling(ctx, self.name, advance)
-            return fit(learner, list(student.variables), training, validation, plan, self.patience, watch)
+            watch = _Telling(ctx, self.name, advance, pruning, masks)
+            outcome = fit(learner, variables, training, validation, plan, self.patience, watch)
+            if pruning is not None:
+                pruning.end()
+            if outcome.epochs and self.batchnorm == "estimate":
+                batchnorm.estimate(student, _inputs(task.feed))
+            return outcome
 
     def split(self, data: Dataset, read: Feed) -> tuple[Feed, Stored | None]:
         """The samples to train on and those to validate on."""
@@ -145,10 +167,21 @@ class TrainingPass(Pass, Settings):
 
 
 class _Telling(Watch):
-    """Tells of each epoch through a context."""
+    """Tells of each epoch through a context, and lets a companion prune."""
 
-    def __init__(self, ctx: Context, name: str, advance: Callable[[int], None]) -> None:
+    def __init__(
+        self, ctx: Context, name: str, advance: Callable[[int], None], pruning: Pruning | None, masks: Masks
+    ) -> None:
         self.ctx, self.name, self._advance = ctx, name, advance
+        self.pruning, self.masks = pruning, masks
+        self.settled = 0 if pruning is None else pruning.settled
+
+    def due(self, step: int) -> bool:
+        return self.pruning is not None and self.pruning.due(step)
+
+    def change(self, step: int, of: int) -> None:
+        assert self.pruning is not None
+        self.pruning.change(self.masks, step, of)
 
     def advance(self, steps: int) -> None:
         self._advance(steps)
@@ -171,14 +204,14 @@ def _why(outcome: Outcome, settings: Settings) -> str:
     )
 
 
-def _moved(before: Node, after: Node) -> str:
+def _moved(before: Node, after: Node, sparse: set[int]) -> str:
     """`trained, weights moved by 3.1 %; 512 zeros kept`."""
     learned = [w.name for w in after.weights if w.learned]
     old, new = ({w.name: w.values.astype(np.float64) for w in node.weights} for node in (before, after))
     norm = sum(float((old[name] ** 2).sum()) for name in learned)
     shift = sum(float(((new[name] - old[name]) ** 2).sum()) for name in learned)
     share = f", weights moved by {(shift / norm) ** 0.5:.1%}" if norm else ""
-    zeros = sum(int((w.values == 0).sum()) for w in after.kernels)
+    zeros = sum(int((w.values == 0).sum()) for w in after.kernels if id(w.variable) in sparse)
     return f"trained{share}" + (f"; {zeros:,} zeros kept" if zeros else "")
 
 

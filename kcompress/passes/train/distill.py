@@ -83,7 +83,7 @@ class Distill(TrainingPass):
         terms = soft_targets(own_forms, count, self.temperature)
         weights = [1.0] * len(terms) + [self.feature_weight] * count
         terms += [feature_loss(len(own_forms), count, number, self.feature_loss) for number in range(count)]
-        own_view = viewed(student, [mine for mine, _ in together])
+        own_view = viewed(student, [mine for mine, _ in together], also=task.steps.layer)
 
         def make(chosen: Any) -> Any:
             import keras

@@ -24,4 +24,4 @@ class Finetune(TrainingPass):
             )
         found = loss_for(task.student, task.data, self.loss)
         losses = functions(found, self, task.labels, task.data.name)
-        return task.feed, lambda chosen: compiled(viewed(task.student), chosen, losses)
+        return task.feed, lambda chosen: compiled(viewed(task.student, also=task.steps.layer), chosen, losses)

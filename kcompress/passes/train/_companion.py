@@ -1,0 +1,73 @@
+"""Pruning while training goes on: every few steps, the pass before the training says anew what is zero."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+from kcompress.graph.rebuild import assign
+from kcompress.layers.readers import Reader, read_through
+from kcompress.passes.base import Companion
+from kcompress.training.masks import Masks
+
+UPDATES = 50
+"""How often weights are ranked anew in a training."""
+
+
+class Pruning:
+    """Carries out what a companion says."""
+
+    def __init__(self, companion: Companion, layer: Any, steps: int) -> None:
+        """`layer` is trained with the model, and gets the masks of weights that go on learning while they are zero."""
+        self.companion, self.every = companion, max(1, steps // UPDATES)
+        self.settled = round(companion.until * steps)
+        self.variables = [variable for variable, _ in companion.removed(0.0)]
+        self.hidden: dict[int, Any] = {}
+        if companion.regrow:
+            for variable in self.variables:
+                shape = tuple(variable.shape)
+                self.hidden[id(variable)] = layer.add_weight(
+                    shape=shape, initializer="ones", trainable=False, name="kept"
+                )
+
+    @property
+    def shown(self) -> list[Any]:
+        """The variables whose removed weights are zero, and not only read as such."""
+        return [] if self.hidden else self.variables
+
+    @contextmanager
+    def on(self, model: Any) -> Iterator[None]:
+        """Meanwhile, let the model read its weights as if those that are removed were zero."""
+        with ExitStack() as stack:
+            if self.hidden:
+                stack.enter_context(read_through(model, {key: _through(mask) for key, mask in self.hidden.items()}))
+            yield
+
+    def due(self, step: int) -> bool:
+        """Whether it is time to rank anew before this step."""
+        return step % self.every == 0
+
+    def change(self, masks: Masks, step: int, of: int) -> None:
+        """Rank anew."""
+        for variable, removed in self.companion.removed(step / of):
+            if self.hidden:
+                self.hidden[id(variable)].assign(~removed)
+            else:
+                masks.set(variable, ~removed)
+
+    def end(self) -> None:
+        """Make what the model reads its weights."""
+        for variable in self.variables if self.hidden else ():
+            assign([(variable, np.asarray(variable) * np.asarray(self.hidden[id(variable)]))])
+
+
+def _through(mask: Any) -> Reader:
+    """Reads a weight times a mask; the gradient goes to all of it."""
+
+    def read(value: Any) -> Any:
+        from keras import ops
+
+        return value + ops.stop_gradient(value * ops.cast(mask, value.dtype) - value)
+
+    return read

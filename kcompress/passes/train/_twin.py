@@ -1,0 +1,79 @@
+"""A model while it is trained: what its plan quantizes is quantized in every step, in steps whose sizes are learned."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from kcompress.data import Dataset
+from kcompress.graph.view import Weight, nodes
+from kcompress.layers.plan import Activations, LearnedRange, QuantPlan, WeightFormat
+from kcompress.layers.steps import Steps, learned
+from kcompress.layers.twins import fixed_limits, ranges, twinned
+from kcompress.passes.base import Context
+from kcompress.passes.statistics import batches
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The plan of a model, the ranges of values between its layers at first, and what is learned of both."""
+
+    plan: QuantPlan
+    limits: Mapping[str, tuple[float, float]]
+    fixed: Mapping[str, tuple[float, float]]
+    steps: Steps
+    data: Dataset | None
+
+    @classmethod
+    def of(cls, model: Any, ctx: Context) -> "Twin":
+        """The twin of a model by the plan so far; ranges are those on calibration data."""
+        asked, data = ctx.plan.activations, ctx.data.calibration or ctx.data.training
+        limits: dict[str, tuple[float, float]] = {}
+        fixed: dict[str, tuple[float, float]] = {}
+        if asked is not None and asked.mode == "static" and data is not None:
+            fixed = fixed_limits(model)
+            seen = ranges(model, batches(model, data, asked.samples), asked.ranges != "minmax")
+            limits = {point: asked.range_of(found) for point, found in seen.items() if point not in fixed}
+        return cls(ctx.plan, limits, fixed, learned(model, ctx.plan, limits), data)
+
+    def computing(self, model: Any) -> AbstractContextManager[None]:
+        """Meanwhile, let the model compute as its twin."""
+        return twinned(model, self.plan, {**self.limits, **self.fixed}, self.steps)
+
+    def formats(self, model: Any) -> dict[str, WeightFormat]:
+        """The formats of weights whose steps were learned."""
+        return self.steps.formats(model, self.plan)
+
+    def activations(self, model: Any) -> Activations | None:
+        """How values are to be computed between the layers of the trained model, which computes as itself again."""
+        asked = self.plan.activations
+        if asked is None or not self.limits or self.data is None:
+            return None
+        seen = ranges(model, batches(model, self.data, asked.samples))
+        found = tuple(
+            LearnedRange(seen[name].low, seen[name].high, seen[name].mean, low, high)
+            for name, (low, high) in self.steps.limits(self.limits).items()
+        )
+        return replace(asked, learned=found)
+
+    def sparse(self, model: Any) -> list[Any]:
+        """The kernels whose zeros are to stay: not those where zero is but a level of a grid."""
+        return [weight.variable for weight, form in self._kernels(model) if form is None or form.sparse]
+
+    def signs(self, model: Any) -> list[tuple[Any, NDArray[Any]]]:
+        """The weights that one bit stands for, with their scales."""
+        return [
+            (weight.variable, form.scales(tuple(weight.variable.shape)))
+            for weight, form in self._kernels(model)
+            if form is not None and form.bits == 1
+        ]
+
+    def _kernels(self, model: Any) -> Iterator[tuple[Weight, WeightFormat | None]]:
+        """The kernels that are trained, and what the plan makes of them."""
+        for node in nodes(model):
+            for weight in node.kernels:
+                if weight.variable.trainable:
+                    form = self.plan.weights.get(node.qualified(weight))
+                    yield weight, form if form is not None and form.kind == "int" else None
