@@ -52,7 +52,7 @@ def _wrapped(chosen: Iterable[Node], wrap: Callable[[Node, Any, list[str]], Any]
     """`wrap` takes a layer, what it runs, and the names of its arguments."""
     with ExitStack() as stack:
         for node in chosen:
-            names = list(inspect.signature(node.layer.call).parameters)
+            names = list(inspect.signature(type(node.layer).call).parameters)[1:]  # not of what may stand in for it
             if names:  # not so an input layer
                 method = "quantized_call" if getattr(node.layer, "quantization_mode", None) else "call"
                 stack.enter_context(replaced(node.layer, method, wrap(node, getattr(node.layer, method), names)))

@@ -81,6 +81,8 @@ class TrainingPass(Pass, Settings):
             return False
         if not node.layer.trainable:
             return "it is frozen: its trainable is false"
+        if getattr(node.layer, "quantization_mode", None):
+            return "it was quantized by Keras, which can't be trained through"
         whole = [w for w in learned if not w.variable.dtype.startswith(("float", "bfloat"))]
         return f"{whole[0].name} is stored as {whole[0].variable.dtype}, which can't be trained" if whole else True
 
@@ -89,7 +91,8 @@ class TrainingPass(Pass, Settings):
         selection = self.select(student)
         if not selection.chosen:
             return PassResult(student, (), selection.skipped)
-        assert ctx.data.training is not None
+        if ctx.data.training is None:
+            raise UsageError(f"{self.name}: needs training data; give it with --data")
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             data = ctx.data.training
             read = feed(student, data, self.batch, ctx.seed, Path(folder), self.learns_labels(data.labelled))
