@@ -212,6 +212,7 @@ class _Run:
                 self.hooks.progress,
                 self.hooks.log,
                 teachers=self.teachers,
+                checkpoint=self.resume.unfinished(number),
                 companion=self.companion(number),
                 following=self.steps[number].name if number < len(self.steps) else "",
                 statistics=statistics,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kcompress.passes.base import Pass
 
 MODEL, RECORD = "model.keras", "record.json"
+UNFINISHED = "-unfinished"
 MAX_AGE_SECONDS = 14 * 24 * 3600.0
 
 
@@ -67,6 +68,11 @@ class Resume:
             except OSError:
                 shutil.rmtree(folder, ignore_errors=True)
             self._drop(self._keys[: done - 1])
+            shutil.rmtree(self.unfinished(done), ignore_errors=True)
+
+    def unfinished(self, number: int) -> Path:
+        """A folder for what pass `number`, counted from 1, has done so far; not necessarily there yet."""
+        return root() / f"{self._keys[number - 1]}{UNFINISHED}"
 
     def clear(self) -> None:
         """The run is done: drop its entries, and those of other runs that nobody came back to for 14 days."""
@@ -80,6 +86,7 @@ class Resume:
     def _drop(keys: Sequence[str]) -> None:
         for key in keys:
             shutil.rmtree(root() / key, ignore_errors=True)
+            shutil.rmtree(root() / f"{key}{UNFINISHED}", ignore_errors=True)
 
 
 def _record(item: dict[str, Any]) -> PassRecord:

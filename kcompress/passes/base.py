@@ -9,6 +9,7 @@ import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -56,6 +57,8 @@ class Context:
     log: Callable[[str], None] = lambda _line: None
     teachers: tuple[Teacher, ...] = ()
     """Models to learn from; the run's own source, where no others were given."""
+    checkpoint: Path | None = None
+    """A folder for the state of a training that is not over, which one that was killed goes on from."""
     companion: "Pass | None" = None
     """A pass before this one, if it goes on while this one trains."""
     following: str = ""

@@ -8,67 +8,21 @@ compiled by XLA only for a GPU; JAX is compiled always.
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.training.checkpoints import Checkpoint, State
 from kcompress.training.feed import Batch, Feed, Stored
-from kcompress.training.settings import DEFAULT_EPOCHS, Settings
+from kcompress.training.outcome import Epoch, Outcome, Plan
 
-Compile = Callable[[Any, bool], Any]
-"""Takes an optimizer, and whether to compile by XLA, and gives the Keras model to fit."""
 BUFFERED = 2
+FEW = 64
 IMPROVED = 1e-6
 """The share by which a loss on validation data has to be lower to be better."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """Losses of one epoch, means over its batches; `validation` is None without validation data."""
-
-    loss: float
-    validation: float | None
-    seconds: float
-
-
-@dataclass
-class Outcome:
-    """How a training went. `planned` epochs; `best` is the number of the one whose weights were kept, from 1.
-
-    `diverged` is the number of the batch, from 1, whose loss was no finite number, 0 if there was none.
-    """
-
-    planned: int
-    epochs: list[Epoch] = field(default_factory=list)
-    steps: int = 0
-    diverged: int = 0
-    best: int = 0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How many steps there are, and in which pieces they are taken."""
-
-    steps: int
-    per_epoch: int
-
-    @classmethod
-    def of(cls, settings: Settings, feed: Feed) -> "Plan":
-        each = feed.per_epoch
-        return cls(settings.steps or (settings.epochs or DEFAULT_EPOCHS) * each, each)
-
-    def pieces(self) -> Iterator[tuple[int, int]]:
-        """The first batch of each epoch, and how many it has."""
-        for first in range(0, self.steps, self.per_epoch):
-            yield first, min(self.per_epoch, self.steps - first)
-
-    @property
-    def epochs(self) -> int:
-        return math.ceil(self.steps / self.per_epoch)
 
 
 class Watch:
@@ -92,53 +46,95 @@ class Watch:
 
 
 def fit(
-    learner: Any, variables: Sequence[Any], feed: Feed, validation: Stored | None, plan: Plan, patience: int | None,
+    learner: Any,
+    variables: Sequence[Any],
+    feed: Feed,
+    validation: Stored | None,
+    plan: Plan,
+    patience: int | None,
     watch: Watch,
-) -> Outcome:  # fmt: skip
+    checkpoint: Checkpoint,
+    minutes: float = math.inf,
+) -> Outcome:
     """Fit a compiled learner. `variables` are all that training changes in the model.
 
     With validation data, the weights of the best epoch are kept, and training stops after `patience` epochs that were
-    no better. Where the loss is no longer a finite number, the weights of the epoch before are put back.
+    no better. Where the loss is no longer a finite number, the weights of the epoch before are put back. The state is
+    written to the checkpoint after each epoch, and within one about every so many minutes; it goes on from there.
     """
-    outcome = Outcome(plan.epochs)
-    kept, best, waited = _values(variables), math.inf, 0
+    kept = _values(variables)
     _assign(variables, kept)  # a backend that reuses memory must not have that of a model with the same values
-    for first, count in plan.pieces():
+    if not learner.optimizer.built:
+        learner.optimizer.build(learner.trainable_variables)
+    every = [*variables, *learner.optimizer.variables]
+    state = checkpoint.load(every, len(variables)) or State(Outcome(plan.epochs), math.inf, kept)
+    outcome, pace = state.outcome, _Pace(minutes * 60)
+    watch.advance(outcome.steps)
+    while outcome.steps < plan.steps and not outcome.diverged:
+        first, end = outcome.steps, plan.epoch(outcome.steps)[1]
+        stop = min([first + pace.steps, *itertools.islice(filter(watch.due, range(first + 1, end)), 1), end])
+        if watch.due(first):
+            watch.change(first, plan.steps)
         began = time.perf_counter()
-        loss, step = _epoch(learner, feed, first, count, plan, watch)
-        if step is not None or not _finite(variables):
-            outcome.diverged = first + (count if step is None else step)
+        loss, step = _run(learner, feed, first, stop - first, watch)
+        state.seconds += time.perf_counter() - began
+        pace.took(stop - first, time.perf_counter() - began)
+        if step is not None or (stop == end and not _finite(variables)):
+            outcome.diverged = first + (stop - first if step is None else step)
             break
-        outcome.steps = first + count
-        judged = None if validation is None else _loss(learner, validation)
-        epoch = Epoch(loss, judged, time.perf_counter() - began)
-        outcome.epochs.append(epoch)
-        watch.epoch(len(outcome.epochs), outcome.planned, epoch)
-        changing = outcome.steps <= watch.settled
-        if changing or judged is None or judged < best * (1 - IMPROVED) or not math.isfinite(best):
-            kept, waited = _values(variables), 0
-            best = best if changing or judged is None else judged
-            outcome.best = len(outcome.epochs)
-        else:
-            waited += 1
-        if patience is not None and waited >= patience:
+        outcome.steps = stop
+        state.total += loss * (stop - first)
+        if stop == end:
+            judged = None if validation is None else _loss(learner, validation)
+            _end_epoch(state, variables, judged, plan, watch)
+        if stop == end or pace.due:
+            checkpoint.save(state, every)
+            pace.saved()
+        if patience is not None and state.waited >= patience:
             break
-    _assign(variables, kept)
+    _assign(variables, state.kept)
     return outcome
 
 
-def _epoch(learner: Any, feed: Feed, first: int, count: int, plan: Plan, watch: Watch) -> tuple[float, int | None]:
-    """Train on batches from `first` on, in pieces between changes; mean loss, and where it was not finite, from 1."""
-    starts = [first, *(step for step in range(first + 1, first + count) if watch.due(step))]
-    total = 0.0
-    for start, end in itertools.pairwise([*starts, first + count]):
-        if watch.due(start):
-            watch.change(start, plan.steps)
-        loss, step = _run(learner, feed, start, end - start, watch)
-        if step is not None:
-            return loss, start - first + step
-        total += loss * (end - start)
-    return total / count, None
+def _end_epoch(state: State, variables: Sequence[Any], judged: float | None, plan: Plan, watch: Watch) -> None:
+    """Take down how an epoch went, and keep the weights if they are the best."""
+    outcome = state.outcome
+    first, end = plan.epoch(outcome.steps - 1)
+    epoch = Epoch(state.total / (end - first), judged, state.seconds)
+    outcome.epochs.append(epoch)
+    state.total = state.seconds = 0.0
+    watch.epoch(len(outcome.epochs), outcome.planned, epoch)
+    changing = outcome.steps <= watch.settled
+    if changing or judged is None or judged < state.best * (1 - IMPROVED) or not math.isfinite(state.best):
+        state.kept, state.waited = _values(variables), 0
+        state.best = state.best if changing or judged is None else judged
+        outcome.best = len(outcome.epochs)
+    else:
+        state.waited += 1
+
+
+class _Pace:
+    """How many steps to take before the next look at the clock, given the seconds between two checkpoints."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit, self._since, self._each = limit, time.perf_counter(), 0.0
+
+    @property
+    def steps(self) -> int:
+        """A few at first, as long as it is not known how long one takes."""
+        if math.isinf(self._limit):
+            return 1 << 62
+        return max(1, int(self._limit / self._each)) if self._each else FEW
+
+    @property
+    def due(self) -> bool:
+        return time.perf_counter() - self._since >= self._limit
+
+    def took(self, steps: int, seconds: float) -> None:
+        self._each = seconds / steps
+
+    def saved(self) -> None:
+        self._since = time.perf_counter()
 
 
 def _run(learner: Any, feed: Feed, first: int, count: int, watch: Watch) -> tuple[float, int | None]:

@@ -56,6 +56,9 @@ class Settings(BaseModel):
     weights are kept. Default 0, or 0.1 with patience."""
     patience: int | None = Field(None, ge=1)
     """The number of epochs without a lower loss on the validation data after which training stops, such as 2."""
+    checkpoint: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """The number of minutes after which the state is written within an epoch, such as 10, so that a run that is killed
+    goes on from there. It is always written at the end of an epoch."""
     batchnorm: Literal["estimate", "keep"] = "estimate"
     """Whether batch normalization gets its means and variances anew from training data in the end, or keeps moving
     ones."""

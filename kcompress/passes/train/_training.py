@@ -1,5 +1,6 @@
 """What the training passes share: which layers learn, how a model is fitted, and what is kept meanwhile."""
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,9 +23,11 @@ from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult,
 from kcompress.passes.train._companion import Pruning
 from kcompress.passes.train._twin import Twin
 from kcompress.training import batchnorm
+from kcompress.training.checkpoints import Checkpoint
 from kcompress.training.feed import Feed, Passing, Stored, feed
-from kcompress.training.loop import Epoch, Outcome, Plan, Watch, fit, jit, seeded
+from kcompress.training.loop import Watch, fit, jit, seeded
 from kcompress.training.masks import Masks, within
+from kcompress.training.outcome import Epoch, Outcome, Plan
 from kcompress.training.schedules import optimizer
 from kcompress.training.settings import Settings
 
@@ -137,7 +140,18 @@ class TrainingPass(Pass, Settings):
             learner = make(chosen)
             advance = stack.enter_context(ctx.progress(self.name, plan.steps))
             watch = _Telling(ctx, self.name, advance, pruning, masks)
-            outcome = fit(learner, variables, training, validation, plan, self.patience, watch)
+            minutes = self.checkpoint or math.inf
+            outcome = fit(
+                learner,
+                variables,
+                training,
+                validation,
+                plan,
+                self.patience,
+                watch,
+                Checkpoint(ctx.checkpoint),
+                minutes,
+            )
             if pruning is not None:
                 pruning.end()
             if outcome.epochs and self.batchnorm == "estimate":
