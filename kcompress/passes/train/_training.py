@@ -97,6 +97,7 @@ class TrainingPass(Pass, Settings):
         if ctx.data.training is None:
             raise UsageError(f"{self.name}: needs training data; give it with --data")
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            stack.enter_context(_told_by(self.name))
             data = ctx.data.training
             read = feed(student, data, self.batch, ctx.seed, Path(folder), self.learns_labels(data.labelled))
             stack.enter_context(_only({node.name for node, _ in selection.chosen}, student))
@@ -180,7 +181,7 @@ class TrainingPass(Pass, Settings):
     def goals(self, outcome: Outcome) -> tuple[Goal, ...]:
         if not outcome.diverged:
             return ()
-        return (Goal("epochs", outcome.planned, len(outcome.epochs), _why(outcome, self)),)
+        return (Goal("epochs_lost", 0, outcome.planned - len(outcome.epochs), _why(outcome, self)),)
 
 
 class _Telling(Watch):
@@ -235,6 +236,16 @@ def _moved(before: Node, after: Node, sparse: set[int]) -> str:
 def _inputs(read: Feed) -> Iterator[dict[str, NDArray[Any]]]:
     for number in range(min(read.per_epoch, -(-ESTIMATED // read.size))):
         yield read.batch(number)[0]
+
+
+@contextmanager
+def _told_by(name: str) -> Iterator[None]:
+    """Meanwhile, put the name of the pass in front of what is wrong with its settings."""
+    try:
+        yield
+    except UsageError as error:
+        text = str(error)
+        raise UsageError(text if text.startswith(name) else f"{name}: {text}") from error
 
 
 @contextmanager

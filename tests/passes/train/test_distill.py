@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+
+from kcompress.errors import ModelError, UsageError
+from kcompress.passes import find
+from kcompress.passes.train import distill
+from kcompress.training.teachers import Teacher
+from tests.models import keras
+from tests.passes.train.problems import accuracy, context, convolutional, spots
+
+k = keras()
+Distill, Finetune = find("train.distill"), find("train.finetune")
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return Finetune(epochs=8, learning_rate=0.01).apply(convolutional(), context()).model
+
+
+def taught(model, ctx, **fields):
+    return Distill(**{"learning_rate": 0.01, "epochs": 6, **fields}).apply(model, ctx)
+
+
+def agreement(one, other):
+    x = spots()[0]
+    return float((np.asarray(one(x)).argmax(-1) == np.asarray(other(x)).argmax(-1)).mean())
+
+
+def test_a_student_of_another_width_learns_from_the_teacher_without_labels(teacher):
+    result = taught(convolutional(width=4), context(labelled=False, teacher=teacher), epochs=10)
+    assert agreement(result.model, teacher) > 0.9
+
+
+@pytest.mark.parametrize("activation", [None, "softmax"])
+def test_it_does_not_matter_whether_the_student_gives_logits(teacher, activation):
+    result = taught(convolutional(activation=activation, width=4), context(teacher=teacher))
+    assert accuracy(result.model) > 0.9
+
+
+def test_alpha_weighs_teacher_against_labels(teacher):
+    wrong = convolutional(width=4)  # a teacher that knows nothing
+    by_labels = taught(convolutional(width=4), context(teacher=wrong), alpha=0.0).model
+    by_teacher = taught(convolutional(width=4), context(teacher=wrong), alpha=1.0).model
+    assert accuracy(by_labels) > 0.9
+    assert accuracy(by_teacher) < 0.6
+
+
+def test_outputs_are_computed_once_and_kept_for_the_next_training(teacher, cache, monkeypatch):
+    ctx = context(teacher=teacher)
+    known = (Teacher("teacher", "digest", lambda: teacher),)
+    ctx = context().__class__(data=ctx.data, teachers=known)
+    first = taught(convolutional(width=4), ctx, epochs=1)
+    assert len(list(cache.glob("teacher-*/0.npy"))) == 1
+    monkeypatch.setattr("kcompress.training.teachers.compiled", None)  # a second run of the teacher would fail
+    again = taught(convolutional(width=4), ctx, epochs=1)
+    assert first.history[0]["loss"] == again.history[0]["loss"]
+
+
+class Always:
+    """The same batches, but from something that could give others."""
+
+    def __iter__(self):
+        x, y = spots()
+        order = np.random.default_rng().permutation(len(x))
+        yield x[order], y[order]
+
+
+def test_the_teacher_runs_in_every_step_where_data_is_another_each_time(teacher, cache):
+    from kcompress.data import resolve
+
+    x, y = spots(20)
+    ctx = context().__class__(data=resolve(Always(), test=(x, y)), teachers=(Teacher("t", "digest", lambda: teacher),))
+    result = taught(convolutional(width=4), ctx, batch=32)
+    assert not list(cache.glob("teacher-*"))
+    assert accuracy(result.model) > 0.9
+
+
+@pytest.mark.parametrize("features", ["auto", ["conv1", "hidden=hidden"]])
+def test_features_are_learned_too(teacher, features):
+    ctx = context(labelled=False, teacher=teacher)
+    plain = taught(convolutional(width=4), ctx, epochs=1).history[0]["loss"]
+    result = taught(convolutional(width=4), ctx, features=features)
+    assert result.history[0]["loss"] > plain
+    assert agreement(result.model, teacher) > 0.9
+
+
+def test_features_of_unlike_shapes_are_compared_by_similarity_alone(teacher):
+    ctx = context(teacher=teacher)
+    with pytest.raises(UsageError, match=r"features=conv1=conv1: the student's output is \(12, 12, 4\), the teacher's"):
+        taught(convolutional(width=4), ctx, features="conv1", feature_loss="mse")
+    taught(convolutional(), ctx, features="conv1", feature_loss="mse", epochs=1)
+    with pytest.raises(UsageError, match=r"train.distill: features=con1: the student has no such layer; did you mean"):
+        taught(convolutional(), ctx, features="con1")
+
+
+def test_a_teacher_of_other_shapes_is_refused_with_both():
+    other = k.Sequential([k.Input((12, 12, 1)), k.layers.Flatten(), k.layers.Dense(7, "softmax")])
+    with pytest.raises(ModelError, match=r"teacher: the teacher's outputs are \(7,\), the student's \(4,\)"):
+        taught(convolutional(), context(teacher=other))
+
+
+def test_the_model_itself_is_the_teacher_where_there_is_no_other(teacher):
+    pruned = find("prune.magnitude")(sparsity=0.3).apply(teacher, context()).model
+    own, other = (
+        taught(pruned, context(labelled=False, teacher=model), epochs=1, learning_rate=1e-6).history[0]["loss"]
+        for model in (None, convolutional())
+    )
+    assert own < other / 10
+
+
+def test_zeros_stay_zero(teacher):
+    pruned = find("prune.magnitude")(sparsity=0.8).apply(teacher, context()).model
+    after = taught(pruned, context(teacher=teacher)).model
+    for layer in ("conv1", "conv2", "hidden", "head"):
+        before = np.asarray(pruned.get_layer(layer).kernel) == 0
+        np.testing.assert_array_equal(np.asarray(after.get_layer(layer).kernel) == 0, before)
+    assert distill.PREFIX  # names of inputs that no model has
