@@ -56,6 +56,11 @@ _quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
     multiple=True,
     help="Model to learn from in train.distill [MODEL] (repeatable)",
 )
+@click.option(
+    "--combine",
+    type=click.Choice(["average", "weighted", "stacked"]),
+    help="How several teachers become one, where no pass says it itself [average]",
+)
 @_metric
 @click.option("--max-drop", type=float, metavar="POINTS", help="Budget: quality that may be lost, in points")
 @click.option("--max-size", metavar="SIZE", help="Budget: size of the file, such as 250KB")
@@ -93,7 +98,7 @@ def compress(**options: Any) -> None:
         **{
             key: options[key]
             for key in (
-                "recipe", "data", "calibration", "test", "teachers",
+                "recipe", "data", "calibration", "test", "teachers", "combine",
                 "metric", "max_drop", "max_size", "reports", "seed", "strict",
                 "overwrite", "batch", "trust",
             )

@@ -61,6 +61,7 @@ def compress(
     calibration: object = None,
     test: object = None,
     teachers: Sequence[str | Path] = (),
+    combine: str | None = None,
     metric: str | None = None,
     max_drop: float | None = None,
     max_size: int | str | None = None,
@@ -81,6 +82,7 @@ def compress(
         recipe: a recipe file, whose passes come before `passes`.
         data, calibration, test: where samples come from; see `kcompress.data.resolve`.
         teachers: paths of saved models for passes that learn from one; the model itself without them.
+        combine: average, weighted or stacked: how several teachers become one, where a pass does not say it itself.
         metric: name of a Keras metric; accuracy for class labels, else mean absolute error, without it.
         max_drop: budget in points of quality lost. max_size: budget in bytes, or a text such as "250KB".
         reports: files to write the report to, .json or .md.
@@ -101,14 +103,14 @@ def compress(
     started = time.perf_counter()
     hooks = hooks or Hooks()
     output, report_paths = Path(output), [Path(path) for path in reports]
-    steps = recipes.resolve(recipe, passes)
+    steps = preflight.combining(recipes.resolve(recipe, passes), combine)
     budget = limits(max_drop, max_size)
     source = Path(model) if isinstance(model, (str, Path)) else None
     form = preflight.paths(source, output, report_paths, overwrite)
     preflight.holds(steps, form)
     splits = resolve(data, calibration, test)
     preflight.needs(steps, splits, budget, metric)
-    others = preflight.teachers(steps, teachers)
+    others = preflight.teachers(steps, teachers, splits)
     backend.load()
     with tempfile.TemporaryDirectory() as scratch, trusting(trust):
         if source is None:

@@ -18,7 +18,7 @@ from kcompress.training.soft_targets import Form
 
 Array = NDArray[Any]
 READ = 256
-SHARE, LEAST, MOST = 0.2, 100, 10_000
+SHARE, LEAST, MOST = 0.2, 1000, 10_000
 """The share of samples that is set apart, and their least and greatest number."""
 VALUES = 50_000_000
 """The most values of predictions that are held in memory."""
