@@ -3,7 +3,6 @@
 Nothing appears at the output path before the file was written and measured whole; the source is only read.
 """
 
-import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,7 @@ from kcompress.layers.plan import QuantPlan
 from kcompress.measure.memory import release
 from kcompress.publish import partial, publish, write
 from kcompress.report import Budget, PassRecord, Report, SourceFigures
-from kcompress.resume import Resume
+from kcompress.resume import Resume, digest_of
 
 if TYPE_CHECKING:
     from kcompress.measure.quality import Quality
@@ -111,6 +110,7 @@ def compress(
     splits = resolve(data, calibration, test)
     preflight.needs(steps, splits, budget, metric)
     others = preflight.teachers(steps, teachers, splits)
+    preflight.files(steps)
     backend.load()
     with tempfile.TemporaryDirectory() as scratch, trusting(trust):
         if source is None:
@@ -169,13 +169,13 @@ class _Run:
 
         with self.hooks.progress(f"reading {self.source.name}", None):
             model = find(self.source).read(self.source, self.trust)
-            _check_weights(self.source, model)
+            check_weights(self.source, model)
             runner = KerasRunner(model)
             named = None if metric is None else scoring.metric_named(metric)
             self.splits = self.splits.fit_to(runner.inputs)
             if self.splits.test is not None:
                 quality.check_labels(runner, self.splits.test, named)
-        identity = [_version(), _digest(self.source), str(self.seed), self.form.name]
+        identity = [_version(), digest_of(self.source), str(self.seed), self.form.name]
         if any(step.needs or step.rounds for step in self.steps):
             identity += [d.fingerprint() for d in (self.splits.training, self.splits.calibration) if d is not None]
         if any(Need.TEACHER in step.needs for step in self.steps):
@@ -206,7 +206,7 @@ class _Run:
         for number, step in enumerate(self.steps[done:], done + 1):
             if statistics is None or not step.rounds:
                 statistics = Statistics.of(self.steps[number - 1 :], model)
-            tools = self.hooks.progress, self.hooks.log, self.teachers, statistics
+            tools = self.hooks.progress, self.hooks.log, self.teachers, self.read, statistics
             context = Context(self.splits, self.seed, self.form.name, plan, *tools)
             with self.hooks.progress(step.name, None):
                 began = time.perf_counter()
@@ -233,6 +233,10 @@ class _Run:
             if statistics.empty or not any(each.rounds for each in self.steps[number : number + 1]):
                 self.resume.keep(number, model, plan, records)  # else statistics would be of another model
         return model, plan, records
+
+    def read(self, path: Path) -> Any:
+        """Read a model file that a pass names in its settings."""
+        return find(path).read(path, self.trust)
 
     def measure(
         self,
@@ -275,7 +279,7 @@ class _Run:
             return evaluate(reference, [runner], self.splits.test, metric, advance)[0]
 
 
-def _check_weights(path: Path, model: Any) -> None:
+def check_weights(path: Path, model: Any) -> None:
     """ModelError naming the first weight that is not a finite number."""
     for node in nodes(model):
         for weight in node.weights:
@@ -287,11 +291,6 @@ def _check_weights(path: Path, model: Any) -> None:
 
 def _shapes(model: Any) -> list[tuple[int, ...]]:
     return [tuple(v.shape) for v in model.weights]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _version() -> str:

@@ -106,6 +106,13 @@ def teachers(steps: "Sequence[Pass]", given: Sequence[str | Path], data: "Splits
     return found
 
 
+def files(steps: "Sequence[Pass]") -> None:
+    """ModelError if a file that a setting names can't be read as a model, UsageError if one is lacking."""
+    for step in steps:
+        for path in step.files():
+            _readable(path, f"a model for {step.name}")
+
+
 def _readable(path: Path, use: str) -> None:
     """ModelError unless a Keras model can be read from this path."""
     if not path.is_file():

@@ -9,6 +9,7 @@ import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kcompress.data import Splits
 from kcompress.errors import ContractError, UsageError
+from kcompress.formats import find
 from kcompress.graph.rebuild import fingerprint
 from kcompress.graph.signature import signature
 from kcompress.graph.view import Node, nodes
@@ -55,6 +57,8 @@ class Context:
     log: Callable[[str], None] = lambda _line: None
     teachers: tuple[Teacher, ...] = ()
     """Models to learn from; the run's own source, where no others were given."""
+    read: Callable[[Path], Any] = lambda path: find(path).read(path)
+    """Reads a model file that a setting names, trusting what the run trusts."""
     statistics: Statistics | None = None
     """Of the calibration data, shared with the passes before and after where they only round weights."""
 
@@ -135,6 +139,13 @@ class Pass(BaseModel):
     def required(self) -> frozenset[Need]:
         """What must be given for these settings."""
         return self.needs
+
+    def files(self) -> tuple[Path, ...]:
+        """Model files that the settings name, which `run` reads with `ctx.read`; their content counts in resuming.
+
+        Raises UsageError where the settings lack one.
+        """
+        return ()
 
     def stages(self) -> "Sequence[Pass]":
         """The pass as several, one for each of its steps; itself where it has no steps."""
