@@ -229,7 +229,7 @@ def other_order():
     """`two_in_two_out` with its inputs in another order, in a list, and its outputs too."""
     left, right = k.Input((4,), name="left"), k.Input((4,), name="right")
     x = nn.Concatenate()([left, right * 3])
-    return seeded(k.Model([left, right], [nn.Dense(3, "softmax", name="kind")(x), nn.Dense(2, name="score")(x)]), 4)
+    return seeded(k.Model([right, left], [nn.Dense(2, name="score")(x), nn.Dense(3, "softmax", name="kind")(x)]), 4)
 
 
 def both_inputs(count=60):
@@ -248,7 +248,7 @@ def test_several_inputs_and_outputs_go_by_name(how):
     np.testing.assert_allclose(given["kind"].sum(1), 1, atol=1e-5)
     if how == "stacked":
         return
-    first, second = models[0](x), dict(zip(("kind", "score"), models[1]([x["left"], x["right"]]), strict=True))
+    first, second = models[0](x), dict(zip(("score", "kind"), models[1]([x["right"], x["left"]]), strict=True))
     for name, value in given.items():
         shares = found.weights[name]
         expected = shares[0] * np.asarray(first[name]) + shares[1] * np.asarray(second[name])
