@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from kcompress.combination import ensemble
     from kcompress.comparison import compare
     from kcompress.pipeline import Hooks, compress
     from kcompress.report import Report
@@ -21,9 +22,10 @@ _PLACES = {
     "Hooks": "kcompress.pipeline",
     "Report": "kcompress.report",
     "compare": "kcompress.comparison",
+    "ensemble": "kcompress.combination",
 }
 
-__all__ = ["Hooks", "Report", "__version__", "compare", "compress"]
+__all__ = ["Hooks", "Report", "__version__", "compare", "compress", "ensemble"]
 
 
 def __getattr__(name: str) -> Any:

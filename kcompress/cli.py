@@ -34,6 +34,12 @@ _trust = click.option(
     "--trust", metavar="MODULE", multiple=True, help="Module whose classes the model may use (repeatable)"
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else")
+_seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random")
+_overwrite = click.option("--overwrite", is_flag=True, help="Replace files that exist")
+_batch = click.option(
+    "--batch", type=click.IntRange(min=1), metavar="N", help="Fix the batch size in a .tflite or .onnx file [dynamic]"
+)
+_ways = click.Choice(["average", "weighted", "stacked"])
 _quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
 
 
@@ -56,6 +62,11 @@ _quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
     multiple=True,
     help="Model to learn from in train.distill [MODEL] (repeatable)",
 )
+@click.option(
+    "--combine",
+    type=_ways,
+    help="How several teachers become one, where no pass says it itself [average]",
+)
 @_metric
 @click.option("--max-drop", type=float, metavar="POINTS", help="Budget: quality that may be lost, in points")
 @click.option("--max-size", metavar="SIZE", help="Budget: size of the file, such as 250KB")
@@ -66,12 +77,10 @@ _quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
     multiple=True,
     help="Write the report to a .json or .md file (repeatable)",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random")
+@_seed
 @click.option("--strict", is_flag=True, help="A layer that a pass or the file could not handle is an error")
-@click.option("--overwrite", is_flag=True, help="Replace files that exist")
-@click.option(
-    "--batch", type=click.IntRange(min=1), metavar="N", help="Fix the batch size in a .tflite or .onnx file [dynamic]"
-)
+@_overwrite
+@_batch
 @_backend
 @_trust
 @_json
@@ -93,7 +102,7 @@ def compress(**options: Any) -> None:
         **{
             key: options[key]
             for key in (
-                "recipe", "data", "calibration", "test", "teachers",
+                "recipe", "data", "calibration", "test", "teachers", "combine",
                 "metric", "max_drop", "max_size", "reports", "seed", "strict",
                 "overwrite", "batch", "trust",
             )
@@ -106,6 +115,36 @@ def compress(**options: Any) -> None:
 
         form.show(report)
     sys.exit(report.exit_code)
+
+
+@cli.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL MODEL...")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--how", type=_ways, default="average", show_default=True, help="How the models become one")
+@click.option("--data", metavar="SPEC", help="Data with train and test splits; weights and heads need the train split")
+@click.option("--test", metavar="SPEC", help="Test data [the test split of --data]")
+@_metric
+@_seed
+@_overwrite
+@_batch
+@_backend
+@_trust
+@_json
+@_quiet
+def ensemble(**options: Any) -> None:
+    """Write several MODELs of the same inputs and outputs as one ordinary model, and measure them beside it.
+
+    Example: kcompress ensemble a.keras b.keras both.keras --how weighted --data data.npz
+    """
+    from kcompress import combination, terminal
+
+    as_json, quiet = options.pop("as_json"), options.pop("quiet")
+    _use(options.pop("backend"))
+    report = combination.ensemble(options.pop("models"), **options, hooks=terminal.hooks(quiet or as_json))
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    elif not quiet:
+        combination.show(report)
 
 
 @cli.command()

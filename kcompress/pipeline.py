@@ -3,7 +3,6 @@
 Nothing appears at the output path before the file was written and measured whole; the source is only read.
 """
 
-import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,7 @@ from kcompress.layers.plan import QuantPlan
 from kcompress.measure.memory import release
 from kcompress.publish import partial, publish, write
 from kcompress.report import Budget, PassRecord, Report, SourceFigures
-from kcompress.resume import Resume
+from kcompress.resume import Resume, digest_of
 
 if TYPE_CHECKING:
     from kcompress.measure.quality import Quality
@@ -61,6 +60,7 @@ def compress(
     calibration: object = None,
     test: object = None,
     teachers: Sequence[str | Path] = (),
+    combine: str | None = None,
     metric: str | None = None,
     max_drop: float | None = None,
     max_size: int | str | None = None,
@@ -81,6 +81,7 @@ def compress(
         recipe: a recipe file, whose passes come before `passes`.
         data, calibration, test: where samples come from; see `kcompress.data.resolve`.
         teachers: paths of saved models for passes that learn from one; the model itself without them.
+        combine: average, weighted or stacked: how several teachers become one, where a pass does not say it itself.
         metric: name of a Keras metric; accuracy for class labels, else mean absolute error, without it.
         max_drop: budget in points of quality lost. max_size: budget in bytes, or a text such as "250KB".
         reports: files to write the report to, .json or .md.
@@ -101,14 +102,15 @@ def compress(
     started = time.perf_counter()
     hooks = hooks or Hooks()
     output, report_paths = Path(output), [Path(path) for path in reports]
-    steps = recipes.resolve(recipe, passes)
+    steps = preflight.combining(recipes.resolve(recipe, passes), combine)
     budget = limits(max_drop, max_size)
     source = Path(model) if isinstance(model, (str, Path)) else None
     form = preflight.paths(source, output, report_paths, overwrite)
     preflight.holds(steps, form)
     splits = resolve(data, calibration, test)
     preflight.needs(steps, splits, budget, metric)
-    others = preflight.teachers(steps, teachers)
+    others = preflight.teachers(steps, teachers, splits)
+    preflight.files(steps)
     backend.load()
     with tempfile.TemporaryDirectory() as scratch, trusting(trust):
         if source is None:
@@ -167,13 +169,13 @@ class _Run:
 
         with self.hooks.progress(f"reading {self.source.name}", None):
             model = find(self.source).read(self.source, self.trust)
-            _check_weights(self.source, model)
+            check_weights(self.source, model)
             runner = KerasRunner(model)
             named = None if metric is None else scoring.metric_named(metric)
             self.splits = self.splits.fit_to(runner.inputs)
             if self.splits.test is not None:
                 quality.check_labels(runner, self.splits.test, named)
-        identity = [_version(), _digest(self.source), str(self.seed), self.form.name]
+        identity = [_version(), digest_of(self.source), str(self.seed), self.form.name]
         if any(step.needs or step.rounds for step in self.steps):
             identity += [d.fingerprint() for d in (self.splits.training, self.splits.calibration) if d is not None]
         if any(Need.TEACHER in step.needs for step in self.steps):
@@ -212,6 +214,7 @@ class _Run:
                 self.hooks.progress,
                 self.hooks.log,
                 teachers=self.teachers,
+                read=self.read,
                 checkpoint=self.resume.unfinished(number),
                 companion=self.companion(number),
                 following=self.steps[number].name if number < len(self.steps) else "",
@@ -248,6 +251,10 @@ class _Run:
         """The pass before pass `number`, counted from 1, if it goes on while that one trains."""
         before = self.steps[number - 2] if number > 1 else None
         return before if before is not None and before.accompanies and self.steps[number - 1].trains else None
+
+    def read(self, path: Path) -> Any:
+        """Read a model file that a pass names in its settings."""
+        return find(path).read(path, self.trust)
 
     def measure(
         self,
@@ -290,7 +297,7 @@ class _Run:
             return evaluate(reference, [runner], self.splits.test, metric, advance)[0]
 
 
-def _check_weights(path: Path, model: Any) -> None:
+def check_weights(path: Path, model: Any) -> None:
     """ModelError naming the first weight that is not a finite number."""
     for node in nodes(model):
         for weight in node.weights:
@@ -302,11 +309,6 @@ def _check_weights(path: Path, model: Any) -> None:
 
 def _shapes(model: Any) -> list[tuple[int, ...]]:
     return [tuple(v.shape) for v in model.weights]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _version() -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from kcompress.passes.base import Pass
 
 
+COMBINE = "combine"
+
+
 def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite: bool) -> Format:
     """Check that the source can be read and the output written; return the output's format.
 
@@ -85,20 +88,54 @@ def holds(steps: "Sequence[Pass]", form: Format) -> None:
             )
 
 
-def teachers(steps: "Sequence[Pass]", given: Sequence[str | Path]) -> list[Path]:
-    """The paths of teachers; UsageError if no pass learns from one, ModelError if a file can't be one."""
+def teachers(steps: "Sequence[Pass]", given: Sequence[str | Path], data: "Splits") -> list[Path]:
+    """The paths of teachers; UsageError if no pass learns from them so, ModelError if a file can't be one."""
     from kcompress.passes.base import Need
 
     found = [Path(path) for path in given]
     if found and not any(Need.TEACHER in step.needs for step in steps):
         raise UsageError(f"--teacher {found[0]}: no pass learns from a teacher; add one, such as --apply train.distill")
     for path in found:
-        if not path.is_file():
-            raise ModelError(f"{path}: no such file; give the path of a saved model as a teacher")
-        origin = find(path)
-        if not origin.reads:
-            origin.read(path)  # raises with what can be done instead
+        _readable(path, "a teacher")
+    for step in steps:
+        how = step.config().get(COMBINE)
+        if how is not None and len(found) < 2:
+            raise UsageError(
+                f"{step.name}: combine={how} is for several teachers, {len(found)} given; give --teacher for each, or "
+                "leave combine out"
+            )
+        if how not in (None, "average") and data.training is not None and not data.training.labelled:
+            raise UsageError(
+                f"{step.name}: combine={how} needs labels, and {data.training.name} has none; give data with them, or "
+                "combine=average"
+            )
     return found
+
+
+def files(steps: "Sequence[Pass]") -> None:
+    """ModelError if a file that a setting names can't be read as a model, UsageError if one is lacking."""
+    for step in steps:
+        for path in step.files():
+            _readable(path, f"a model for {step.name}")
+
+
+def _readable(path: Path, use: str) -> None:
+    """ModelError unless a Keras model can be read from this path."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; give the path of a saved model as {use}")
+    origin = find(path)
+    if not origin.reads:
+        origin.read(path)  # raises with what can be done instead
+
+
+def combining(steps: "Sequence[Pass]", how: str | None) -> "list[Pass]":
+    """The steps, with `how` for those that combine teachers and do not say it themselves; UsageError if none does."""
+    able = [step for step in steps if COMBINE in type(step).model_fields]
+    if how is not None and not able:
+        raise UsageError(f"--combine {how}: no pass combines teachers; add one, such as --apply train.distill")
+    if how is None:
+        return list(steps)
+    return [type(step)(**{COMBINE: how, **step.config()}) if step in able else step for step in steps]
 
 
 def needs(steps: "Sequence[Pass]", data: "Splits", budget: Limits, metric: str | None) -> None:

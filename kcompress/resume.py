@@ -1,7 +1,7 @@
 """What finished passes made, kept until the run is done, so that a run that was killed goes on after its last pass.
 
 An entry is found again by everything that went into it:
-version, source, seed, target, data, and the settings of every pass up to it.
+version, source, seed, target, data, and the settings of every pass up to it, with the content of files they name.
 """
 
 import contextlib
@@ -34,7 +34,8 @@ class Resume:
         self._keys = []
         digest = hashlib.sha256("\n".join(identity).encode())
         for step in steps:
-            digest.update(json.dumps([step.name, step.config()], sort_keys=True).encode())
+            named = [digest_of(path) for path in step.files()]
+            digest.update(json.dumps([step.name, step.config(), *named], sort_keys=True).encode())
             self._keys.append(digest.hexdigest()[:32])
 
     def find(self) -> tuple[int, Any, QuantPlan, list[PassRecord]]:
@@ -87,6 +88,12 @@ class Resume:
         for key in keys:
             shutil.rmtree(root() / key, ignore_errors=True)
             shutil.rmtree(root() / f"{key}{UNFINISHED}", ignore_errors=True)
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _record(item: dict[str, Any]) -> PassRecord:

@@ -70,6 +70,21 @@ def test_four_bits_cost_what_the_readme_says(folder):
 
 
 @pytest.mark.slow
+def test_several_models_reach_what_the_readme_says(folder):
+    first, *others = re.sub(r"\\\n\s*", " ", part("several")).strip().splitlines()
+    done = kcompress(*shlex.split(first)[1:], "--json", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    members = [member["quality"] for member in json.loads(done.stdout)["members"]]
+    found = [members[0]["source"] * 100, max(member["artifact"] for member in members) * 100]
+    told = re.search(r"The three reach ([\d.]+) % together, and ResNet-8, the best of them, ([\d.]+) % alone", README)
+    assert found == pytest.approx([*map(float, told.groups())], abs=0.3)  # a handful of the samples, between processors
+    for command in others:
+        done = kcompress(*shlex.split(command)[1:], cwd=folder)
+        assert done.returncode == 0, done.stderr
+    assert {"three.keras", "student.keras", "soup.keras"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.slow
 def test_recipe_of_the_readme_runs(folder):
     (folder / "recipe.yaml").write_text(part("recipe"))
     done = kcompress(

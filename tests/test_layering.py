@@ -15,6 +15,7 @@ The order, lowest first; a part imports itself and what stands below it, not wha
     preflight, resume, publish
     pipeline
     comparison, inspection, demonstration, terminal
+    combination
     cli
 
 `check` stands alone: it imports the standard library, click, `errors` and `sizes`, and only `cli` imports it. The
@@ -44,6 +45,7 @@ ORDER = (
     ("preflight", "resume", "publish"),
     ("pipeline",),
     ("comparison", "inspection", "demonstration", "terminal"),
+    ("combination",),
     ("cli",),
 )
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kcompress.data import Splits
 from kcompress.errors import ContractError, UsageError
+from kcompress.formats import find
 from kcompress.graph.rebuild import fingerprint
 from kcompress.graph.signature import signature
 from kcompress.graph.view import Node, nodes
@@ -63,6 +64,8 @@ class Context:
     """A pass before this one, if it goes on while this one trains."""
     following: str = ""
     """Name of the pass behind this one; empty for the last."""
+    read: Callable[[Path], Any] = lambda path: find(path).read(path)
+    """Reads a model file that a setting names, trusting what the run trusts."""
     statistics: Statistics | None = None
     """Of the calibration data, shared with the passes before and after where they only round weights."""
 
@@ -170,6 +173,13 @@ class Pass(BaseModel):
     def required(self) -> frozenset[Need]:
         """What must be given for these settings."""
         return self.needs
+
+    def files(self) -> tuple[Path, ...]:
+        """Model files that the settings name, which `run` reads with `ctx.read`; their content counts in resuming.
+
+        Raises UsageError where the settings lack one.
+        """
+        return ()
 
     def stages(self) -> "Sequence[Pass]":
         """The pass as several, one for each of its steps; itself where it has no steps."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.graph.flow import Call, flow, passes_on
+from kcompress.graph.flow import Call, Flow, flow, passes_on
 from kcompress.graph.kernels import is_keras
 from kcompress.measure.scoring import Kind, is_distribution
 from kcompress.training.soft_targets import Form
@@ -13,6 +13,8 @@ from kcompress.training.soft_targets import Form
 Array = NDArray[Any]
 LOGITS = {"softmax": False, "log_softmax": True, "sigmoid": False, "linear": True}
 """Whether these activations make logits."""
+ROUNDING = 1e-5
+"""The most by which shares may fail to sum to 1."""
 
 
 def choose(model: Any, number: int, kind: Kind, labels: Array, output: Array) -> Any:
@@ -42,9 +44,16 @@ def choose(model: Any, number: int, kind: Kind, labels: Array, output: Array) ->
 def _activation(model: Any, number: int) -> str:
     """The name of the function that makes an output of the model; empty if it is not known."""
     calls = flow(model)
-    call: Call | None = calls.producers.get(calls.outputs[number])
+    return _made_by(calls, calls.outputs[number])
+
+
+def _made_by(calls: Flow, tensor: int) -> str:
+    call: Call | None = calls.producers.get(tensor)
     while call is not None and (passes_on(call) or call.kind in ("Reshape", "Flatten")):
         call = calls.producers.get(call.inputs[0])
+    if call is not None and (parts := _averaged(calls, call)):
+        found = {_made_by(calls, part) for part in parts}
+        return found.pop() if len(found) == 1 else ""
     operation: Any = call.operation if call is not None else None
     while type(operation).__name__ == "TimeDistributed":
         operation = operation.layer
@@ -53,6 +62,22 @@ def _activation(model: Any, number: int) -> str:
     activation = getattr(operation, "activation", operation)
     name = str(getattr(activation, "__name__", type(activation).__name__))
     return {"Softmax": "softmax", "Sigmoid": "sigmoid", "LogSoftmax": "log_softmax"}.get(name, name)
+
+
+def _averaged(calls: Flow, call: Call) -> tuple[int, ...]:
+    """The tensors of which a call makes the mean, by Average, or by Add of what Rescaling gives shares; else none."""
+    import keras
+
+    if isinstance(call.operation, keras.layers.Average):
+        return call.inputs
+    shares = [calls.producers.get(tensor) for tensor in call.inputs]
+    if not isinstance(call.operation, keras.layers.Add) or any(each is None for each in shares):
+        return ()
+    scaled = [each for each in shares if each is not None and isinstance(each.operation, keras.layers.Rescaling)]
+    factors = [(each.operation.scale, each.operation.offset) for each in scaled]
+    if len(scaled) < len(shares) or any(np.ndim(scale) or scale < 0 or np.any(offset) for scale, offset in factors):
+        return ()
+    return tuple(each.inputs[0] for each in scaled) if abs(sum(scale for scale, _ in factors) - 1) < ROUNDING else ()
 
 
 def form(model: Any, number: int, kind: Kind | None, output: Array) -> Form:

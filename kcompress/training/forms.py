@@ -1,4 +1,4 @@
-"""What the outputs of a student and of its teacher hold, told for both together."""
+"""What the outputs of several models hold, such as a student and its teacher, told for all together."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -19,18 +19,26 @@ CLASSES: dict[Form, Form] = {"logits": "logits", "probabilities": "logits", "sig
 def forms_of(
     student: Any, teacher: Any, batch: Mapping[str, NDArray[Any]], kinds: Sequence[Kind] | None
 ) -> tuple[list[Form], list[Form]]:
-    """The forms of the student's outputs and of the teacher's, in order.
-
-    `batch` maps the student's input names to arrays, `kinds` are those of the labels. Where one model tells by its
-    activations that an output is of classes, the other's is too.
-    """
-    mine, theirs = _forms(student, batch, kinds), _forms(teacher, batch, kinds)
-    for number, (own, other) in enumerate(zip(mine, theirs, strict=True)):
-        if own == "values":
-            mine[number] = CLASSES.get(other, other)
-        if other == "values":
-            theirs[number] = CLASSES.get(own, own)
+    """The forms of the student's outputs and of the teacher's, in order; see `forms_together`."""
+    mine, theirs = forms_together((student, teacher), batch, kinds)
     return mine, theirs
+
+
+def forms_together(
+    models: Sequence[Any], batch: Mapping[str, NDArray[Any]], kinds: Sequence[Kind] | None
+) -> list[list[Form]]:
+    """For each model the forms of its outputs, in order.
+
+    `batch` maps the first model's input names to arrays, `kinds` are those of the labels. Where one model tells by its
+    activations that an output is of classes, the others' is too.
+    """
+    found = [_forms(model, batch, kinds) for model in models]
+    for number, forms in enumerate(zip(*found, strict=True)):
+        told: list[Form] = [form for form in forms if form != "values"]
+        for own in found:
+            if own[number] == "values" and told:
+                own[number] = CLASSES.get(told[0], told[0])
+    return found
 
 
 def _forms(model: Any, batch: Mapping[str, NDArray[Any]], kinds: Sequence[Kind] | None) -> list[Form]:

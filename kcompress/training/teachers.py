@@ -25,7 +25,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Teacher:
-    """A model to learn from: what messages call it, what identifies its content, and how to get it."""
+    """A model to learn from: what messages call it, what identifies its content, and how to get it.
+
+    `load` gives one that nobody else has, since training freezes it.
+    """
 
     name: str
     digest: str
@@ -47,18 +50,20 @@ def check_teacher(name: str, teacher: Any, student: Any) -> None:
         ("outputs", [tuple(t.shape) for t in teacher.outputs], [tuple(t.shape) for t in student.outputs]),
     )
     for what, theirs, own in pairs:
-        if len(theirs) != len(own) or not all(map(_fits, theirs, own)):
+        if len(theirs) != len(own) or not all(map(fits, theirs, own)):
             raise ModelError(
-                f"{name}: the teacher's {what} are {_shown(theirs)}, the student's {_shown(own)}; give a teacher of "
+                f"{name}: the teacher's {what} are {shown(theirs)}, the student's {shown(own)}; give a teacher of "
                 "the same shapes"
             )
 
 
-def _fits(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
+def fits(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
+    """Whether two shapes are the same but for the batch and for what one of them leaves open."""
     return len(one) == len(other) and all(a == b or None in (a, b) for a, b in zip(one[1:], other[1:], strict=True))
 
 
-def _shown(shapes: Sequence[tuple[int | None, ...]]) -> str:
+def shown(shapes: Sequence[tuple[int | None, ...]]) -> str:
+    """Shapes in words, without the batch."""
     return ", ".join(str(tuple(shape[1:])) for shape in shapes)
 
 

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from kcompress.graph.rebuild import copy
 from kcompress.graph.signature import signature
 from kcompress.passes.base import Need
 from kcompress.passes.rules import patterns
 from kcompress.passes.train._training import Lesson, Task, TrainingPass, compiled
 from kcompress.training.feed import Feed, Stored
 from kcompress.training.forms import forms_of, renamed
+from kcompress.training.joint import joint
 from kcompress.training.learner import stored, viewed
 from kcompress.training.losses import loss_for
 from kcompress.training.pairing import pairs
@@ -30,8 +32,9 @@ class Distill(TrainingPass):
     """Train the model on the outputs of a teacher, with or without labels.
 
     Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015. The teacher is the model
-    that the run started from, or the one given with --teacher. Its outputs are computed once and kept on disk, where
-    the data is the same each time. Zeros stay zero, and weights on a grid train through it and end on it.
+    that the run started from, or those given with --teacher, combined into one. Its outputs are computed once and kept
+    on disk, where the data is the same each time. Zeros stay zero, and weights on a grid train through it and end on
+    it.
     """
 
     needs = frozenset({Need.TRAINING, Need.TEACHER})
@@ -40,6 +43,9 @@ class Distill(TrainingPass):
     """The number that logits are divided by, such as 3; more shows more of how the teacher ranks wrong classes."""
     alpha: float = Field(0.9, ge=0, le=1, json_schema_extra={"tunable": [0.5, 1.0]})
     """The weight of the teacher's outputs against the labels, such as 0.9. Without labels it is 1."""
+    combine: Literal["average", "weighted", "stacked"] = "average"
+    """The way that several teachers become one: the average of their probabilities; the likeliest weighted one on a
+    share of the training data; or stacked, a dense layer on what all say, trained on that share."""
     features: tuple[str, ...] = ()
     """Layers whose outputs are compared too, each STUDENT=TEACHER or one name for both; auto for the last of each
     spatial size."""
@@ -58,7 +64,8 @@ class Distill(TrainingPass):
 
     def lesson(self, task: Task) -> Lesson:
         student = task.student
-        source = task.ctx.teachers[0] if task.ctx.teachers else Teacher("the model before it", "", lambda: task.given)
+        given = task.ctx.teachers or (Teacher("the model before it", "", lambda: copy(task.given)),)
+        source = joint(given, self.combine, student, task.data, task.ctx.seed)
         teacher = source.load()
         check_teacher(source.name, teacher, student)
         together = pairs(student, teacher, self.features, self.feature_loss != "similarity")

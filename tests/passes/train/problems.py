@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from kcompress.data import resolve
+from kcompress.graph.rebuild import copy
 from kcompress.passes.base import Context
 from kcompress.training.teachers import Teacher
 from tests.models import keras
@@ -37,7 +38,7 @@ def convolutional(normalized: bool = True, activation: str | None = "softmax", w
 
 def context(labelled: bool = True, teacher: Any = None, **fields: Any) -> Context:
     x, y = spots()
-    teachers = () if teacher is None else (Teacher("teacher", "", lambda: teacher),)
+    teachers = () if teacher is None else (Teacher("teacher", "", lambda: copy(teacher)),)
     return Context(data=resolve((x, y) if labelled else x), teachers=teachers, **fields)
 
 

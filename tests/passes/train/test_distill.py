@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from kcompress.errors import ModelError, UsageError
+from kcompress.graph.rebuild import copy
 from kcompress.passes import find
 from kcompress.passes.train import distill
 from kcompress.training.teachers import Teacher
@@ -47,7 +48,7 @@ def test_alpha_weighs_teacher_against_labels(teacher):
 
 def test_outputs_are_computed_once_and_kept_for_the_next_training(teacher, cache, monkeypatch):
     ctx = context(teacher=teacher)
-    known = (Teacher("teacher", "digest", lambda: teacher),)
+    known = (Teacher("teacher", "digest", lambda: copy(teacher)),)
     ctx = context().__class__(data=ctx.data, teachers=known)
     first = taught(convolutional(width=4), ctx, epochs=1)
     assert len(list(cache.glob("teacher-*/0.npy"))) == 1
@@ -69,7 +70,9 @@ def test_the_teacher_runs_in_every_step_where_data_is_another_each_time(teacher,
     from kcompress.data import resolve
 
     x, y = spots(20)
-    ctx = context().__class__(data=resolve(Always(), test=(x, y)), teachers=(Teacher("t", "digest", lambda: teacher),))
+    ctx = context().__class__(
+        data=resolve(Always(), test=(x, y)), teachers=(Teacher("t", "digest", lambda: copy(teacher)),)
+    )
     result = taught(convolutional(width=4), ctx, batch=32)
     assert not list(cache.glob("teacher-*"))
     assert accuracy(result.model) > 0.9

@@ -1,0 +1,1 @@
+"""Passes that make one model of several."""

@@ -1,0 +1,186 @@
+"""Several models as one ordinary model: the average of their outputs, a weighted one, or a dense layer on top of them.
+
+Outputs are turned into probabilities first, where they are logits. Weights are those of the likeliest mixture on a
+share of the training data, for values those of the least squared error. All of it is layers and operations of Keras's
+own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.data import Dataset
+from kcompress.errors import DataError, UnsupportedError
+from kcompress.graph.observe import outputs, to_arrays
+from kcompress.graph.signature import signature
+from kcompress.measure.scoring import kind_of
+from kcompress.numerics.mixture import closest, likeliest
+from kcompress.training.forms import forms_together, renamed
+from kcompress.training.heldout import HeldOut, held_out, target
+from kcompress.training.labelled import labelled, unlabelled
+from kcompress.training.members import Members, nest
+from kcompress.training.soft_targets import Form
+from kcompress.training.stacking import dense, evidence, trained
+
+Array = NDArray[Any]
+How = Literal["average", "weighted", "stacked"]
+MADE: dict[Form, Form] = {"logits": "probabilities", "binary_logits": "sigmoid"}
+"""What an output of logits is turned into."""
+EXAMPLES = 32
+OPEN_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """One model made of several. `members` give each one's outputs as the ensemble reads them, probabilities or values.
+
+    `weights` has for each output the share of each member; none where a head decides.
+    """
+
+    model: Any
+    members: list[Any]
+    weights: dict[str, list[float]]
+
+
+def ensemble(
+    models: Sequence[Any], names: Sequence[str], how: How, data: Dataset | None, seed: int, reader: Any = None
+) -> Ensemble:
+    """Combine models that take and give the same; `names` are what messages call them.
+
+    `data` are training data for `reader`, which is the first model where it is not given; weights and heads need their
+    labels. Raises ModelError, with both shapes, for models that differ in them.
+    """
+    found = nest(models, names)
+    reader = reader or models[0]
+    forms = _forms(found, data, reader)
+    labels = list(found.first.outputs)
+    made = [
+        [_probable(found, item) for item in zip(each, forms[i], labels, strict=True)]
+        for i, each in enumerate(found.outputs)
+    ]
+    plain = [MADE.get(form, form) for form in forms[0]]
+    weights: dict[str, list[float]] = {}
+    if how == "average":
+        combined = [_mean(found, label, parts) for label, parts in zip(labels, zip(*made, strict=True), strict=True)]
+        weights = {label: [1 / len(models)] * len(models) for label in labels}
+    elif data is None or not data.labelled:
+        raise DataError(f"{how} needs labels; give training data with them, or average")
+    elif how == "weighted":
+        parts = list(zip(*made, strict=True))
+        held = held_out(found.model([part for each in parts for part in each], "members"), reader, data, seed)
+        weights = dict(zip(labels, _weights(held, data.name, labels, plain, len(models)), strict=True))
+        combined = [_sum(found, label, each, weights[label]) for label, each in zip(labels, parts, strict=True)]
+    else:
+        read = [_evidence(found, number, [each[number] for each in forms]) for number in range(len(labels))]
+        held = held_out(found.model(read, "evidence"), reader, data, seed)
+        combined = []
+        for tensor, form, label, seen, truth in zip(read, plain, labels, held.predictions, held.labels, strict=True):
+            shape = (*seen.shape[:-1], seen.shape[-1] // len(models))
+            kernel, bias = trained(seen, target(data.name, label, form, truth, shape), form, data.name, seed)
+            combined.append(dense(shape[-1], form, kernel, bias, _own(found, label))(tensor))
+    packed = [_structured(models[0], tensors) for tensors in (combined, *made)]
+    return Ensemble(found.model(packed[0], "ensemble"), [found.model(each, "member") for each in packed[1:]], weights)
+
+
+def _forms(found: Members, data: Dataset | None, reader: Any) -> list[list[Form]]:
+    """What each member's outputs hold, in the first one's order, told by all together and by the labels."""
+    views = [found.model(each, "member") for each in found.outputs]
+    sign = signature(views[0])
+    if data is None:
+        sizes = [
+            [size or (OPEN_SIZE if axis else 1) for axis, size in enumerate(shape)] for shape in sign.inputs.values()
+        ]
+        batch = {name: np.zeros(shape) for name, shape in zip(sign.inputs, sizes, strict=True)}
+        return forms_together(views, batch, None)
+    seen = next((labelled if data.labelled else unlabelled)(reader, data, EXAMPLES))
+    rows = next(iter(sign.inputs.values()))[0] or len(next(iter(seen.inputs.values())))
+    batch = {name: _rows(x, rows) for name, x in renamed(sign.inputs, seen.inputs).items()}
+    if not data.labelled:
+        return forms_together(views, batch, None)
+    given = [np.asarray(to_arrays(tensor), np.float32) for tensor in outputs(views[0], sign, batch)]
+    named = zip(found.first.outputs, seen.labels, given, strict=True)
+    kinds = [kind_of(data.name, name, _rows(label, rows), output) for name, label, output in named]
+    return forms_together(views, batch, kinds)
+
+
+def _rows(array: Array, count: int) -> Array:
+    return array if len(array) == count else np.resize(array, (count, *array.shape[1:]))
+
+
+def _probable(found: Members, item: tuple[Any, Form, str]) -> Any:
+    """An output as probabilities; values as they are."""
+    import keras
+
+    tensor, form, label = item
+    if form not in MADE:
+        return tensor
+    kind = "softmax" if form == "logits" else "sigmoid"
+    return keras.layers.Activation(kind, name=found.name(f"{label}_{kind}"), dtype="float32")(tensor)
+
+
+def _own(found: Members, label: str) -> str:
+    """The name for the layer that makes an output: that of the first member's, unless an input is called so."""
+    return found.name(label) if label in found.first.inputs else label
+
+
+def _mean(found: Members, label: str, parts: Sequence[Any]) -> Any:
+    import keras
+
+    return keras.layers.Average(name=_own(found, label), dtype="float32")(list(parts))
+
+
+def _sum(found: Members, label: str, parts: Sequence[Any], weights: Sequence[float]) -> Any:
+    import keras
+
+    scaled = [
+        keras.layers.Rescaling(weight, name=found.name(f"{label}_share"), dtype="float32")(part)
+        for part, weight in zip(parts, weights, strict=True)
+    ]
+    return keras.layers.Add(name=_own(found, label), dtype="float32")(scaled)
+
+
+def _weights(held: HeldOut, data: str, labels: Sequence[str], forms: Sequence[Form], count: int) -> list[list[float]]:
+    """The shares of the members, for each output."""
+    shares = []
+    for number, (label, form) in enumerate(zip(labels, forms, strict=True)):
+        given = np.stack(held.predictions[number * count : (number + 1) * count])
+        truth = target(data, label, form, held.labels[number], given.shape[1:])
+        flat, wanted = given.reshape(count, -1), truth.reshape(-1)
+        if form == "values":
+            share = closest(flat, wanted)
+        else:
+            if form == "sigmoid":
+                flat, wanted = np.concatenate([flat, 1 - flat], 1), np.concatenate([wanted, 1 - wanted])
+            share = likeliest(flat[:, wanted > 0], wanted[wanted > 0])
+        shares.append([float(value) for value in share])
+    return shares
+
+
+def _evidence(found: Members, number: int, forms: Sequence[Form]) -> Any:
+    """What a head reads for one output, as one tensor: that of each member after the other along the last axis."""
+    import keras
+
+    label = found.first.outputs[number]
+    tensors = [each[number] for each in found.outputs]
+    if len(tensors[0].shape) < 2 or tensors[0].shape[-1] is None:
+        raise UnsupportedError(
+            f"output '{label}' of shape {tuple(tensors[0].shape)} has no last axis of a known size, which stacked "
+            "needs; take average or weighted"
+        )
+    read = [
+        evidence(tensor, form, found.name(f"{label}_evidence")) for tensor, form in zip(tensors, forms, strict=True)
+    ]
+    return keras.layers.Concatenate(name=found.name(f"{label}_all"), dtype="float32")(read)
+
+
+def _structured(model: Any, tensors: Sequence[Any]) -> Any:
+    """Outputs in the structure that a model gives them in."""
+    import keras
+
+    structure = getattr(model, "_outputs_struct", None)
+    if structure is None:
+        return tensors[0] if len(tensors) == 1 else list(tensors)
+    return keras.tree.pack_sequence_as(structure, list(tensors))
