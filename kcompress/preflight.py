@@ -5,20 +5,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kcompress import backend
 from kcompress.budgets import Limits
 from kcompress.errors import ModelError, OutputError, UsageError
 from kcompress.formats import Format, find, for_output, formats
+from kcompress.hosts import Group, Hosts, settle
 from kcompress.report.files import check_paths
+
+KINDS = ("data", "model")
 
 if TYPE_CHECKING:
     from kcompress.data import Splits
     from kcompress.passes.base import Pass
 
 
-def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite: bool) -> Format:
+def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite: bool, writes: bool = True) -> Format:
     """Check that the source can be read and the output written; return the output's format.
 
-    `source` is None where the model is given as an object.
+    `source` is None where the model is given as an object. `writes` is False in a process that leaves writing to
+    another one.
     """
     form = for_output(output)
     if source is not None:
@@ -27,6 +32,8 @@ def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite:
             origin.read(source)  # raises with what can be done instead
     form.require(f"writing {output}")
     check_paths(list(reports))
+    if not writes:
+        return form
     targets = [output, *reports]
     for target in targets:
         if source is not None and target.exists() and source.exists() and target.samefile(source):
@@ -93,6 +100,24 @@ def teachers(steps: "Sequence[Pass]", given: Sequence[str | Path]) -> list[Path]
         if not origin.reads:
             origin.read(path)  # raises with what can be done instead
     return found
+
+
+def distribution(steps: "Sequence[Pass]", kind: str | None, asked: Hosts | None) -> Group | None:
+    """The processes that train together, None for one; UsageError if the backend can't do what is asked for."""
+    if kind is None:
+        if asked is not None and (asked.given or asked.timeout is not None):
+            raise UsageError("--coordinator, --processes, --process and --timeout go with --distribute data or model")
+        return None
+    if kind not in KINDS:
+        raise UsageError(f"distribute={kind} is unknown; allowed: {', '.join(KINDS)}")
+    if not any(step.trains for step in steps):
+        raise UsageError(f"--distribute {kind}: no pass trains; add one, such as --apply train.finetune")
+    running = backend.select()
+    if running not in ("tensorflow", "jax"):
+        raise UsageError(f"--distribute {kind}: not with {running}; pass --backend jax or tensorflow")
+    if kind == "model" and running != "jax":
+        raise UsageError("--distribute model: TensorFlow can't split a Keras 3 model over devices; pass --backend jax")
+    return settle(asked, running)
 
 
 def needs(steps: "Sequence[Pass]", data: "Splits", budget: Limits, metric: str | None) -> None:

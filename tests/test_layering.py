@@ -3,7 +3,7 @@
 The order, lowest first; a part imports itself and what stands below it, not what stands beside it:
 
     errors
-    numerics, backend, sizes, cache
+    numerics, backend, sizes, cache, hosts
     graph, data
     layers
     formats
@@ -32,7 +32,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "kcompress"
 ORDER = (
     ("errors",),
-    ("numerics", "backend", "sizes", "git_sizes", "cache"),
+    ("numerics", "backend", "sizes", "git_sizes", "cache", "hosts"),
     ("graph", "data"),
     ("layers",),
     ("formats",),

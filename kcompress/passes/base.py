@@ -23,6 +23,7 @@ from kcompress.layers.plan import Activations, QuantPlan, WeightFormat
 from kcompress.passes.fields import explain
 from kcompress.passes.rules import Change, Goal, Selection, Skip, patterns, select
 from kcompress.passes.statistics import Statistics
+from kcompress.training.distribution import Devices
 from kcompress.training.teachers import Teacher
 
 __all__ = ["Change", "Context", "Goal", "Need", "Pass", "PassResult", "Rule", "Skip"]
@@ -55,6 +56,8 @@ class Context:
     log: Callable[[str], None] = lambda _line: None
     teachers: tuple[Teacher, ...] = ()
     """Models to learn from; the run's own source, where no others were given."""
+    devices: Devices = field(default_factory=Devices)
+    """Where passes that train do it."""
     statistics: Statistics | None = None
     """Of the calibration data, shared with the passes before and after where they only round weights."""
 

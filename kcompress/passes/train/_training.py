@@ -13,12 +13,12 @@ from pydantic import model_validator
 
 from kcompress.data import Dataset
 from kcompress.errors import UsageError
-from kcompress.graph.rebuild import copy
 from kcompress.graph.replaced import replaced
 from kcompress.graph.view import Node, nodes
 from kcompress.layers.twins import bake, twinned
 from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult, Skip
 from kcompress.training import batchnorm
+from kcompress.training.distribution import Devices
 from kcompress.training.feed import Feed, Passing, Stored, feed
 from kcompress.training.loop import Epoch, Outcome, Plan, Watch, fit, jit, seeded
 from kcompress.training.masks import Masks
@@ -76,23 +76,27 @@ class TrainingPass(Pass, Settings):
         return f"{whole[0].name} is stored as {whole[0].variable.dtype}, which can't be trained" if whole else True
 
     def run(self, model: Any, ctx: Context) -> PassResult:
-        student = copy(model)
+        student = ctx.devices.copy(model)
         selection = self.select(student)
         if not selection.chosen:
-            return PassResult(student, (), selection.skipped)
+            return PassResult(ctx.devices.home(student), (), selection.skipped)
         assert ctx.data.training is not None
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             data = ctx.data.training
-            read = feed(student, data, self.batch, ctx.seed, Path(folder), self.learns_labels(data.labelled))
+            labels = self.learns_labels(data.labelled)
+            read = feed(student, data, self.batch, ctx.seed, Path(folder), labels, ctx.devices.parts)
             stack.enter_context(_only({node.name for node, _ in selection.chosen}, student))
             stack.enter_context(_computing_in(student, self.precision))
             stack.enter_context(seeded(student, ctx.seed))
-            outcome = self.train(Task(model, student, data, read, Path(folder), ctx))
+            with ctx.devices.scope():
+                outcome = self.train(Task(model, student, data, read, Path(folder), ctx))
             if outcome.epochs and self.batchnorm == "estimate":
                 batchnorm.estimate(student, _inputs(read))
+        student = ctx.devices.home(student)
         bake(student, ctx.plan)
         before = {node.name: node for node in nodes(model)}
-        chosen = [node for node, _ in selection.chosen]
+        names = {node.name for node, _ in selection.chosen}
+        chosen = [node for node in nodes(student) if node.name in names]
         if not outcome.epochs:
             reason = f"training was given up: {_why(outcome, self)}"
             skipped = tuple(Skip(node.name, reason) for node in chosen)
@@ -104,7 +108,7 @@ class TrainingPass(Pass, Settings):
         """Train the student in place."""
         student, ctx = task.student, task.ctx
         read, make = self.lesson(task)
-        training, validation = self.split(task.data, read)
+        training, validation = self.split(task.data, read, ctx.devices)
         plan = Plan.of(self, training)
         chosen = optimizer(self, plan.steps, plan.per_epoch)
         masks = Masks(chosen)
@@ -117,18 +121,20 @@ class TrainingPass(Pass, Settings):
             learner = make(chosen)
             advance = stack.enter_context(ctx.progress(self.name, plan.steps))
             watch = _Telling(ctx, self.name, advance)
+            stack.enter_context(ctx.devices.placed(learner, chosen))
             return fit(learner, list(student.variables), training, validation, plan, self.patience, watch)
 
-    def split(self, data: Dataset, read: Feed) -> tuple[Feed, Stored | None]:
-        """The samples to train on and those to validate on."""
+    def split(self, data: Dataset, read: Feed, devices: Devices) -> tuple[Feed, Feed | None]:
+        """The samples to train on and those to validate on, as this process reads them."""
         if not self.validation_share:
-            return read, None
+            return devices.share(read), None
         if not isinstance(read, Stored):
             raise UsageError(
                 f"{self.name}: no validation data can be set apart from {data.name}, which is another each time "
                 "it is read; leave validation and patience out"
             )
-        return read.apart(self.validation_share)
+        training, validation = read.apart(self.validation_share)
+        return devices.share(training), None if validation is None else devices.share(validation)
 
     def learns_labels(self, labelled: bool) -> bool:
         """Whether labels are read; `labelled` tells whether there are some."""
