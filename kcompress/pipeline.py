@@ -119,8 +119,8 @@ def compress(
     splits = resolve(data, calibration, test)
     preflight.needs(steps, splits, budget, metric)
     others = preflight.teachers(steps, teachers)
+    backend.load()
     with tempfile.TemporaryDirectory() as scratch, trusting(trust), together(group) as team:
-        backend.load()
         if source is None:
             source = Path(scratch, f"{model.name}.keras")
             model.save(source)

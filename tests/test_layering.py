@@ -3,8 +3,8 @@
 The order, lowest first; a part imports itself and what stands below it, not what stands beside it:
 
     errors
-    numerics, backend, sizes, cache, hosts
-    graph, data
+    numerics, backend, sizes, cache
+    graph, data, hosts
     layers
     formats
     measure
@@ -32,8 +32,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "kcompress"
 ORDER = (
     ("errors",),
-    ("numerics", "backend", "sizes", "git_sizes", "cache", "hosts"),
-    ("graph", "data"),
+    ("numerics", "backend", "sizes", "git_sizes", "cache"),
+    ("graph", "data", "hosts"),
     ("layers",),
     ("formats",),
     ("measure",),

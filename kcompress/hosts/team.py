@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from kcompress.backend import silenced
 from kcompress.errors import HostsError, KCompressError, UsageError
 from kcompress.hosts.roll_call import Line, call
 from kcompress.hosts.settings import Group
@@ -101,6 +102,7 @@ def _joined(group: Group) -> Team:
     if key in _running:
         return _running[key]
     import jax
+    from jax.experimental import multihost_utils
 
     if _running or jax.distributed.is_initialized():
         raise UsageError("JAX was started for several processes before; let compress do it, or run it in a new process")
@@ -123,5 +125,7 @@ def _joined(group: Group) -> Team:
         )
         team.fail(problem)
         raise UsageError(problem) from error
+    with silenced(1):  # gloo says on standard output that it is there
+        multihost_utils.sync_global_devices("kcompress")
     _running[key] = team
     return team
