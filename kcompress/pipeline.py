@@ -210,7 +210,7 @@ class _Run:
         team.same("model, recipe, seed or data", self.resume.key, seconds)
         if distribute is not None:
             others = f" of {team.processes} processes" if team.processes > 1 else ""
-            self.hooks.log(f"training on {self.devices.count} devices{others}")
+            self.hooks.log(f"training on {self.devices.count} devices{others}{self.devices.remark}")
 
     def _resumed(self) -> tuple[int, Any, QuantPlan, list[PassRecord]]:
         """What an earlier run left, where it left the same to all processes."""

@@ -31,9 +31,9 @@ def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite:
         if not origin.reads:
             origin.read(source)  # raises with what can be done instead
     form.require(f"writing {output}")
-    check_paths(list(reports))
     if not writes:
         return form
+    check_paths(list(reports))
     targets = [output, *reports]
     for target in targets:
         if source is not None and target.exists() and source.exists() and target.samefile(source):

@@ -1,9 +1,9 @@
 """Where a training runs: on one device, on copies of the model, or on one model whose kernels are split over devices.
 
 A step sees the same samples as on one device, and its loss is their mean, so that losses and weights are those of one
-device. On JAX the variables are laid out over the devices for the time of the fit, by Keras's DataParallel or
-ModelParallel; on TensorFlow the model is copied into a MirroredStrategy, and out of it again. All else that a pass does
-runs on one device.
+device; on TensorFlow only with layers that treat each sample by itself. On JAX the variables are laid out over the
+devices for the time of the fit, by Keras's DataParallel or ModelParallel; on TensorFlow the model is copied into a
+MirroredStrategy, and out of it again. All else that a pass does runs on one device.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,6 @@ from kcompress.errors import HostsError, UsageError
 from kcompress.graph.rebuild import copy
 from kcompress.graph.replaced import replaced
 from kcompress.graph.view import nodes
-from kcompress.training.batchnorm import normalizations
 from kcompress.training.feed import Batch, Feed
 
 LARGE = 1 << 16
@@ -31,6 +30,8 @@ class Devices:
     count = 1
     parts = 1
     """Devices that a batch is divided among."""
+    remark = ""
+    """What is not as on one device."""
 
     def copy(self, model: Any) -> Any:
         """A copy of the model to train."""
@@ -156,7 +157,13 @@ def split(model: Any, count: int) -> dict[str, tuple[str | None, ...]]:
 
 
 class Mirrored(Devices):
-    """All devices that TensorFlow sees, each with a copy of the model."""
+    """All devices that TensorFlow sees, each with a copy of the model.
+
+    Batch normalization sees only a device's part of a batch. Keras could synchronize it, but devices then pair up
+    gradients of different layers where there are several of them.
+    """
+
+    remark = "; batch normalization and dropout see each device's part of a batch by itself"
 
     def __init__(self, names: Sequence[str]) -> None:
         import tensorflow as tf
@@ -193,8 +200,6 @@ class Mirrored(Devices):
         import keras
 
         with ExitStack() as stack:
-            for node in normalizations(learner):  # means and variances of the whole batch, as on one device
-                stack.enter_context(replaced(node.layer, "synchronized", True))
             stack.enter_context(replaced(learner, "compute_loss", self._share_of(learner.compute_loss)))
             stack.enter_context(replaced(learner, "_aggregate_additional_loss", keras.ops.sum))
             yield

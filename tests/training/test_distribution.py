@@ -37,13 +37,12 @@ def free_port():
         return found.getsockname()[1]
 
 
-def small_model(dropout):
-    """Two kernels that are large enough to be split, and layers that could do otherwise on part of a batch."""
+def small_model(whole):
+    """Two kernels that are large enough to be split; with `whole`, also layers that need a whole batch."""
     nn = keras().layers
     layers = [
         nn.Dense(1024, "relu", kernel_regularizer="l2", name="first"),
-        nn.BatchNormalization(name="bn"),
-        *([nn.Dropout(0.2, name="dropout")] if dropout else []),
+        *([nn.BatchNormalization(name="bn"), nn.Dropout(0.2, name="dropout")] if whole else []),
         nn.Dense(128, "relu", name="second"),
         nn.Dense(4, "softmax", name="head"),
     ]
@@ -55,7 +54,7 @@ def small_model(dropout):
 def jax(tmp_path_factory):
     """What one and four JAX devices made, and the folder with it."""
     folder = tmp_path_factory.mktemp("jax")
-    small_model(dropout=True).save(folder / "small.keras")
+    small_model(whole=True).save(folder / "small.keras")
     return told(somewhere("jax", folder, "one,data,model")), folder
 
 
@@ -86,7 +85,7 @@ def test_four_jax_devices_train_as_one(kind, jax):
 
 @pytest.mark.slow
 def test_four_tensorflow_devices_train_as_one(tmp_path):
-    small_model(dropout=False).save(tmp_path / "small.keras")
+    small_model(whole=False).save(tmp_path / "small.keras")
     found = told(somewhere("tensorflow", tmp_path, "one,data"))
     assert_same(found["one"], found["data"])
     assert_weights_close(tmp_path, "one", "data")
