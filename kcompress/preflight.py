@@ -30,7 +30,7 @@ def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite:
         origin = find(source)
         if not origin.reads:
             origin.read(source)  # raises with what can be done instead
-    form.require(f"writing {output}")
+    form.require(f"writing {output}", writing=True)
     if not writes:
         return form
     check_paths(list(reports))
