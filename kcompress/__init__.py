@@ -14,18 +14,20 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from kcompress.combination import ensemble
     from kcompress.comparison import compare
+    from kcompress.hosts import Hosts
     from kcompress.pipeline import Hooks, compress
     from kcompress.report import Report
 
 _PLACES = {
     "compress": "kcompress.pipeline",
     "Hooks": "kcompress.pipeline",
+    "Hosts": "kcompress.hosts",
     "Report": "kcompress.report",
     "compare": "kcompress.comparison",
     "ensemble": "kcompress.combination",
 }
 
-__all__ = ["Hooks", "Report", "__version__", "compare", "compress", "ensemble"]
+__all__ = ["Hooks", "Hosts", "Report", "__version__", "compare", "compress", "ensemble"]
 
 
 def __getattr__(name: str) -> Any:

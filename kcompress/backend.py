@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from kcompress.errors import MissingExtraError, UsageError
 
@@ -62,20 +62,21 @@ def load(name: str | None = None) -> Any:
 
 
 @contextmanager
-def silenced() -> Iterator[None]:
-    """Drop what native code writes to standard error meanwhile; Python's own stderr is flushed before and after."""
-    sys.stderr.flush()
+def silenced(descriptor: Literal[1, 2] = 2) -> Iterator[None]:
+    """Drop what native code writes to standard error (2) or output (1) meanwhile; Python's own is flushed around it."""
+    stream = sys.stderr if descriptor == 2 else sys.stdout
+    stream.flush()
     try:
-        saved = os.dup(2)
-    except OSError:  # no standard error at all
+        saved = os.dup(descriptor)
+    except OSError:  # there is none at all
         yield
         return
     sink = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(sink, 2)
+        os.dup2(sink, descriptor)
         yield
     finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)
+        stream.flush()
+        os.dup2(saved, descriptor)
         os.close(saved)
         os.close(sink)

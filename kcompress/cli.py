@@ -82,6 +82,17 @@ _quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
 @_overwrite
 @_batch
 @_backend
+@click.option(
+    "--distribute",
+    metavar="data|model",
+    help="Train on all devices: on copies of the model (data), or with large kernels split (model, JAX) [one device]",
+)
+@click.option("--coordinator", metavar="HOST:PORT", help="Several hosts (JAX): where process 0 is [environment]")
+@click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Several hosts: processes [environment]")
+@click.option(
+    "--process", type=click.IntRange(min=0), metavar="I", help="Several hosts: this one, from 0 [environment]"
+)
+@click.option("--timeout", type=float, metavar="SECONDS", help="Several hosts: how long to wait for the others [300]")
 @_trust
 @_json
 @_quiet
@@ -91,23 +102,28 @@ def compress(**options: Any) -> None:
     Example: kcompress compress model.keras small.tflite --data data.npz --apply quantize.float16
     """
     from kcompress import pipeline, terminal
+    from kcompress.hosts import Hosts
 
     _use(options["backend"])
+    hosts = Hosts(**{key: options[key] for key in ("coordinator", "processes", "process", "timeout")})
     hooks = terminal.hooks(options["quiet"] or options["as_json"])
     report = pipeline.compress(
         options["model"],
         options["output"],
         passes=options["steps"],
+        hosts=hosts,
         hooks=hooks,
         **{
             key: options[key]
             for key in (
                 "recipe", "data", "calibration", "test", "teachers", "combine",
                 "metric", "max_drop", "max_size", "reports", "seed", "strict",
-                "overwrite", "batch", "trust",
+                "overwrite", "batch", "distribute", "trust",
             )
         },
     )  # fmt: skip
+    if not report.first:
+        return
     if options["as_json"]:
         click.echo(json.dumps(report.to_json(), indent=2))
     elif not options["quiet"]:

@@ -8,6 +8,7 @@ KCompressError                 exit code 2
 │   └── UnsupportedError       a model or file that is fine, but this cannot be done with it
 ├── OutputError                the output cannot be written
 ├── ContractError              a pass broke a promise; a bug in that pass, not in the input
+├── HostsError                 another process that trains together with this one does not answer, or gave up
 ├── StrictError                `--strict`, and a layer stayed as it was
 └── UnsafeError                exit code 3: the file would run code of its own
 """
@@ -56,6 +57,10 @@ class OutputError(KCompressError, OSError):
 
 class ContractError(KCompressError, RuntimeError):
     """A pass broke a promise; a bug in that pass, not in the input."""
+
+
+class HostsError(KCompressError, ConnectionError):
+    """Another process that trains together with this one does not answer, or gave up."""
 
 
 class StrictError(KCompressError):

@@ -22,10 +22,12 @@ from kcompress.formats import Format, WriteOptions, Written, find
 from kcompress.formats._safety import trusting
 from kcompress.graph.cost import macs
 from kcompress.graph.view import nodes, nonzero, parameters
+from kcompress.hosts import Hosts, Team, together
 from kcompress.layers.plan import QuantPlan
 from kcompress.measure.memory import release
 from kcompress.publish import partial, publish, write
 from kcompress.report import Budget, PassRecord, Report, SourceFigures
+from kcompress.report.handover import from_text, to_text
 from kcompress.resume import Resume, digest_of
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ def compress(
     strict: bool = False,
     overwrite: bool = False,
     batch: int | None = None,
+    distribute: str | None = None,
+    hosts: Hosts | None = None,
     trust: Sequence[str] = (),
     hooks: Hooks | None = None,
 ) -> Report:
@@ -86,6 +90,10 @@ def compress(
         max_drop: budget in points of quality lost. max_size: budget in bytes, or a text such as "250KB".
         reports: files to write the report to, .json or .md.
         batch: batch size to fix in a .tflite or .onnx file; dynamic without it.
+        distribute: "data" to train on copies of the model on all devices, "model" to split its large kernels among
+            them (JAX); on one device without it.
+        hosts: the processes that train together on several hosts (JAX); what it leaves open, or without it, is what
+            the environment says. Process 0 writes; the others get its report.
         trust: modules whose classes a model file may use.
 
     Returns:
@@ -105,20 +113,26 @@ def compress(
     steps = preflight.combining(recipes.resolve(recipe, passes), combine)
     budget = limits(max_drop, max_size)
     source = Path(model) if isinstance(model, (str, Path)) else None
-    form = preflight.paths(source, output, report_paths, overwrite)
+    group = preflight.distribution(steps, distribute, hosts)
+    writes = group is None or group.process == 0
+    form = preflight.paths(source, output, report_paths, overwrite, writes)
     preflight.holds(steps, form)
     splits = resolve(data, calibration, test)
     preflight.needs(steps, splits, budget, metric)
     others = preflight.teachers(steps, teachers, splits)
     preflight.files(steps)
     backend.load()
-    with tempfile.TemporaryDirectory() as scratch, trusting(trust):
+    with tempfile.TemporaryDirectory() as scratch, trusting(trust), together(group) as team:
         if source is None:
             source = Path(scratch, f"{model.name}.keras")
             model.save(source)
-        run = _Run(source, form, steps, splits, others or [source], seed, trust, hooks)
+        run = _Run(source, form, steps, splits, others or [source], seed, trust, hooks if team.first else Hooks())
         loaded, judged = run.prepare(metric)
+        run.join(distribute, team, 0.0 if group is None else group.seconds)
         compressed, plan, records = run.passes(loaded)
+        if not team.first:
+            run.resume.clear()
+            return replace(from_text(team.from_first("report", "")), first=False)
         target = partial(output)
         try:
             with hooks.progress(f"writing {output.name}", None):
@@ -134,6 +148,7 @@ def compress(
         finally:
             target.unlink(missing_ok=True)
         run.resume.clear()
+        team.from_first("report", to_text(report))
     return report
 
 
@@ -189,6 +204,21 @@ class _Run:
         release()
         return [model], named
 
+    def join(self, distribute: str | None, team: Team, seconds: float) -> None:
+        """Settle where passes train, and check within so many seconds that all processes are about to do the same."""
+        from kcompress.training.distribution import devices
+
+        self.team, self.devices = team, devices(distribute)
+        team.same("model, recipe, seed or data", self.resume.key, seconds)
+        if distribute is not None:
+            others = f" of {team.processes} processes" if team.processes > 1 else ""
+            self.hooks.log(f"training on {self.devices.count} devices{others}{self.devices.remark}")
+
+    def _resumed(self) -> tuple[int, Any, QuantPlan, list[PassRecord]]:
+        """What an earlier run left, where it left the same to all processes."""
+        found = self.resume.find()
+        return found if len(set(self.team.all("passes done", str(found[0])))) == 1 else self.resume.find(0)
+
     def passes(self, loaded: list[Any]) -> tuple[Any, QuantPlan, list[PassRecord]]:
         """Apply the passes that an earlier run of the same did not finish; at most two models are alive at a time."""
         from kcompress.passes.base import Context
@@ -196,7 +226,7 @@ class _Run:
 
         original = loaded.pop()
         cost, shapes = self.source_macs, _shapes(original)
-        done, model, plan, records = self.resume.find()
+        done, model, plan, records = self._resumed()
         if done:
             self.hooks.log(f"resumed after {self.steps[done - 1].name}, pass {done} of {len(self.steps)}")
         else:
@@ -215,6 +245,7 @@ class _Run:
                 self.hooks.log,
                 teachers=self.teachers,
                 read=self.read,
+                devices=self.devices,
                 checkpoint=self.resume.unfinished(number),
                 companion=self.companion(number),
                 following=self.steps[number].name if number < len(self.steps) else "",

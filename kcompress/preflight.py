@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kcompress import backend
 from kcompress.budgets import Limits
 from kcompress.errors import ModelError, OutputError, UsageError
 from kcompress.formats import Format, find, for_output, formats
+from kcompress.hosts import Group, Hosts, settle
 from kcompress.report.files import check_paths
+
+KINDS = ("data", "model")
 
 if TYPE_CHECKING:
     from kcompress.data import Splits
@@ -19,17 +23,20 @@ if TYPE_CHECKING:
 COMBINE = "combine"
 
 
-def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite: bool) -> Format:
+def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite: bool, writes: bool = True) -> Format:
     """Check that the source can be read and the output written; return the output's format.
 
-    `source` is None where the model is given as an object.
+    `source` is None where the model is given as an object. `writes` is False in a process that leaves writing to
+    another one.
     """
     form = for_output(output)
     if source is not None:
         origin = find(source)
         if not origin.reads:
             origin.read(source)  # raises with what can be done instead
-    form.require(f"writing {output}")
+    form.require(f"writing {output}", writing=True)
+    if not writes:
+        return form
     check_paths(list(reports))
     targets = [output, *reports]
     for target in targets:
@@ -136,6 +143,24 @@ def combining(steps: "Sequence[Pass]", how: str | None) -> "list[Pass]":
     if how is None:
         return list(steps)
     return [type(step)(**{COMBINE: how, **step.config()}) if step in able else step for step in steps]
+
+
+def distribution(steps: "Sequence[Pass]", kind: str | None, asked: Hosts | None) -> Group | None:
+    """The processes that train together, None for one; UsageError if the backend can't do what is asked for."""
+    if kind is None:
+        if asked is not None and (asked.given or asked.timeout is not None):
+            raise UsageError("--coordinator, --processes, --process and --timeout go with --distribute data or model")
+        return None
+    if kind not in KINDS:
+        raise UsageError(f"distribute={kind} is unknown; allowed: {', '.join(KINDS)}")
+    if not any(step.trains for step in steps):
+        raise UsageError(f"--distribute {kind}: no pass trains; add one, such as --apply train.finetune")
+    running = backend.select()
+    if running not in ("tensorflow", "jax"):
+        raise UsageError(f"--distribute {kind}: not with {running}; pass --backend jax or tensorflow")
+    if kind == "model" and running != "jax":
+        raise UsageError("--distribute model: TensorFlow can't split a Keras 3 model over devices; pass --backend jax")
+    return settle(asked, running)
 
 
 def needs(steps: "Sequence[Pass]", data: "Splits", budget: Limits, metric: str | None) -> None:

@@ -38,11 +38,19 @@ class Resume:
             digest.update(json.dumps([step.name, step.config(), *named], sort_keys=True).encode())
             self._keys.append(digest.hexdigest()[:32])
 
-    def find(self) -> tuple[int, Any, QuantPlan, list[PassRecord]]:
-        """Number of passes done, with the model, plan and records after them; (0, None, ...) if there are none."""
+    @property
+    def key(self) -> str:
+        """What identifies the whole run."""
+        return self._keys[-1] if self._keys else ""
+
+    def find(self, most: int | None = None) -> tuple[int, Any, QuantPlan, list[PassRecord]]:
+        """Number of passes done, with the model, plan and records after them; (0, None, ...) if there are none.
+
+        With `most`, an entry after more passes is none.
+        """
         from kcompress.formats.keras import load
 
-        for done in range(len(self._keys), 0, -1):
+        for done in range(len(self._keys) if most is None else most, 0, -1):
             entry = root() / self._keys[done - 1]
             try:
                 document = json.loads((entry / RECORD).read_text())

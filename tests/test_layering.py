@@ -4,7 +4,7 @@ The order, lowest first; a part imports itself and what stands below it, not wha
 
     errors
     numerics, backend, sizes, cache
-    graph, data
+    graph, data, hosts
     layers
     formats
     measure
@@ -34,7 +34,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "kcompress"
 ORDER = (
     ("errors",),
     ("numerics", "backend", "sizes", "git_sizes", "cache"),
-    ("graph", "data"),
+    ("graph", "data", "hosts"),
     ("layers",),
     ("formats",),
     ("measure",),

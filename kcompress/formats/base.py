@@ -107,8 +107,10 @@ class Format:
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
-    """The extra that brings what `modules` lists."""
+    """The extra that brings what `modules` and `makers` list."""
     modules: ClassVar[tuple[str, ...]] = ()
+    makers: ClassVar[tuple[str, ...]] = ()
+    """What writing needs besides `modules`."""
     activations: ClassVar[frozenset[tuple[str, int]]] = frozenset()
     """Mode and bits of the activations that a plan may ask for here; what is not computed so is noted by the writer."""
     scale_digits: ClassVar[int] = affine.FULL
@@ -122,9 +124,9 @@ class Format:
     def name(self) -> str:
         return type(self).__module__.rsplit(".", 1)[-1]
 
-    def require(self, purpose: str) -> None:
-        """Raise MissingExtraError if a library that this format needs is not installed."""
-        if not all(map(installed, self.modules)):
+    def require(self, purpose: str, writing: bool = False) -> None:
+        """Raise MissingExtraError if a library that this format needs, for writing where asked, is not installed."""
+        if not all(map(installed, (*self.modules, *(self.makers if writing else ())))):
             raise MissingExtraError(self.extra, purpose)
 
     def read(self, path: Path, trust: Sequence[str] = ()) -> Any:

@@ -31,12 +31,13 @@ class ONNX(Format):
     suffixes = (".onnx",)
     extra = "tensorflow"
     modules = ("onnx", "onnxruntime")
+    makers = ("tensorflow", "tf2onnx")
     activations = frozenset({("static", 8), ("dynamic", 8)})
     integer_edges = True
     writes = True
 
     def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:
-        self.require(f"writing {path.name}")
+        self.require(f"writing {path.name}", writing=True)
         if not _tensorflow.on_tensorflow():
             return _tensorflow.in_child(self.name, model, plan, path, options)
         import onnx

@@ -26,6 +26,7 @@ from kcompress.layers.plan import Activations, QuantPlan, WeightFormat
 from kcompress.passes.fields import explain
 from kcompress.passes.rules import Change, Goal, Selection, Skip, patterns, select
 from kcompress.passes.statistics import Statistics
+from kcompress.training.distribution import Devices
 from kcompress.training.teachers import Teacher
 
 __all__ = ["Change", "Context", "Goal", "Need", "Pass", "PassResult", "Rule", "Skip"]
@@ -66,6 +67,8 @@ class Context:
     """Name of the pass behind this one; empty for the last."""
     read: Callable[[Path], Any] = lambda path: find(path).read(path)
     """Reads a model file that a setting names, trusting what the run trusts."""
+    devices: Devices = field(default_factory=Devices)
+    """Where passes that train do it."""
     statistics: Statistics | None = None
     """Of the calibration data, shared with the passes before and after where they only round weights."""
 

@@ -81,6 +81,8 @@ class Report:
     source_file: FileFigures
     budgets: tuple[Budget, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    first: bool = True
+    """Whether this process wrote the files; False where another one did that trained together with it."""
 
     @property
     def exit_code(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.training.distribution import alike, array
 from kcompress.training.outcome import Epoch, Outcome
 
 FILE = "state.npz"
@@ -49,7 +50,7 @@ class Checkpoint:
         if self._path is None:
             return
         facts = {key: value for key, value in asdict(state).items() if key != "kept"}
-        arrays = {f"v{number}": np.asarray(variable) for number, variable in enumerate(variables)}
+        arrays = {f"v{number}": array(variable) for number, variable in enumerate(variables)}
         arrays |= {f"k{number}": array for number, array in enumerate(state.kept)} if state.waited else {}
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,19 +67,27 @@ class Checkpoint:
 
         The first `kept` variables are the ones of which the best values are kept.
         """
-        if self._path is None:
-            return None
-        try:
-            with np.load(self._path, allow_pickle=False) as file:
-                facts = json.loads(str(file["facts"]))
-                values = [file[f"v{number}"] for number in range(len(variables))]
-                best = [file[f"k{number}"] for number in range(kept)] if facts["waited"] else values[:kept]
-        except (OSError, ValueError, KeyError):
-            return None
-        if any(value.shape != tuple(variable.shape) for value, variable in zip(values, variables, strict=True)):
+        facts, values, best = self._read(len(variables), kept)
+        fits = len(values) == len(variables) and all(
+            value.shape == tuple(variable.shape) for value, variable in zip(values, variables, strict=True)
+        )
+        if not alike(facts["outcome"]["steps"] if fits else -1) or not fits:
             return None
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         epochs = [Epoch(**epoch) for epoch in facts["outcome"].pop("epochs")]
         facts["outcome"] = Outcome(**facts["outcome"], epochs=epochs)
         return State(**facts, kept=best)
+
+    def _read(self, count: int, kept: int) -> tuple[dict[str, Any], Arrays, Arrays]:
+        """What the file says, the values of all variables and the best ones; nothing without a file."""
+        if self._path is None:
+            return {}, [], []
+        try:
+            with np.load(self._path, allow_pickle=False) as file:
+                facts = json.loads(str(file["facts"]))
+                values = [file[f"v{number}"] for number in range(count)]
+                best = [file[f"k{number}"] for number in range(kept)] if facts["waited"] else values[:kept]
+        except (OSError, ValueError, KeyError):
+            return {}, [], []
+        return facts, values, best

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.data import Dataset
-from kcompress.errors import DataError
+from kcompress.errors import DataError, UsageError
 from kcompress.graph.signature import signature
 from kcompress.training.labelled import Labelled, labelled, unlabelled
 
@@ -60,6 +60,8 @@ class Stored:
     """The samples to take, by index."""
     more: Mapping[str, Array] = field(default_factory=dict)
     shuffled: bool = True
+    parts: int = 1
+    """What the size of a batch has to be a multiple of."""
 
     @property
     def samples(self) -> int:
@@ -102,8 +104,11 @@ class Stored:
         if not count:
             return self, None
         order = np.random.default_rng((self.seed, 1 << 32)).permutation(self.rows)
+        size = min(self.size, count // self.parts * self.parts)
+        if not size:
+            raise DataError(f"validation={share:g} is {count:,} samples for {self.parts} devices; give a larger share")
         training, rest = np.sort(order[count:]), np.sort(order[:count])
-        return replace(self, rows=training), replace(self, rows=rest, size=min(self.size, count), shuffled=False)
+        return replace(self, rows=training), replace(self, rows=rest, size=size, shuffled=False)
 
 
 @dataclass
@@ -137,18 +142,25 @@ class Passing:
         raise DataError(f"fewer than {self.size} samples were left when the training data was read again")
 
 
-def feed(model: Any, data: Dataset, size: int | None, seed: int, folder: Path, labels: bool) -> Stored | Passing:
+def feed(
+    model: Any, data: Dataset, size: int | None, seed: int, folder: Path, labels: bool, parts: int = 1
+) -> Stored | Passing:
     """The training data for a model, in batches of `size`, or of the size that the model has fixed.
 
-    Without either, batches have SIZE samples, or all there are. `folder` is for what does not fit into memory.
-    Raises DataError for fewer samples than a batch has.
+    Without either, batches have SIZE samples, or the next multiple of `parts`, or all there are. `parts` are devices
+    that each batch is divided among, `folder` is for what does not fit into memory.
+    Raises DataError for fewer samples than a batch has, UsageError for a batch that can't be divided.
     """
     sign = signature(model)
     fitted = data if data.feeds else data.fit_to(sign.inputs)
     samples = fitted.samples
     if samples is None:
         samples = sum(batch.samples for batch in fitted.batches(READ))
-    size = next(iter(sign.inputs.values()))[0] or size or min(SIZE, max(samples, 1))
+    size = next(iter(sign.inputs.values()))[0] or size or _size(samples, parts, data.name)
+    if size % parts:
+        raise UsageError(
+            f"batch={size} can't be divided among {parts} devices; give a multiple, such as {-(-size // parts) * parts}"
+        )
     if samples < size:
         raise DataError(f"{data.name}: {samples:,} samples are less than a batch of {size:,}; give a smaller batch")
 
@@ -158,7 +170,14 @@ def feed(model: Any, data: Dataset, size: int | None, seed: int, folder: Path, l
     if fitted.source.shuffles():
         return Passing(read, samples, size)
     x, y = _gathered(read(size if size > READ else READ // size * size), samples, folder)
-    return Stored(x, y, size, seed, np.arange(samples))
+    return Stored(x, y, size, seed, np.arange(samples), parts=parts)
+
+
+def _size(samples: int, parts: int, name: str) -> int:
+    """The samples in a batch where nobody says: a multiple of `parts`."""
+    if samples < parts:
+        raise DataError(f"{name}: {samples:,} samples are less than one for each of {parts} devices; give more")
+    return min(-(-SIZE // parts), samples // parts) * parts
 
 
 def _gathered(batches: Iterator[Labelled], samples: int, folder: Path) -> tuple[dict[str, Array], list[Array]]:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.training.checkpoints import Checkpoint, State
-from kcompress.training.feed import Batch, Feed, Stored
+from kcompress.training.distribution import array
+from kcompress.training.feed import Batch, Feed
 from kcompress.training.outcome import Epoch, Outcome, Plan
 
 BUFFERED = 2
@@ -49,7 +50,7 @@ def fit(
     learner: Any,
     variables: Sequence[Any],
     feed: Feed,
-    validation: Stored | None,
+    validation: Feed | None,
     plan: Plan,
     patience: int | None,
     watch: Watch,
@@ -157,14 +158,14 @@ def _run(learner: Any, feed: Feed, first: int, count: int, watch: Watch) -> tupl
     return float(history.history["loss"][-1]), found[0] if found else None
 
 
-def _loss(learner: Any, validation: Stored) -> float:
+def _loss(learner: Any, validation: Feed) -> float:
     data = pipeline(validation, 0, validation.per_epoch)
     result = learner.evaluate(data, steps=validation.per_epoch, verbose=0, return_dict=True)
     return float(result["loss"])
 
 
 def _values(variables: Sequence[Any]) -> list[NDArray[Any]]:
-    return [np.array(variable) for variable in variables]
+    return [array(variable) for variable in variables]
 
 
 def _assign(variables: Sequence[Any], values: Sequence[NDArray[Any]]) -> None:
@@ -173,7 +174,7 @@ def _assign(variables: Sequence[Any], values: Sequence[NDArray[Any]]) -> None:
 
 
 def _finite(variables: Sequence[Any]) -> bool:
-    return all(np.isfinite(np.asarray(v)).all() for v in variables if "float" in str(v.dtype))
+    return all(np.isfinite(array(v)).all() for v in variables if "float" in str(v.dtype))
 
 
 def jit() -> bool:
@@ -183,7 +184,7 @@ def jit() -> bool:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return bool(tf.config.list_physical_devices("GPU"))
+        return bool(tf.config.list_physical_devices("GPU")) and not tf.distribute.has_strategy()
     return bool(keras.backend.backend() == "jax")
 
 

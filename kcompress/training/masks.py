@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.training.distribution import array
+
 
 class Masks:
     """The masks of kernels during one training; none for a kernel without a zero."""
@@ -41,7 +43,7 @@ class Masks:
     def set(self, variable: Any, kept: NDArray[np.bool_]) -> None:
         """Keep other places of a variable from now on, and zero the rest."""
         self._masks[id(variable)].assign(kept)
-        variable.assign(np.asarray(variable) * kept)
+        variable.assign(array(variable) * kept)
 
 
 @contextmanager

@@ -47,7 +47,9 @@ def soft_targets(forms: Sequence[Form], others: int, temperature: float) -> list
     if any(form != "values" for form in forms):
         found.append(OnLogits(temperature, chosen(False, keras.losses.KLDivergence(reduction=None))))
     if any(form == "values" for form in forms):
-        found.append(keras.distillation.FeatureDistillation(chosen(True, keras.losses.MeanSquaredError())))
+        found.append(
+            keras.distillation.FeatureDistillation(chosen(True, keras.losses.MeanSquaredError(reduction=None)))
+        )
     return found
 
 

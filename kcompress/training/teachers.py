@@ -115,7 +115,12 @@ def _making(folder: Path, scratch: Path) -> Iterator[Path]:
         return
     try:
         yield made
-        made.rename(folder)
+        try:
+            made.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            shutil.rmtree(made, ignore_errors=True)  # another process made the same meanwhile
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise

@@ -14,7 +14,6 @@ from pydantic import model_validator
 
 from kcompress.data import Dataset
 from kcompress.errors import UsageError
-from kcompress.graph.rebuild import copy
 from kcompress.graph.replaced import replaced
 from kcompress.graph.view import Node, nodes
 from kcompress.layers.steps import Steps
@@ -24,6 +23,7 @@ from kcompress.passes.train._companion import Pruning
 from kcompress.passes.train._twin import Twin
 from kcompress.training import batchnorm
 from kcompress.training.checkpoints import Checkpoint
+from kcompress.training.distribution import Devices
 from kcompress.training.feed import Feed, Passing, Stored, feed
 from kcompress.training.loop import Watch, fit, jit, seeded
 from kcompress.training.masks import Masks, within
@@ -90,31 +90,34 @@ class TrainingPass(Pass, Settings):
         return f"{whole[0].name} is stored as {whole[0].variable.dtype}, which can't be trained" if whole else True
 
     def run(self, model: Any, ctx: Context) -> PassResult:
-        student = copy(model)
+        student = ctx.devices.copy(model)
         selection = self.select(student)
         if not selection.chosen:
-            return PassResult(student, (), selection.skipped)
+            return PassResult(ctx.devices.home(student), (), selection.skipped)
         if ctx.data.training is None:
             raise UsageError(f"{self.name}: needs training data; give it with --data")
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             stack.enter_context(_told_by(self.name))
             data = ctx.data.training
-            read = feed(student, data, self.batch, ctx.seed, Path(folder), self.learns_labels(data.labelled))
+            labels = self.learns_labels(data.labelled)
+            read = feed(student, data, self.batch, ctx.seed, Path(folder), labels, ctx.devices.parts)
             stack.enter_context(_only({node.name for node, _ in selection.chosen}, student))
             stack.enter_context(_computing_in(student, self.precision))
             stack.enter_context(seeded(student, ctx.seed))
-            twin = Twin.of(student, ctx)
-            outcome = self.train(Task(model, student, data, read, Path(folder), ctx, twin))
-        formats = twin.formats(student)
+            with ctx.devices.scope():
+                twin = Twin.of(student, ctx)
+                outcome = self.train(Task(model, student, data, read, Path(folder), ctx, twin))
+            formats, sparse = twin.formats(student), twin.sparse_names(student)
+        student = ctx.devices.home(student)
         bake(student, ctx.plan.updated(formats))
         before = {node.name: node for node in nodes(model)}
-        chosen = [node for node, _ in selection.chosen]
+        names = {node.name for node, _ in selection.chosen}
+        chosen = [node for node in nodes(student) if node.name in names]
         if not outcome.epochs:
             reason = f"training was given up: {_why(outcome, self)}"
             skipped = tuple(Skip(node.name, reason) for node in chosen)
             return PassResult(student, (), (*selection.skipped, *skipped), goals=self.goals(outcome))
         activations = twin.activations(student)
-        sparse = set(map(id, twin.sparse(student)))
         changes = tuple(Change(node.name, _moved(before[node.name], node, sparse)) for node in chosen)
         goals, history = self.goals(outcome), _history(outcome)
         return PassResult(student, changes, selection.skipped, formats, goals, activations, history)
@@ -123,7 +126,7 @@ class TrainingPass(Pass, Settings):
         """Train the student in place."""
         student, ctx, twin = task.student, task.ctx, task.twin
         read, make = self.lesson(task)
-        training, validation = self.split(task.data, read)
+        training, validation = self.split(task.data, read, ctx.devices)
         plan = Plan.of(self, training)
         chosen = optimizer(self, plan.steps, plan.per_epoch)
         masks = Masks(chosen)
@@ -141,34 +144,35 @@ class TrainingPass(Pass, Settings):
             learner = make(chosen)
             advance = stack.enter_context(ctx.progress(self.name, plan.steps))
             watch = _Telling(ctx, self.name, advance, pruning, masks)
-            minutes = self.checkpoint or math.inf
-            outcome = fit(
-                learner,
-                variables,
-                training,
-                validation,
-                plan,
-                self.patience,
-                watch,
-                Checkpoint(ctx.checkpoint),
-                minutes,
-            )
+            with ctx.devices.placed(learner, chosen):
+                outcome = fit(
+                    learner,
+                    variables,
+                    training,
+                    validation,
+                    plan,
+                    self.patience,
+                    watch,
+                    Checkpoint(ctx.checkpoint),
+                    self.checkpoint or math.inf,
+                )
             if pruning is not None:
                 pruning.end()
             if outcome.epochs and self.batchnorm == "estimate":
                 batchnorm.estimate(student, _inputs(task.feed))
             return outcome
 
-    def split(self, data: Dataset, read: Feed) -> tuple[Feed, Stored | None]:
-        """The samples to train on and those to validate on."""
+    def split(self, data: Dataset, read: Feed, devices: Devices) -> tuple[Feed, Feed | None]:
+        """The samples to train on and those to validate on, as this process reads them."""
         if not self.validation_share:
-            return read, None
+            return devices.share(read), None
         if not isinstance(read, Stored):
             raise UsageError(
                 f"{self.name}: no validation data can be set apart from {data.name}, which is another each time "
                 "it is read; leave validation and patience out"
             )
-        return read.apart(self.validation_share)
+        training, validation = read.apart(self.validation_share)
+        return devices.share(training), None if validation is None else devices.share(validation)
 
     def learns_labels(self, labelled: bool) -> bool:
         """Whether labels are read; `labelled` tells whether there are some."""
@@ -222,14 +226,14 @@ def _why(outcome: Outcome, settings: Settings) -> str:
     )
 
 
-def _moved(before: Node, after: Node, sparse: set[int]) -> str:
+def _moved(before: Node, after: Node, sparse: set[str]) -> str:
     """`trained, weights moved by 3.1 %; 512 zeros kept`."""
     learned = [w.name for w in after.weights if w.learned]
     old, new = ({w.name: w.values.astype(np.float64) for w in node.weights} for node in (before, after))
     norm = sum(float((old[name] ** 2).sum()) for name in learned)
     shift = sum(float(((new[name] - old[name]) ** 2).sum()) for name in learned)
     share = f", weights moved by {(shift / norm) ** 0.5:.1%}" if norm else ""
-    zeros = sum(int((w.values == 0).sum()) for w in after.kernels if id(w.variable) in sparse)
+    zeros = sum(int((w.values == 0).sum()) for w in after.kernels if after.qualified(w) in sparse)
     return f"trained{share}" + (f"; {zeros:,} zeros kept" if zeros else "")
 
 

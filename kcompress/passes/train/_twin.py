@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from kcompress.data import Dataset
-from kcompress.graph.view import Weight, nodes
+from kcompress.graph.view import Node, Weight, nodes
 from kcompress.layers.plan import Activations, LearnedRange, QuantPlan, WeightFormat
 from kcompress.layers.steps import Steps, learned
 from kcompress.layers.twins import fixed_limits, ranges, twinned
@@ -60,20 +60,24 @@ class Twin:
 
     def sparse(self, model: Any) -> list[Any]:
         """The kernels whose zeros are to stay: not those where zero is but a level of a grid."""
-        return [weight.variable for weight, form in self._kernels(model) if form is None or form.sparse]
+        return [weight.variable for _, weight, form in self._kernels(model) if form is None or form.sparse]
+
+    def sparse_names(self, model: Any) -> set[str]:
+        """The same kernels by qualified name."""
+        return {node.qualified(weight) for node, weight, form in self._kernels(model) if form is None or form.sparse}
 
     def signs(self, model: Any) -> list[tuple[Any, NDArray[Any]]]:
         """The weights that one bit stands for, with their scales."""
         return [
             (weight.variable, form.scales(tuple(weight.variable.shape)))
-            for weight, form in self._kernels(model)
+            for _, weight, form in self._kernels(model)
             if form is not None and form.bits == 1
         ]
 
-    def _kernels(self, model: Any) -> Iterator[tuple[Weight, WeightFormat | None]]:
-        """The kernels that are trained, and what the plan makes of them."""
+    def _kernels(self, model: Any) -> Iterator[tuple[Node, Weight, WeightFormat | None]]:
+        """The kernels that are trained, with their layers, and what the plan makes of them."""
         for node in nodes(model):
             for weight in node.kernels:
                 if weight.variable.trainable:
                     form = self.plan.weights.get(node.qualified(weight))
-                    yield weight, form if form is not None and form.kind == "int" else None
+                    yield node, weight, form if form is not None and form.kind == "int" else None

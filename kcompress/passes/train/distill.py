@@ -69,6 +69,8 @@ class Distill(TrainingPass):
         teacher = source.load()
         check_teacher(source.name, teacher, student)
         together = pairs(student, teacher, self.features, self.feature_loss != "similarity")
+        if together and self.feature_loss == "similarity":
+            task.ctx.devices.require_whole_batches("feature_loss=similarity")
         found = loss_for(student, task.data, self.loss) if task.data.labelled else None
         own_forms, forms = forms_of(student, teacher, task.feed.batch(0)[0], found.kinds if found else None)
         inputs = signature(student).inputs

@@ -1,0 +1,127 @@
+"""Which processes train together: from options, from the usual environment, or as JAX finds it in a cluster.
+
+Variables are read in this order: KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID;
+JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID; those of Slurm, Open MPI and Kubernetes, through JAX.
+"""
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kcompress.errors import HostsError, UsageError
+
+TIMEOUT = 300.0
+VARIABLES = {
+    "coordinator": ("KERAS_DISTRIBUTION_JOB_ADDRESSES", "JAX_COORDINATOR_ADDRESS"),
+    "processes": ("KERAS_DISTRIBUTION_NUM_PROCESSES", "JAX_NUM_PROCESSES"),
+    "process": ("KERAS_DISTRIBUTION_PROCESS_ID", "JAX_PROCESS_ID"),
+}
+CLUSTERS = {"SLURM_NTASKS": "SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE": "OMPI_MCA_orte_hnp_uri"}
+"""Where a cluster's job tells its number of processes, and what else it sets for each of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hosts:
+    """The processes that train together, and which of them this one is; what is None comes from the environment."""
+
+    coordinator: str | None = None
+    """HOST:PORT at which all can reach process 0."""
+    processes: int | None = None
+    """How many there are."""
+    process: int | None = None
+    """The number of this one, from 0."""
+    timeout: float | None = None
+    """Seconds to wait for the others. Default 300."""
+
+    @property
+    def given(self) -> bool:
+        """Whether anything says that there are several."""
+        return any(value is not None for value in (self.coordinator, self.processes, self.process))
+
+
+@dataclass(frozen=True)
+class Group:
+    """The same, with nothing left open. `local_devices` are those of its host that this process takes; None for all."""
+
+    coordinator: str
+    processes: int
+    process: int
+    seconds: float
+    local_devices: tuple[int, ...] | None = None
+
+
+def several(environment: Mapping[str, str]) -> bool:
+    """Whether the environment says that there is more than one process."""
+    if any(environment.get(name) for name in VARIABLES["coordinator"]):
+        return True
+    if any(_number(environment, name) > 1 and other in environment for name, other in CLUSTERS.items()):
+        return True
+    pod = "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment
+    return pod or '"worker"' in environment.get("TF_CONFIG", "")
+
+
+def settle(asked: Hosts | None, backend: str, environment: Mapping[str, str] | None = None) -> Group | None:
+    """The processes that train together; None if there is only this one.
+
+    Raises UsageError for a backend that can't do it, and for what is missing or can't be right.
+    """
+    environment = os.environ if environment is None else environment
+    asked = asked or Hosts()
+    seconds = TIMEOUT if asked.timeout is None else asked.timeout
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"--timeout {seconds:g}: must be above 0; give seconds, such as 300")
+    if asked.processes == 1 or not (asked.given or several(environment)):
+        return None
+    if backend != "jax":
+        raise UsageError(
+            f"distribute on several hosts needs JAX, not {backend}: Keras 3 does not work with TensorFlow's "
+            "MultiWorkerMirroredStrategy (keras #20585); pass --backend jax"
+        )
+    coordinator = asked.coordinator or _variable(environment, "coordinator")
+    processes = asked.processes if asked.processes is not None else _count(environment, "processes")
+    process = asked.process if asked.process is not None else _count(environment, "process")
+    local: Sequence[int] | None = None
+    if coordinator is None or processes is None or process is None:
+        coordinator, processes, process, local = _detected(coordinator, processes, process, seconds)
+    if coordinator is None or processes is None or process is None:
+        given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
+        missing = ", ".join(option for option, value in given.items() if value is None)
+        raise UsageError(f"distribute on several hosts: no {missing}; give --coordinator, --processes and --process")
+    coordinator = coordinator.split(",")[0]
+    if not re.fullmatch(r".+:\d{1,5}", coordinator):
+        raise UsageError(f"--coordinator {coordinator}: is not HOST:PORT; give one such as 10.0.0.1:1234")
+    if not 0 <= process < processes:
+        raise UsageError(f"--process {process}: must be from 0 to {processes - 1}, as there are {processes} processes")
+    if processes == 1:
+        return None
+    return Group(coordinator, processes, process, seconds, None if local is None else tuple(local))
+
+
+def _detected(coordinator: str | None, processes: int | None, process: int | None, seconds: float) -> Any:
+    """What is still open, from the cluster that JAX finds itself in, and the devices for this process."""
+    from jax._src import clusters  # `initialize` asks it too, but ends the process when time is up
+
+    try:
+        return clusters.ClusterEnv.auto_detect_unset_distributed_params(
+            coordinator, processes, process, None, None, math.ceil(seconds)
+        )
+    except (RuntimeError, OSError, KeyError, ValueError) as error:
+        raise HostsError(f"the cluster does not say which processes there are ({error}); give --coordinator") from error
+
+
+def _variable(environment: Mapping[str, str], field: str) -> str | None:
+    return next((environment[name] for name in VARIABLES[field] if environment.get(name)), None)
+
+
+def _count(environment: Mapping[str, str], field: str) -> int | None:
+    return next((_number(environment, name) for name in VARIABLES[field] if environment.get(name)), None)
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    text = environment.get(name, "0")
+    if not text.isdecimal():
+        raise UsageError(f"{name}={text}: is not a whole number; set it right or unset it")
+    return int(text)
