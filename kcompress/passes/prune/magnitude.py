@@ -146,7 +146,8 @@ class Magnitude(Pass):
         formats: dict[str, WeightFormat] = {}
         for settings, members in _alike(selection.chosen):
             weights = [settings.selectable(node) for node in members]
-            masks = iter(settings.masks([w for ws in weights for w in ws]))
+            now = settings.at(settings.initial) if self.accompanies else settings
+            masks = iter(now.masks([w for ws in weights for w in ws]))
             for node, ws in zip(members, weights, strict=True):
                 outcome = settings.shrink(node, [(w, next(masks)) for w in ws], ctx.plan)
                 if isinstance(outcome, Change):
@@ -168,11 +169,14 @@ class Magnitude(Pass):
             found: list[tuple[Any, magnitude.Mask]] = []
             for settings, weights in groups:
                 share = settings.share + (settings.initial - settings.share) * left
-                now = settings.model_copy(update={"sparsity": share, "keep": None})
-                found += zip((w.variable for w in weights), now.masks(weights), strict=True)
+                found += zip((w.variable for w in weights), settings.at(share).masks(weights), strict=True)
             return found
 
         return Companion(removed, self.until, self.regrow)
+
+    def at(self, share: float) -> Self:
+        """These settings with another share to zero."""
+        return self.model_copy(update={"sparsity": share, "keep": None})
 
     def masks(self, weights: Sequence[Weight]) -> list[magnitude.Mask]:
         """One mask per weight, true where it is selected."""

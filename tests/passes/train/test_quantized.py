@@ -1,0 +1,131 @@
+"""Training through what earlier passes quantized."""
+
+import numpy as np
+import pytest
+
+from kcompress.formats import WriteOptions, formats
+from kcompress.formats._keras_runner import KerasRunner
+from kcompress.graph.view import nodes
+from kcompress.layers.plan import Activations, QuantPlan
+from kcompress.layers.twins import fixed_limits, ranges, twinned
+from kcompress.numerics import affine
+from kcompress.passes import find
+from kcompress.passes.statistics import batches
+from tests.passes.train.problems import accuracy, context, convolutional, spots
+
+Finetune, Weights, Binary = find("train.finetune"), find("quantize.weights"), find("quantize.binary")
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return Finetune(epochs=8, learning_rate=0.01).apply(convolutional(normalized=False), context()).model
+
+
+def onwards(model, first, target="keras", **fields):
+    """Quantize, then train; the plan after both."""
+    begun = first.apply(model, context(target=target))
+    plan = QuantPlan().updated(begun.formats, first.computation())
+    ctx = context(plan=plan)
+    result = Finetune(**{"epochs": 4, "learning_rate": 0.003, **fields}).apply(begun.model, ctx)
+    return begun, result, plan.updated(result.formats, result.activations)
+
+
+def loss(model):
+    x, y = spots()
+    return float(-np.log(np.asarray(model(x))[np.arange(len(y)), y] + 1e-7).mean())
+
+
+def levels_of(result, plan):
+    for node in nodes(result.model):
+        for weight in node.kernels:
+            if form := plan.weights.get(node.qualified(weight)):
+                yield form, weight.values
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_weights_end_on_grids_whose_steps_were_learned(trained, bits):
+    begun, result, plan = onwards(trained, Weights(bits=bits), target="tflite")
+    assert loss(result.model) < loss(begun.model)
+    assert all(form.holds(values) for form, values in levels_of(result, plan))
+    moved = [plan.weights[name].scale != begun.formats[name].scale for name in begun.formats]
+    assert all(moved)
+
+
+@pytest.mark.parametrize(("scale", "digits"), [("float", affine.SHORT), ("power_of_two", affine.POWER_OF_TWO)])
+def test_scales_stay_of_as_few_digits_as_they_were(trained, scale, digits):
+    _, result, plan = onwards(trained, Weights(bits=4, scale=scale))
+    for form, values in levels_of(result, plan):
+        assert affine.digits(np.asarray(form.scale)) <= digits
+        assert form.holds(values)
+
+
+def test_two_bits_are_worth_training(trained):
+    begun, result, _ = onwards(trained, Weights(bits=2), epochs=8)
+    assert loss(result.model) < loss(begun.model) / 3
+    assert accuracy(result.model) > 0.9
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_binary_and_ternary_weights_change_their_values(trained, levels):
+    begun, result, plan = onwards(trained, Binary(levels=levels, edges=True), epochs=8, learning_rate=0.01)
+    assert loss(result.model) < loss(begun.model)
+    for form, values in levels_of(result, plan):
+        assert form.holds(values)
+        assert len(np.unique(form.levels(values))) == levels
+    kernel = begun.model.get_layer("conv2").kernel, result.model.get_layer("conv2").kernel
+    assert (np.sign(kernel[0]) != np.sign(kernel[1])).any()
+
+
+def test_zeros_of_pruning_stay_and_those_of_rounding_need_not(trained):
+    pruned = find("prune.magnitude")(sparsity=0.6, layers="conv2").apply(trained, context()).model
+    begun, result, plan = onwards(pruned, Weights(bits=3), epochs=8, learning_rate=0.01)
+    assert plan.weights["conv2/kernel"].sparse
+    assert not plan.weights["hidden/kernel"].sparse
+
+    def back(layer):
+        return (np.asarray(begun.model.get_layer(layer).kernel) == 0) & (
+            np.asarray(result.model.get_layer(layer).kernel) != 0
+        )
+
+    assert not back("conv2").any()
+    assert back("hidden").any()
+
+
+def twin(model, plan):
+    """What the model gives as a file of integers would, by ranges learned where there are some."""
+    asked, data = plan.activations, context().data.calibration
+    fixed = fixed_limits(model)
+    seen = ranges(model, batches(model, data, asked.samples))
+    limits = {name: asked.range_of(found) for name, found in seen.items() if name not in fixed}
+    with twinned(model, plan, {**limits, **fixed}):
+        return np.asarray(model(spots()[0][4::5]))
+
+
+def test_the_file_of_integers_agrees_with_the_twin_that_was_trained(trained, tmp_path):
+    _, result, plan = onwards(trained, find("quantize.int8")(samples=64))
+    assert result.activations is not None
+    assert result.activations.learned
+    expected = twin(result.model, plan)
+    x = {"image": spots()[0][4::5]}
+    options = WriteOptions(calibration=context().data.calibration.fit_to({"image": (None, 12, 12, 1)}))
+    for suffix in ("tflite", "onnx"):
+        form = formats()[suffix]
+        form.write(result.model, plan, tmp_path / f"m.{suffix}", options)
+        given = form.open(tmp_path / f"m.{suffix}")(x)[0]
+        assert np.abs(given - expected).max() < 0.02, suffix  # 5 steps of 1/256, for a step more or less on the way
+    plain = KerasRunner(result.model)(x)[0]
+    assert np.abs(plain - expected).max() > 0.002
+
+
+def test_learned_ranges_are_told_by_the_values_that_they_are_for():
+    from kcompress.layers.plan import LearnedRange
+    from kcompress.numerics.ranges import Range
+
+    seen = Range(detailed=False)
+    seen.add(np.array([0.0, 1.0, 5.0]))
+    learned = LearnedRange(0.0, 5.0, 2.0, 0.0, 3.5)
+    assert Activations("static", learned=(learned,)).range_of(seen) == (0.0, 3.5)
+    seen.add(np.array([5.0]))  # another mean
+    assert Activations("static", learned=(learned,)).range_of(seen) == (0.0, 5.0)
+    plan = QuantPlan({}, Activations("static", learned=(learned,)))
+    assert QuantPlan.from_json(plan.to_json()) == plan

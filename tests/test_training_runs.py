@@ -1,0 +1,70 @@
+"""Runs that train, from the shell."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.shell import assert_refused, kcompress
+
+PRUNE = "prune.magnitude:sparsity=0.9,schedule=polynomial"
+
+
+def arguments(fixtures, output, *steps, more=()):
+    data = ("--data", fixtures / "fashion_mnist.npz")
+    applied = [part for step in steps for part in ("--apply", step)]
+    return ["compress", fixtures / "lenet300.keras", output, *data, *applied, *more]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_run_that_was_killed_in_a_training_ends_as_one_that_was_not(fixtures, tmp_path, backend):
+    steps = (PRUNE, "train.distill:epochs=8,validation=0.1,batch=64")
+    env = {"KERAS_BACKEND": backend, "KCOMPRESS_CACHE": str(tmp_path / "one")}
+    whole = kcompress(*arguments(fixtures, tmp_path / "whole.keras", *steps), **env)
+    assert whole.returncode == 0, whole.stderr
+    env["KCOMPRESS_CACHE"] = str(tmp_path / "other")
+    command = [sys.executable, "-m", "kcompress.cli", *map(str, arguments(fixtures, tmp_path / "cut.keras", *steps))]
+    with subprocess.Popen(command, env={**os.environ, **env}, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "epoch 3 of 8" in line:
+                break
+        process.send_signal(signal.SIGKILL)
+    again = kcompress(*arguments(fixtures, tmp_path / "cut.keras", *steps), **env)
+    assert again.returncode == 0, again.stderr
+    assert "epoch 1 of 8" not in again.stderr
+    assert "epoch 8 of 8" in again.stderr
+    assert (tmp_path / "whole.keras").read_bytes() == (tmp_path / "cut.keras").read_bytes()
+    assert not list((tmp_path / "other").glob("*unfinished"))
+
+
+def test_the_report_has_the_losses(fixtures, tmp_path):
+    done = kcompress(*arguments(fixtures, tmp_path / "o.keras", "train.finetune:epochs=2", more=("--json",)))
+    (record,) = json.loads(done.stdout)["passes"]
+    assert [sorted(entry) for entry in record["history"]] == [["loss", "seconds", "validation_loss"]] * 2
+
+
+def test_a_diverging_training_is_exit_code_one_and_says_at_which_step(fixtures, tmp_path):
+    step = "train.finetune:optimizer=sgd,learning_rate=1e30"
+    done = kcompress(*arguments(fixtures, tmp_path / "o.keras", step))
+    assert done.returncode == 1
+    assert "train.finetune:epochs_lost NOT MET: 3, limit 0" in " ".join(done.stdout.split())
+    assert (tmp_path / "o.keras").exists()
+    strict = kcompress(*arguments(fixtures, tmp_path / "s.keras", step, more=("--strict",)))
+    assert strict.returncode == 2
+    assert not (tmp_path / "s.keras").exists()
+
+
+def test_data_and_teachers_that_do_not_fit_are_refused(fixtures, tmp_path):
+    bare = kcompress("compress", fixtures / "lenet300.keras", tmp_path / "o.keras", "--apply", "train.finetune")
+    assert_refused(bare, 2, "train.finetune: needs training data; give it with --data")
+    teacher = ("--teacher", fixtures / "resnet8.keras")
+    unused = kcompress(*arguments(fixtures, tmp_path / "o.keras", "quantize.float16", more=teacher))
+    assert_refused(unused, 2, "no pass learns from a teacher")
+    missing = kcompress(*arguments(fixtures, tmp_path / "o.keras", "train.distill", more=("--teacher", "none.keras")))
+    assert_refused(missing, 2, "none.keras: no such file")
+    assert not (tmp_path / "o.keras").exists()
