@@ -44,6 +44,15 @@ def test_commands_of_the_readme_run_in_order(folder):
 
 
 @pytest.mark.slow
+def test_training_does_what_the_readme_says(folder):
+    commands = re.sub(r"\\\n\s*", " ", part("training")).strip().splitlines()
+    for command, limit in zip(commands, (6.0, 6.0, 3.0), strict=True):  # points, of a short training on 6,000 images
+        done = kcompress(*shlex.split(command)[1:], cwd=folder)
+        assert done.returncode == 0, done.stderr
+        assert float(re.search(r"drop (-?[\d.]+) points", done.stdout)[1]) < limit, command
+
+
+@pytest.mark.slow
 def test_structured_pruning_does_what_the_readme_says(folder):
     half, dead = re.sub(r"\\\n\s*", " ", part("structured")).strip().splitlines()
     done = kcompress(*shlex.split(half)[1:], cwd=folder)
