@@ -8,7 +8,8 @@ and outputs kept their signature, every targeted layer is accounted for, and zer
 import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from kcompress.data import Splits
 from kcompress.errors import ContractError, UsageError
 from kcompress.formats import find
-from kcompress.graph.rebuild import fingerprint
+from kcompress.graph.rebuild import copy, fingerprint
 from kcompress.graph.signature import signature
 from kcompress.graph.view import Node, nodes
 from kcompress.layers.plan import Activations, QuantPlan, WeightFormat
@@ -222,12 +223,20 @@ class Pass(BaseModel):
         """The layers of `model` to work on, with the settings for each."""
         return select(self, model)
 
+    def subject(self, model: Any, ctx: Context) -> Any:
+        """The model to work on: the given one, or another one that takes its place."""
+        return model
+
     def run(self, model: Any, ctx: Context) -> PassResult:
         """Return a changed copy of `model`. Call `apply` instead, which checks the result."""
         raise NotImplementedError
 
     def apply(self, model: Any, ctx: Context) -> PassResult:
         """Run the pass on a Keras model and check what came back; raises ContractError if it broke a promise."""
+        subject = self.subject(model, ctx)
+        if subject is not model and not ctx.teachers:
+            ctx = replace(ctx, teachers=(Teacher("the model before it", "", partial(copy, model)),))
+        model = subject
         sign, before = _signature(model), fingerprint(model)
         targets = self.select(model).targets
         result = self.run(model, ctx)

@@ -44,16 +44,21 @@ class Teacher:
 
 def check_teacher(name: str, teacher: Any, student: Any) -> None:
     """ModelError unless the teacher takes what the student takes and gives outputs of the same shapes."""
-    mine, other = signature(student), signature(teacher)
+    check_shapes(name, teacher, student, "teacher", "student")
+
+
+def check_shapes(name: str, model: Any, other: Any, what: str, than: str) -> None:
+    """ModelError, which says both, unless two models have inputs and outputs of the same shapes."""
+    mine, theirs = signature(model), signature(other)
     pairs = (
-        ("inputs", list(other.inputs.values()), list(mine.inputs.values())),
-        ("outputs", [tuple(t.shape) for t in teacher.outputs], [tuple(t.shape) for t in student.outputs]),
+        ("inputs", list(mine.inputs.values()), list(theirs.inputs.values())),
+        ("outputs", [tuple(t.shape) for t in model.outputs], [tuple(t.shape) for t in other.outputs]),
     )
-    for what, theirs, own in pairs:
-        if len(theirs) != len(own) or not all(map(fits, theirs, own)):
+    for part, one, two in pairs:
+        if len(one) != len(two) or not all(map(fits, one, two)):
             raise ModelError(
-                f"{name}: the teacher's {what} are {shown(theirs)}, the student's {shown(own)}; give a teacher of "
-                "the same shapes"
+                f"{name}: the {what}'s {part} are {shown(one)}, the {than}'s {shown(two)}; give a {what} of the same "
+                "shapes"
             )
 
 

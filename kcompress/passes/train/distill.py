@@ -3,15 +3,18 @@
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from kcompress.data.specs import is_function
+from kcompress.errors import UsageError
 from kcompress.graph.rebuild import copy
 from kcompress.graph.signature import signature
-from kcompress.passes.base import Need
+from kcompress.passes.base import Context, Need
 from kcompress.passes.rules import patterns
 from kcompress.passes.train._training import Lesson, Task, TrainingPass, compiled
 from kcompress.training.feed import Feed, Stored
@@ -21,8 +24,9 @@ from kcompress.training.learner import stored, viewed
 from kcompress.training.losses import loss_for
 from kcompress.training.pairing import pairs
 from kcompress.training.soft_targets import feature_loss, soft_targets
+from kcompress.training.student import made, named_like
 from kcompress.training.target_loss import Function, functions, nothing
-from kcompress.training.teachers import Teacher, check_teacher, taught
+from kcompress.training.teachers import Teacher, check_shapes, check_teacher, taught
 
 Array = NDArray[Any]
 PREFIX = "teacher/"
@@ -46,6 +50,9 @@ class Distill(TrainingPass):
     combine: Literal["average", "weighted", "stacked"] = "average"
     """The way that several teachers become one: the average of their probabilities; the likeliest weighted one on a
     share of the training data; or stacked, a dense layer on what all say, trained on that share."""
+    student: str | None = None
+    """A model of another architecture to train in place of the one before it: a saved model, or MODULE:FUNCTION, which
+    takes no arguments and returns a Keras model."""
     features: tuple[str, ...] = ()
     """Layers whose outputs are compared too, each STUDENT=TEACHER or one name for both; auto for the last of each
     spatial size."""
@@ -58,6 +65,20 @@ class Distill(TrainingPass):
     """The name of a loss of Keras's for the labels, in place of the model's own."""
 
     _features_to_tuple = field_validator("features", mode="before")(patterns)
+
+    def files(self) -> tuple[Path, ...]:
+        return () if self.student is None or is_function(self.student) else (Path(self.student),)
+
+    def subject(self, model: Any, ctx: Context) -> Any:
+        if self.student is None:
+            return model
+        if ctx.plan:
+            raise UsageError(
+                f"{self.name}: student={self.student} takes the place of a model that was quantized; put it first"
+            )
+        student = made(self.student, ctx.seed) if is_function(self.student) else ctx.read(Path(self.student))
+        check_shapes(self.student, student, model, "student", "model")
+        return named_like(student, model)
 
     def learns_labels(self, labelled: bool) -> bool:
         return labelled and self.alpha < 1

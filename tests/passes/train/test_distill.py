@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from kcompress.errors import ModelError, UsageError
-from kcompress.graph.rebuild import copy
+from kcompress.graph.rebuild import copy, fingerprint
+from kcompress.layers.plan import FLOAT16, QuantPlan
 from kcompress.passes import find
 from kcompress.passes.train import distill
 from kcompress.training.teachers import Teacher
@@ -109,6 +110,45 @@ def test_the_model_itself_is_the_teacher_where_there_is_no_other(teacher):
         for model in (None, convolutional())
     )
     assert own < other / 10
+
+
+def narrow():
+    """A student, as a user's function makes it."""
+    return k.Sequential(
+        [
+            k.Input((12, 12, 1)),
+            k.layers.Conv2D(6, 5, 2, activation="relu"),
+            k.layers.Flatten(),
+            k.layers.Dense(4, name="z"),
+        ]
+    )
+
+
+SPEC = "tests.passes.train.test_distill:narrow"
+
+
+def test_a_student_of_another_architecture_takes_the_models_place(teacher, tmp_path):
+    result = Distill(student=SPEC, epochs=12, learning_rate=0.01).apply(teacher, context())
+    assert [layer.name for layer in result.model.layers][-1] == "z"
+    assert [tensor.name for tensor in result.model.inputs] == ["image"]
+    assert agreement(result.model, teacher) > 0.85
+    first, again = (Distill(student=SPEC, epochs=1).apply(teacher, context()).model for _ in range(2))
+    assert fingerprint(first) == fingerprint(again)
+    result.model.save(tmp_path / "student.keras")
+    saved = Distill(student=str(tmp_path / "student.keras"), epochs=1)
+    assert saved.files() == (tmp_path / "student.keras",)
+    assert saved.apply(teacher, context()).history[0]["loss"] < result.history[0]["loss"]
+
+
+def test_a_student_that_does_not_fit_is_refused(teacher):
+    other = k.Sequential([k.Input((12, 12, 1)), k.layers.Flatten(), k.layers.Dense(7, "softmax")])
+    with pytest.raises(ModelError, match=r"narrow: the student's outputs are \(4,\), the model's \(7,\)"):
+        Distill(student=SPEC).apply(other, context())
+    with pytest.raises(ModelError, match=r"it returned int; return a Keras model"):
+        Distill(student="builtins:int").apply(teacher, context())
+    plan = QuantPlan({"conv2/kernel": FLOAT16})
+    with pytest.raises(UsageError, match=r"takes the place of a model that was quantized; put it first"):
+        Distill(student=SPEC).apply(teacher, context(plan=plan))
 
 
 def test_zeros_stay_zero(teacher):

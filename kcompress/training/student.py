@@ -1,0 +1,48 @@
+"""A student of another architecture: made by a function, and called by the names of the model whose place it takes."""
+
+from typing import Any
+
+from kcompress.data.specs import load_function
+from kcompress.errors import ModelError
+from kcompress.graph.rebuild import copy
+from kcompress.graph.signature import signature
+
+
+def made(spec: str, seed: int) -> Any:
+    """The Keras model that MODULE:FUNCTION returns, whose random weights the seed decides.
+
+    Raises ModelError if it fails, or returns something else; DataError if there is no such function.
+    """
+    import keras
+
+    function = load_function(spec)
+    keras.utils.set_random_seed(seed)
+    try:
+        model = function()
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [""])[0][:200]
+        raise ModelError(f"{spec}: calling it failed with {type(error).__name__} ({line}); correct the code") from error
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"{spec}: it returned {type(model).__name__}; return a Keras model with fixed inputs")
+    return model
+
+
+def named_like(student: Any, model: Any) -> Any:
+    """The student with inputs of the model's names, so that the same data goes to both; a copy if they differ."""
+    import keras
+
+    mine, other = signature(student), signature(model)
+    if list(mine.inputs) == list(other.inputs):
+        return student
+    if isinstance(mine.structure, dict):
+        raise ModelError(
+            f"'{student.name}' has inputs named {', '.join(mine.inputs)}, the model {', '.join(other.inputs)}; give "
+            "them the same names"
+        )
+    inputs = [
+        keras.Input(batch_shape=shape, dtype=dtype, name=name)
+        for name, shape, dtype in zip(other.inputs, mine.inputs.values(), mine.dtypes.values(), strict=True)
+    ]
+    twin = keras.models.clone_model(copy(student), input_tensors=inputs if len(inputs) > 1 else inputs[0])
+    twin.set_weights(student.get_weights())
+    return twin
