@@ -248,8 +248,11 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except KCompressError as error:
+        from kcompress import hosts
+
         click.echo(f"Error: {error}", err=True)
         code = error.exit_code
+        hosts.leave(code)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         code = 0

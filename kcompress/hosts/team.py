@@ -1,13 +1,17 @@
 """What processes that train together tell each other besides gradients: that they do the same, and how it ended."""
 
 import math
+import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from kcompress.backend import silenced
 from kcompress.errors import HostsError, KCompressError, UsageError
 from kcompress.hosts.roll_call import Line, call
 from kcompress.hosts.settings import Group
+
+PARTING_SECONDS = 5.0
 
 
 class Team:
@@ -58,6 +62,14 @@ class Team:
         for line in self._lines:
             line.say(failed=why, process=self.process)
 
+    def part(self) -> None:
+        """Let go of the others; the first waits a little until they are gone, as JAX ends them where it goes first."""
+        for line in self._lines:
+            with suppress(TimeoutError):
+                while self.first and line.hear(PARTING_SECONDS):
+                    pass
+            line.close()
+
     def _heard(self, line: Line, number: int, what: str, seconds: float | None) -> list[str]:
         try:
             said = line.hear(seconds)
@@ -95,6 +107,17 @@ def together(group: Group | None) -> Iterator[Team]:
     except BaseException as error:
         team.fail(str(error) if isinstance(error, KCompressError) else type(error).__name__)
         raise
+
+
+def leave(code: int) -> None:
+    """After an error, end this process at once if it is one of several: at its end JAX would wait for the others."""
+    if not _running:
+        return
+    for team in _running.values():
+        team.part()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _joined(group: Group) -> Team:

@@ -22,6 +22,8 @@ from kcompress.training.feed import Batch, Feed
 
 LARGE = 1 << 16
 """Elements from which on a kernel is split."""
+COLLECTIVES = ("Gloo", "NCCL", "RCCL")
+"""The libraries through which JAX's processes reach each other."""
 
 
 class Devices:
@@ -114,10 +116,11 @@ class Meshed(Devices):
         try:
             with distribution.scope():
                 yield
-        except jax.errors.JaxRuntimeError as error:
-            if jax.process_count() == 1:
+        except Exception as error:
+            cause = _from_jax(error)
+            if jax.process_count() == 1 or cause is None:
                 raise
-            line = str(error).strip().splitlines()[0][:200]
+            line = str(cause).strip().splitlines()[0][:200]
             raise HostsError(f"another process stopped answering during training ({line}); see what it said") from error
         for variable in variables:
             value = array(variable)
@@ -135,6 +138,20 @@ class Meshed(Devices):
         for path, axes in split(learner, self.count).items():
             layouts[path] = axes
         return keras_distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch", auto_shard_dataset=False)
+
+
+def _from_jax(error: BaseException | None) -> BaseException | None:
+    """The error of JAX's runtime that an exception comes from; Keras raises another while it cleans up.
+
+    JAX passes some of those of its collectives on as ValueError.
+    """
+    import jax
+
+    while error is not None and not (
+        isinstance(error, jax.errors.JaxRuntimeError) or any(name in str(error) for name in COLLECTIVES)
+    ):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def split(model: Any, count: int) -> dict[str, tuple[str | None, ...]]:

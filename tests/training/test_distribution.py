@@ -110,20 +110,32 @@ def test_two_processes_train_as_one_and_the_first_writes(jax, tmp_path):
     assert sorted(path.name for path in folders[1].iterdir()) == ["small.keras"]
 
 
-def run_both(folder, fixtures, second=(), **environment):
+def start_both(folder, fixtures, second=(), settings="steps=2", form="--json"):
     """The command in two processes; `second` are options of the second one only."""
     place = f"127.0.0.1:{free_port()}"
     both = []
     for number in range(2):
         command = [
             *(sys.executable, "-m", "kcompress.cli", "compress", fixtures / "lenet300.keras", folder / "out.keras"),
-            *("--data", fixtures / "fashion_mnist.npz", "--apply", "train.finetune:steps=2", "--distribute", "data"),
-            *("--coordinator", place, "--processes", "2", "--process", number, "--timeout", "60", "--json"),
+            *(
+                "--data",
+                fixtures / "fashion_mnist.npz",
+                "--apply",
+                f"train.finetune:{settings}",
+                "--distribute",
+                "data",
+            ),
+            *("--coordinator", place, "--processes", "2", "--process", number, "--timeout", "60", form),
             *("--overwrite", *(second if number else ())),
         ]
-        env = {**os.environ, "KERAS_BACKEND": "jax", "KCOMPRESS_CACHE": str(folder / f"cache{number}"), **environment}
+        env = {**os.environ, "KERAS_BACKEND": "jax", "KCOMPRESS_CACHE": str(folder / f"cache{number}")}
         piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         both.append(subprocess.Popen([*map(str, command)], text=True, env=env, **piped))
+    return both
+
+
+def run_both(*given):
+    both = start_both(*given)
     return [(*process.communicate(timeout=300), process.returncode) for process in both]
 
 
@@ -142,6 +154,22 @@ def test_processes_that_would_do_different_things_all_stop(fixtures, tmp_path):
         assert "process 1" in err
         assert err.count("\n") == 1
     assert not (tmp_path / "out.keras").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_process_that_is_killed_during_training_ends_the_other(lost, fixtures, tmp_path):
+    both = start_both(tmp_path, fixtures, (), "epochs=1000", "--strict")
+    assert any("epoch 1 of" in line for line in iter(both[0].stderr.readline, ""))
+    both[lost].kill()
+    out, err = both[1 - lost].communicate(timeout=60)
+    both[lost].communicate()
+    assert out == ""
+    assert not (tmp_path / "out.keras").exists()
+    if lost == 1:  # without process 0, JAX itself ends the others, by a signal
+        assert both[0].returncode == 2
+        last = err.splitlines()[-1]
+        assert last.startswith("Error: another process stopped answering during training")
 
 
 @pytest.mark.slow
