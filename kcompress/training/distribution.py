@@ -262,15 +262,20 @@ def array(variable: Any) -> NDArray[Any]:
     return np.array(multihost_utils.process_allgather(value, tiled=True))
 
 
-def alike(number: int) -> bool:
-    """Whether all processes that train together give the same number."""
+def alone() -> bool:
+    """Whether one process trains."""
     import keras
 
     if keras.backend.backend() != "jax":
         return True
     import jax
 
-    if jax.process_count() == 1:
+    return bool(jax.process_count() == 1)
+
+
+def alike(number: int) -> bool:
+    """Whether all processes that train together give the same number."""
+    if alone():
         return True
     from jax.experimental import multihost_utils
 

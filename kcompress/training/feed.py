@@ -108,6 +108,11 @@ class Stored:
         if not size:
             raise DataError(f"validation={share:g} is {count:,} samples for {self.parts} devices; give a larger share")
         training, rest = np.sort(order[count:]), np.sort(order[:count])
+        if len(training) < self.size:
+            raise DataError(
+                f"{len(training):,} samples are left to train on without those for validation, less than a batch of "
+                f"{self.size:,}; give a smaller batch, or a smaller share for validation"
+            )
         return replace(self, rows=training), replace(self, rows=rest, size=size, shuffled=False)
 
 

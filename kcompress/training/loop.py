@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.training.checkpoints import Checkpoint, State
-from kcompress.training.distribution import array
+from kcompress.training.distribution import alone, array
 from kcompress.training.feed import Batch, Feed
 from kcompress.training.outcome import Epoch, Outcome, Plan
 
@@ -69,7 +69,8 @@ def fit(
         learner.optimizer.build(learner.trainable_variables)
     every = [*variables, *learner.optimizer.variables]
     state = checkpoint.load(every, len(variables)) or State(Outcome(plan.epochs), math.inf, kept)
-    outcome, pace = state.outcome, _Pace(minutes * 60)
+    outcome = state.outcome
+    pace = _Pace(minutes * 60 if alone() else math.inf)  # several have to take the same pieces
     watch.advance(outcome.steps)
     while outcome.steps < plan.steps and not outcome.diverged:
         first, end = outcome.steps, plan.epoch(outcome.steps)[1]

@@ -102,9 +102,8 @@ def against_fit() -> None:
     own = subprocess.run([sys.executable, __file__, "--own"], env=plain, capture_output=True, text=True, check=True)
     seconds = float(own.stdout.split()[-1])
     for name, other in found.items():
-        print(
-            f"fit on arrays {name}: {other * 1000:.1f} ms a step, {other / seconds:.2f} times ours ({seconds * 1000:.1f})"
-        )
+        figures = f"{other * 1000:.1f} ms a step, {other / seconds:.2f} times ours ({seconds * 1000:.1f})"
+        print(f"fit on arrays {name}: {figures}")
 
 
 def own() -> None:
@@ -186,7 +185,7 @@ def accuracy() -> None:
                 )
                 found.append(report.quality.artifact * 100)
             gains.append(found[0] - found[1])
-            print(f"quarter width, seed {seed}: {found[0]:.2f} % distilled, {found[1]:.2f} % on labels", flush=True)
+            print(f"quarter width, seed {seed}: {found[0]:.2f} distilled, {found[1]:.2f} on labels", flush=True)
         print(f"distillation gains {sum(gains) / len(gains):.2f} points (goal 1.0)")
 
 

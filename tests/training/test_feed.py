@@ -51,6 +51,8 @@ def test_samples_set_apart_are_not_trained_on(tmp_path):
     assert (training.samples, rest.samples) == (16, 4)
     assert not set(training.rows) & set(rest.rows)
     assert feed_of(tmp_path).apart(0.0)[1] is None
+    with pytest.raises(DataError, match=r"10 samples are left to train on .* less than a batch of 12"):
+        feed_of(tmp_path, size=12).apart(0.5)
 
 
 def test_samples_that_do_not_fit_into_memory_lie_in_files(tmp_path, monkeypatch):
