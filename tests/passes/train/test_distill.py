@@ -114,14 +114,9 @@ def test_the_model_itself_is_the_teacher_where_there_is_no_other(teacher):
 
 def narrow():
     """A student, as a user's function makes it."""
-    return k.Sequential(
-        [
-            k.Input((12, 12, 1)),
-            k.layers.Conv2D(6, 5, 2, activation="relu"),
-            k.layers.Flatten(),
-            k.layers.Dense(4, name="z"),
-        ]
-    )
+    conv = k.layers.Conv2D(6, 5, 2, activation="relu", name="conv")
+    head = k.layers.Dense(4, name="z")
+    return k.Sequential([k.Input((12, 12, 1)), conv, k.layers.Flatten(name="flat"), head], name="narrow")
 
 
 SPEC = "tests.passes.train.test_distill:narrow"
