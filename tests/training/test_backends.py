@@ -42,8 +42,7 @@ def losses(backend, name, step, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lenet300", "resnet8"])
-@pytest.mark.parametrize("step", ["train.finetune", "train.distill"])
+@pytest.mark.parametrize(("name", "step"), [("lenet300", "train.distill"), ("resnet8", "train.finetune")])
 def test_losses_of_tensorflow_and_jax_are_the_same(name, step, tmp_path):
     settings = "steps=12,validation=0.02,schedule=cosine,warmup=0.02"
     found = [losses(backend, name, f"{step}:{settings}", tmp_path) for backend in ("tensorflow", "jax")]
