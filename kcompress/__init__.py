@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from kcompress.combination import ensemble
     from kcompress.comparison import compare
     from kcompress.hosts import Hosts
-    from kcompress.pipeline import Hooks, compress
+    from kcompress.pipeline import compress
     from kcompress.report import Report
+    from kcompress.run import Hooks
 
 _PLACES = {
     "compress": "kcompress.pipeline",
-    "Hooks": "kcompress.pipeline",
+    "Hooks": "kcompress.run",
     "Hosts": "kcompress.hosts",
     "Report": "kcompress.report",
     "compare": "kcompress.comparison",

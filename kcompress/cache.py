@@ -1,5 +1,6 @@
-"""The folder for what is kept between runs: finished passes of a run that was killed, outputs of teachers."""
+"""What is kept between runs: finished passes of a run that was killed, outputs of teachers."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -9,3 +10,9 @@ def root() -> Path:
     if chosen := os.environ.get("KCOMPRESS_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kcompress"
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file's content, by which things that come of it are found again; OSError if it can't be read."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

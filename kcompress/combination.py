@@ -17,8 +17,8 @@ from kcompress.formats import Format, Runner, WriteOptions, find
 from kcompress.formats._safety import trusting
 from kcompress.formats.base import Tensors, by_position
 from kcompress.layers.plan import QuantPlan
-from kcompress.pipeline import Hooks, check_weights
 from kcompress.publish import partial, write
+from kcompress.run import Hooks, check_weights
 from kcompress.training.ensemble import How
 
 

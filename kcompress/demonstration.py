@@ -9,6 +9,7 @@ from kcompress import backend, pipeline
 from kcompress.errors import ModelError, OutputError
 from kcompress.formats import formats
 from kcompress.report import terminal
+from kcompress.run import Hooks
 
 MODEL, DATA = "resnet8.keras", "fashion_mnist.npz"
 JOBS = {
@@ -18,7 +19,7 @@ JOBS = {
 }
 
 
-def run(folder: Path, hooks: pipeline.Hooks) -> int:
+def run(folder: Path, hooks: Hooks) -> int:
     """Write the demo's files into `folder` and print a report for each; returns the exit code.
 
     Files of an earlier demo are replaced. Without TensorFlow, only the `.keras` file is made.

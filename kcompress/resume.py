@@ -1,7 +1,7 @@
 """What finished passes made, kept until the run is done, so that a run that was killed goes on after its last pass.
 
-An entry is found again by everything that went into it:
-version, source, seed, target, data, and the settings of every pass up to it, with the content of files they name.
+An entry is found again by everything that went into it: version, source, seed, target, data, and the settings of every
+pass up to it, with the content of files they name.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kcompress.cache import root
+from kcompress.cache import digest_of, root
 from kcompress.layers.plan import QuantPlan
 from kcompress.report.report import Budget, PassRecord
 
@@ -96,12 +96,6 @@ class Resume:
         for key in keys:
             shutil.rmtree(root() / key, ignore_errors=True)
             shutil.rmtree(root() / f"{key}{UNFINISHED}", ignore_errors=True)
-
-
-def digest_of(path: Path) -> str:
-    """The SHA-256 of a file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _record(item: dict[str, Any]) -> PassRecord:

@@ -13,6 +13,7 @@ The order, lowest first; a part imports itself and what stands below it, not wha
     report, recipe, manual
     budgets
     preflight, resume, publish
+    run
     pipeline
     comparison, inspection, demonstration, terminal
     combination
@@ -43,6 +44,7 @@ ORDER = (
     ("report", "recipe", "manual"),
     ("budgets",),
     ("preflight", "resume", "publish"),
+    ("run",),
     ("pipeline",),
     ("comparison", "inspection", "demonstration", "terminal"),
     ("combination",),

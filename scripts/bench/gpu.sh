@@ -19,9 +19,8 @@ fi
 site=$(mktemp -d)
 trap 'rm -rf "$site"' EXIT
 python3 -m pip install -q --no-index --no-deps --no-compile --target "$site" "$wheels"/*.whl
-cp -r scripts/bench/_gpu.py "$site"
 export PYTHONPATH=$site KERAS_BACKEND=jax XLA_PYTHON_CLIENT_PREALLOCATE=false PYTHONWARNINGS=ignore
 python3 -c "import jax; print(jax.devices()[0].device_kind, 'jax', jax.__version__)"
 for what in fit finetune distill pruned quantized; do
-    python3 "$site/_gpu.py" "$what" "${EPOCHS:-10}" "${BATCH:-256}"
+    python3 scripts/bench/_gpu.py "$what" "${EPOCHS:-10}" "${BATCH:-256}"
 done
