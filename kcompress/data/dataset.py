@@ -11,6 +11,9 @@ from kcompress.data.fitting import Feed, feed, route
 from kcompress.data.source import InputShapes, Source
 from kcompress.errors import DataError, UsageError
 
+COUNTED = 256
+"""Samples that are read at a time only to count them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -38,6 +41,10 @@ class Dataset:
         for test in self.cuts:
             samples = None if samples is None else split_size(samples, test)
         return samples
+
+    def counted(self) -> int:
+        """The number of samples, which are read through where only that tells."""
+        return self.samples if self.samples is not None else sum(batch.samples for batch in self.batches(COUNTED))
 
     @property
     def labelled(self) -> bool:

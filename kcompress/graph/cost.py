@@ -33,7 +33,7 @@ def macs_by_layer(model: Any) -> dict[str, int] | None:
     sign = signature(model)
     if any(None in shape[1:] for shape in sign.inputs.values()):
         return None
-    batch = next(iter(sign.inputs.values()))[0] or 1
+    batch = sign.batch or 1
     tensors = [
         keras.KerasTensor((shape[0] or 1, *shape[1:]), dtype=dtype)
         for shape, dtype in zip(sign.inputs.values(), sign.dtypes.values(), strict=True)

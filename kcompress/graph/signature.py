@@ -17,6 +17,11 @@ class Signature:
     outputs: tuple[str, ...]
     structure: Any
 
+    @property
+    def batch(self) -> int | None:
+        """The number of samples that the inputs have fixed; None for any."""
+        return next(iter(self.inputs.values()))[0]
+
     def pack(self, tensors: Sequence[Any]) -> Any:
         """One tensor per input, in order, as the model's call takes them: alone, in a list or in a dict."""
         import keras

@@ -59,13 +59,11 @@ class Context:
     """`with ctx.progress("calibrating", 512) as advance: advance(32)`."""
     log: Callable[[str], None] = lambda _line: None
     teachers: tuple[Teacher, ...] = ()
-    """Models to learn from; the run's own source, where no others were given."""
+    """Models to learn from: the run's own source, where no others were given, or the model before the pass."""
     checkpoint: Path | None = None
     """A folder for the state of a training that is not over, which one that was killed goes on from."""
     companion: "Pass | None" = None
     """A pass before this one, if it goes on while this one trains."""
-    following: str = ""
-    """Name of the pass behind this one; empty for the last."""
     read: Callable[[Path], Any] = lambda path: find(path).read(path)
     """Reads a model file that a setting names, trusting what the run trusts."""
     devices: Devices = field(default_factory=Devices)
@@ -233,10 +231,9 @@ class Pass(BaseModel):
 
     def apply(self, model: Any, ctx: Context) -> PassResult:
         """Run the pass on a Keras model and check what came back; raises ContractError if it broke a promise."""
-        subject = self.subject(model, ctx)
-        if subject is not model and not ctx.teachers:
+        if not ctx.teachers:
             ctx = replace(ctx, teachers=(Teacher("the model before it", "", partial(copy, model)),))
-        model = subject
+        model = self.subject(model, ctx)
         sign, before = _signature(model), fingerprint(model)
         targets = self.select(model).targets
         result = self.run(model, ctx)

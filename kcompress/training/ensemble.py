@@ -20,7 +20,7 @@ from kcompress.measure.scoring import kind_of
 from kcompress.numerics.mixture import closest, likeliest
 from kcompress.training.forms import forms_together, renamed
 from kcompress.training.heldout import HeldOut, held_out, target
-from kcompress.training.labelled import labelled, unlabelled
+from kcompress.training.labelled import filled, labelled
 from kcompress.training.members import Members, nest
 from kcompress.training.soft_targets import Form
 from kcompress.training.stacking import dense, evidence, trained
@@ -95,19 +95,15 @@ def _forms(found: Members, data: Dataset | None, reader: Any) -> list[list[Form]
         ]
         batch = {name: np.zeros(shape) for name, shape in zip(sign.inputs, sizes, strict=True)}
         return forms_together(views, batch, None)
-    seen = next((labelled if data.labelled else unlabelled)(reader, data, EXAMPLES))
-    rows = next(iter(sign.inputs.values()))[0] or len(next(iter(seen.inputs.values())))
-    batch = {name: _rows(x, rows) for name, x in renamed(sign.inputs, seen.inputs).items()}
+    seen = next(labelled(reader, data, EXAMPLES, labels=data.labelled))
+    rows = sign.batch or len(next(iter(seen.inputs.values())))
+    batch = {name: filled(x, rows) for name, x in renamed(sign.inputs, seen.inputs).items()}
     if not data.labelled:
         return forms_together(views, batch, None)
     given = [np.asarray(to_arrays(tensor), np.float32) for tensor in outputs(views[0], sign, batch)]
     named = zip(found.first.outputs, seen.labels, given, strict=True)
-    kinds = [kind_of(data.name, name, _rows(label, rows), output) for name, label, output in named]
+    kinds = [kind_of(data.name, name, filled(label, rows), output) for name, label, output in named]
     return forms_together(views, batch, kinds)
-
-
-def _rows(array: Array, count: int) -> Array:
-    return array if len(array) == count else np.resize(array, (count, *array.shape[1:]))
 
 
 def _probable(found: Members, item: tuple[Any, Form, str]) -> Any:

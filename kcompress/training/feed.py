@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from kcompress.data import Dataset
 from kcompress.errors import DataError, UsageError
 from kcompress.graph.signature import signature
-from kcompress.training.labelled import Labelled, labelled, unlabelled
+from kcompress.training.labelled import Labelled, labelled
 
 Array = NDArray[Any]
 Batch = tuple[dict[str, Array], list[Array]]
@@ -106,7 +106,9 @@ class Stored:
         order = np.random.default_rng((self.seed, 1 << 32)).permutation(self.rows)
         size = min(self.size, count // self.parts * self.parts)
         if not size:
-            raise DataError(f"validation={share:g} is {count:,} samples for {self.parts} devices; give a larger share")
+            raise DataError(
+                f"validation={share:g} is {count:,} samples, too few for a batch of {self.parts}; give a larger share"
+            )
         training, rest = np.sort(order[count:]), np.sort(order[:count])
         if len(training) < self.size:
             raise DataError(
@@ -158,10 +160,9 @@ def feed(
     """
     sign = signature(model)
     fitted = data if data.feeds else data.fit_to(sign.inputs)
-    samples = fitted.samples
-    if samples is None:
-        samples = sum(batch.samples for batch in fitted.batches(READ))
-    size = next(iter(sign.inputs.values()))[0] or size or _size(samples, parts, data.name)
+    samples = fitted.counted()
+    fixed = sign.batch
+    size = fixed or size or _size(samples, parts, data.name)
     if size % parts:
         raise UsageError(
             f"batch={size} can't be divided among {parts} devices; give a multiple, such as {-(-size // parts) * parts}"
@@ -170,12 +171,12 @@ def feed(
         raise DataError(f"{data.name}: {samples:,} samples are less than a batch of {size:,}; give a smaller batch")
 
     def read(rows: int) -> Iterator[Labelled]:
-        return (labelled if labels else unlabelled)(model, fitted, rows)
+        return labelled(model, fitted, rows, labels=labels)
 
     if fitted.source.shuffles():
         return Passing(read, samples, size)
     x, y = _gathered(read(size if size > READ else READ // size * size), samples, folder)
-    return Stored(x, y, size, seed, np.arange(samples), parts=parts)
+    return Stored(x, y, size, seed, np.arange(samples), parts=size if fixed else parts)
 
 
 def _size(samples: int, parts: int, name: str) -> int:

@@ -1,19 +1,20 @@
 """A share of the training data, set apart to find how predictions are to be combined."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.data import Dataset
+from kcompress.data import Batch, Dataset
+from kcompress.data.batches import rebatch
 from kcompress.errors import DataError
 from kcompress.graph.signature import signature
 from kcompress.measure.scoring import check_classes
 from kcompress.training.compiled import compiled
 from kcompress.training.forms import renamed
-from kcompress.training.labelled import Labelled, labelled
+from kcompress.training.labelled import as_labelled, filled
 from kcompress.training.soft_targets import Form
 
 Array = NDArray[Any]
@@ -37,23 +38,23 @@ def held_out(model: Any, reader: Any, data: Dataset, seed: int) -> HeldOut:
 
     Raises DataError for data without labels.
     """
-    samples = data.samples if data.samples is not None else sum(batch.samples for batch in data.batches(READ))
+    samples = data.counted()
     each = sum(int(np.prod([size or 1 for size in tensor.shape[1:]])) for tensor in model.outputs)
     count = min(samples, max(LEAST, round(SHARE * samples)), MOST, max(1, VALUES // each))
     chosen = np.zeros(samples, bool)
     chosen[np.random.default_rng((seed, 1 << 33)).permutation(samples)[:count]] = True
     sign = signature(model)
     run = compiled(model, sign.dtypes, lambda x: sign.pack(list(x.values())), lambda outputs, _: _flat(outputs))
+    source = signature(reader)
+    fitted = data if data.feeds else data.fit_to(source.inputs)
     labels: list[list[Array]] = []
     predictions: list[list[Array]] = []
-    for batch in _picked(labelled(reader, data, READ), chosen):
-        fixed = next(iter(sign.inputs.values()))[0]
-        for start in range(0, batch.samples, fixed or batch.samples):
-            stop = min(start + (fixed or batch.samples), batch.samples)
-            rows = np.arange(start, stop if fixed is None else start + fixed) % batch.samples
-            given = run(renamed(sign.inputs, {name: x[rows] for name, x in batch.inputs.items()}))
-            predictions.append([array[: stop - start] for array in given])
-        labels.append(batch.labels)
+    for batch in rebatch(_picked(fitted.batches(READ), chosen), sign.batch or READ):
+        read = as_labelled(source, data.name, batch)
+        rows = sign.batch or batch.samples
+        given = run({name: filled(x, rows) for name, x in renamed(sign.inputs, read.inputs).items()})
+        predictions.append([array[: batch.samples] for array in given])
+        labels.append([label[: batch.samples] for label in read.labels])
     if not labels:
         raise DataError(f"{data.name}: no samples; give training data that is not empty")
     return HeldOut(*([np.concatenate(parts) for parts in zip(*found, strict=True)] for found in (labels, predictions)))
@@ -65,28 +66,14 @@ def _flat(outputs: Any) -> list[Any]:
     return list(keras.tree.flatten(outputs))
 
 
-def _picked(batches: Iterator[Labelled], chosen: NDArray[np.bool_]) -> Iterator[Labelled]:
-    """Only the chosen samples, in batches of READ and a rest."""
-    start, waiting = 0, 0
-    held: list[Labelled] = []
+def _picked(batches: Iterable[Batch], chosen: NDArray[np.bool_]) -> Iterator[Batch]:
+    """Only the chosen samples."""
+    start = 0
     for batch in batches:
-        rows = np.flatnonzero(chosen[start : start + batch.samples])
+        rows = chosen[start : start + batch.samples]
         start += batch.samples
-        held.append(Labelled({n: x[rows] for n, x in batch.inputs.items()}, [y[rows] for y in batch.labels], len(rows)))
-        waiting += len(rows)
-        if waiting >= READ:
-            yield _joined(held, waiting)
-            held, waiting = [], 0
-    if waiting:
-        yield _joined(held, waiting)
-
-
-def _joined(parts: list[Labelled], samples: int) -> Labelled:
-    return Labelled(
-        {name: np.concatenate([part.inputs[name] for part in parts]) for name in parts[0].inputs},
-        [np.concatenate(each) for each in zip(*(part.labels for part in parts), strict=True)],
-        samples,
-    )
+        if rows.any():
+            yield batch.take(rows)
 
 
 def target(name: str, output: str, form: Form, label: Array, shape: tuple[int, ...]) -> Array:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.data import Dataset
+from kcompress.data import Batch, Dataset
 from kcompress.errors import DataError
-from kcompress.graph.signature import signature
+from kcompress.graph.signature import Signature, signature
 from kcompress.measure.scoring import labels_for
 
 
@@ -25,36 +25,31 @@ class Labelled:
     samples: int
 
 
-def labelled(model: Any, data: Dataset, size: int, limit: int | None = None) -> Iterator[Labelled]:
+def labelled(model: Any, data: Dataset, size: int, limit: int | None = None, labels: bool = True) -> Iterator[Labelled]:
     """Read batches of `size` samples, or of the size that the model has fixed; `limit` samples in all, at most.
 
-    A batch that is too small for a model of a fixed size is filled up by repeating its samples.
+    A batch that is too small for a model of a fixed size is filled up by repeating its samples. Without `labels`, those
+    that the data has are left out.
     Raises DataError (while iterating) for data without labels, or without those of an output.
     """
     sign = signature(model)
     fitted = data if data.feeds else data.fit_to(sign.inputs)
-    fixed = next(iter(sign.inputs.values()))[0]
-    for batch in fitted.batches(fixed or size, limit):
-        if batch.y is None:
-            raise DataError(f"{data.name} has no labels; give data with an array y")
-        assert isinstance(batch.x, dict)
-        rows = fixed or batch.samples
-        labels = labels_for(data.name, batch.y, sign.outputs)
-        yield Labelled(
-            {name: _filled(x, rows) for name, x in batch.x.items()}, [_filled(y, rows) for y in labels], batch.samples
-        )
+    for batch in fitted.batches(sign.batch or size, limit):
+        yield as_labelled(sign, data.name, batch, labels)
 
 
-def unlabelled(model: Any, data: Dataset, size: int) -> Iterator[Labelled]:
-    """Read batches as `labelled` does, without labels, whether the data has some or not."""
-    sign = signature(model)
-    fitted = data if data.feeds else data.fit_to(sign.inputs)
-    fixed = next(iter(sign.inputs.values()))[0]
-    for batch in fitted.batches(fixed or size):
-        assert isinstance(batch.x, dict)
-        rows = fixed or batch.samples
-        yield Labelled({name: _filled(x, rows) for name, x in batch.x.items()}, [], batch.samples)
+def as_labelled(sign: Signature, name: str, batch: Batch, labels: bool = True) -> Labelled:
+    """One batch of the data `name`, once fitted to a model of this signature, as `labelled` gives it."""
+    if labels and batch.y is None:
+        raise DataError(f"{name} has no labels; give data with an array y")
+    assert isinstance(batch.x, dict)
+    rows = sign.batch or batch.samples
+    found = labels_for(name, batch.y, sign.outputs) if labels and batch.y is not None else []
+    return Labelled(
+        {key: filled(x, rows) for key, x in batch.x.items()}, [filled(y, rows) for y in found], batch.samples
+    )
 
 
-def _filled(array: NDArray[Any], rows: int) -> NDArray[Any]:
+def filled(array: NDArray[Any], rows: int) -> NDArray[Any]:
+    """So many rows: the array's own, repeated where there are fewer."""
     return array if len(array) == rows else np.resize(array, (rows, *array.shape[1:]))

@@ -39,7 +39,8 @@ def viewed(
 
         def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> tuple[Any, ...]:
             seen: dict[str, Any] = {}
-            packed = sign.pack([inputs[key] for key in taken])
+            kinds = sign.dtypes.values()
+            packed = sign.pack([keras.ops.cast(inputs[k], kind) for k, kind in zip(taken, kinds, strict=True)])
             with watched(features, lambda node, _given, result: seen.setdefault(node.name, result)):
                 outputs = list(keras.tree.flatten(self.model(packed, training=training)))
             if forms:
@@ -47,6 +48,22 @@ def viewed(
             return (*outputs, *(seen[node.name] for node in features))
 
     return View()
+
+
+def distillation(
+    teacher: Any, student: Any, losses: Sequence[Any], weights: Sequence[float], labels: float, features: int
+) -> Any:
+    """Keras's Distiller of two views whose last outputs are features, so many, that labels say nothing about.
+
+    `labels` is the weight of the loss on labels, `losses` and `weights` are those of the distillation.
+    """
+    import keras
+
+    class Distiller(keras.distillation.Distiller):  # type: ignore[misc]
+        def compute_loss(self, x: Any = None, y: Any = None, *given: Any, **named: Any) -> Any:
+            return super().compute_loss(x, None if y is None else (*y, *(0.0,) * features), *given, **named)
+
+    return Distiller(teacher, student, list(losses), list(weights), student_loss_weight=labels)
 
 
 def stored(names: Sequence[str]) -> Any:

@@ -72,34 +72,34 @@ def fit(
     outcome = state.outcome
     pace = _Pace(minutes * 60 if alone() else math.inf)  # several have to take the same pieces
     watch.advance(outcome.steps)
-    while outcome.steps < plan.steps and not outcome.diverged:
+    while outcome.steps < plan.steps and (patience is None or state.waited < patience):
         first, end = outcome.steps, plan.epoch(outcome.steps)[1]
         stop = min([first + pace.steps, *itertools.islice(filter(watch.due, range(first + 1, end)), 1), end])
         if watch.due(first):
             watch.change(first, plan.steps)
         began = time.perf_counter()
         loss, step = _run(learner, feed, first, stop - first, watch)
-        state.seconds += time.perf_counter() - began
-        pace.took(stop - first, time.perf_counter() - began)
-        if step is not None or (stop == end and not _finite(variables)):
+        seconds = time.perf_counter() - began
+        pace.took(stop - first, seconds)
+        values = _values(variables) if stop == end and step is None else []
+        if step is not None or not _finite(values):
             outcome.diverged = first + (stop - first if step is None else step)
             break
         outcome.steps = stop
+        state.seconds += seconds
         state.total += loss * (stop - first)
         if stop == end:
             judged = None if validation is None else _loss(learner, validation)
-            _end_epoch(state, variables, judged, plan, watch)
+            _end_epoch(state, values, judged, plan, watch)
         if stop == end or pace.due:
             checkpoint.save(state, every)
             pace.saved()
-        if patience is not None and state.waited >= patience:
-            break
     _assign(variables, state.kept)
     return outcome
 
 
-def _end_epoch(state: State, variables: Sequence[Any], judged: float | None, plan: Plan, watch: Watch) -> None:
-    """Take down how an epoch went, and keep the weights if they are the best."""
+def _end_epoch(state: State, values: list[NDArray[Any]], judged: float | None, plan: Plan, watch: Watch) -> None:
+    """Take down how an epoch went, and keep the values of the variables if they are the best."""
     outcome = state.outcome
     first, end = plan.epoch(outcome.steps - 1)
     epoch = Epoch(state.total / (end - first), judged, state.seconds)
@@ -108,7 +108,7 @@ def _end_epoch(state: State, variables: Sequence[Any], judged: float | None, pla
     watch.epoch(len(outcome.epochs), outcome.planned, epoch)
     changing = outcome.steps <= watch.settled
     if changing or judged is None or judged < state.best * (1 - IMPROVED) or not math.isfinite(state.best):
-        state.kept, state.waited = _values(variables), 0
+        state.kept, state.waited = values, 0
         state.best = state.best if changing or judged is None else judged
         outcome.best = len(outcome.epochs)
     else:
@@ -174,8 +174,8 @@ def _assign(variables: Sequence[Any], values: Sequence[NDArray[Any]]) -> None:
         variable.assign(value)
 
 
-def _finite(variables: Sequence[Any]) -> bool:
-    return all(np.isfinite(array(v)).all() for v in variables if "float" in str(v.dtype))
+def _finite(values: Sequence[NDArray[Any]]) -> bool:
+    return all(np.isfinite(array).all() for array in values if array.dtype.kind == "f")
 
 
 def jit() -> bool:

@@ -14,8 +14,12 @@ Function = Callable[[Any, Any], Any]
 """Takes labels and outputs of a batch, and gives the mean loss of its samples."""
 
 
-def functions(loss: Loss, settings: Settings, labels: Sequence[NDArray[Any]] | None, name: str) -> list[Function]:
+def functions(
+    loss: Loss, settings: Settings, labels: Sequence[NDArray[Any]] | None, name: str, outputs: Sequence[str]
+) -> list[Function]:
     """The loss of each output, times its weight. `labels` are all there are, of the data called `name`, if known.
+
+    Raises DataError for a label without a class, of which not every backend says anything.
 
     Raises UsageError for label smoothing or class weights where no output is about classes.
     """
@@ -23,6 +27,8 @@ def functions(loss: Loss, settings: Settings, labels: Sequence[NDArray[Any]] | N
         raise UsageError(f"label_smoothing={settings.label_smoothing:g} is for class labels, which {name} has not")
     if settings.class_weights == "balanced" and not any(loss.classes):
         raise UsageError(f"class_weights=balanced is for class labels, which {name} has not; leave it out")
+    if labels is not None:
+        loss.check(name, outputs, labels)
     if settings.class_weights == "balanced" and labels is None:
         raise UsageError(f"class_weights=balanced, but {name} is another each time it is read; leave it out")
     return [

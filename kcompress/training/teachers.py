@@ -1,6 +1,5 @@
 """Teachers, and what they make of the training data: computed once, and kept on disk for the next training."""
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.cache import root
+from kcompress.cache import digest_of, root
 from kcompress.errors import ModelError
 from kcompress.formats import find
 from kcompress.graph.signature import signature
@@ -37,9 +36,7 @@ class Teacher:
     @classmethod
     def from_file(cls, path: Path, trust: Sequence[str]) -> "Teacher":
         """A model file as a teacher; OSError if it can't be read."""
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return cls(str(path), digest, lambda: find(path).read(path, trust))
+        return cls(str(path), digest_of(path), lambda: find(path).read(path, trust))
 
 
 def check_teacher(name: str, teacher: Any, student: Any) -> None:
@@ -73,13 +70,19 @@ def shown(shapes: Sequence[tuple[int | None, ...]]) -> str:
 
 
 def taught(
-    view: Any, dtypes: Mapping[str, str], samples: Stored, key: str, scratch: Path, advance: Callable[[int], None]
+    view: Any,
+    dtypes: Mapping[str, str],
+    samples: Stored,
+    size: int,
+    key: str,
+    scratch: Path,
+    advance: Callable[[int], None],
 ) -> list[Array]:
     """What a teacher's view gives for all samples, as arrays in files; those of an earlier run where there are some.
 
-    `dtypes` are those that the teacher takes the samples' arrays in, by their names. `key` identifies the teacher,
-    what it is asked for, and the samples; it is empty if nothing does. `scratch` is where files go then, or if the
-    cache can't be written.
+    `dtypes` are those that the teacher takes the samples' arrays in, by their names, `size` of them at a time. `key`
+    identifies the teacher, what it is asked for, and the samples; it is empty if nothing does. `scratch` is where files
+    go then, or if the cache can't be written.
     """
     folder = root() / f"teacher-{key}" if key else scratch / "teacher"
     if found := _read(folder):
@@ -88,10 +91,10 @@ def taught(
     count = samples.count
     with _making(folder, scratch) as made:
         arrays: list[Array] = []
-        for start in range(0, count, samples.size):
-            rows = np.arange(start, start + samples.size) % count  # full batches, for models of a fixed size
+        for start in range(0, count, size):
+            rows = np.arange(start, start + size) % count  # full batches, for models of a fixed size
             outputs = run(samples.take(rows)[0])
-            stop = min(start + samples.size, count)
+            stop = min(start + size, count)
             for number, output in enumerate(outputs):
                 if start == 0:
                     shape = (count, *output.shape[1:])

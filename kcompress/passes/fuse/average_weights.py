@@ -12,6 +12,7 @@ from kcompress.graph.view import Node, nodes
 from kcompress.layers.twins import bake
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 from kcompress.passes.fuse._architecture import check_same
+from kcompress.passes.moved import moved
 from kcompress.passes.rules import patterns
 
 
@@ -74,7 +75,7 @@ class AverageWeights(Pass):
         bake(twin, ctx.plan)
         count = len(others) + 1
         changes = tuple(
-            Change(n.name, f"averaged over {count} models{_moved(n, after[n.name])}") for n, _ in selection.chosen
+            Change(n.name, f"averaged over {count} models{moved(n, after[n.name])}") for n, _ in selection.chosen
         )
         return PassResult(twin, changes, selection.skipped)
 
@@ -93,16 +94,3 @@ def _average(node: Node, others: list[Node], weights: tuple[float, ...]) -> None
         parts = [own, *(other.weights[number].values for other in others)]
         mean = sum(share * part.astype(np.float64) for share, part in zip(shares / shares.sum(), parts, strict=True))
         assign([(weight.variable, np.where(own == 0, 0, mean) if weight.role == "kernel" else mean)])
-
-
-def _moved(before: Node, after: Node) -> str:
-    """`, weights moved by 3.1 %; 512 zeros kept`."""
-    pairs = [
-        (a.values.astype(np.float64), b.values.astype(np.float64))
-        for a, b in zip(before.weights, after.weights, strict=True)
-    ]
-    norm = sum(float((a**2).sum()) for a, _ in pairs)
-    shift = sum(float(((b - a) ** 2).sum()) for a, b in pairs)
-    zeros = sum(int((w.values == 0).sum()) for w in after.kernels)
-    share = f", weights moved by {(shift / norm) ** 0.5:.1%}" if norm else ""
-    return share + (f"; {zeros:,} zeros kept" if zeros else "")

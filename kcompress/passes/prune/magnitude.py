@@ -138,8 +138,7 @@ class Magnitude(Pass):
         twin = copy(model)
         selection = self.select(twin)
         if self.accompanies and (self.regrow or not self.initial):
-            reason = f"pruned while {ctx.following or 'the next pass'} trains"
-            left = tuple(Skip(node.name, reason, expected=True) for node, _ in selection.chosen)
+            left = tuple(Skip(n.name, "pruned while the next pass trains", expected=True) for n, _ in selection.chosen)
             return PassResult(twin, (), (*selection.skipped, *left))
         changes: list[Change] = []
         skipped = list(selection.skipped)

@@ -1,7 +1,6 @@
 """Pruning while training goes on: every few steps, the pass before the training says anew what is zero."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -36,13 +35,9 @@ class Pruning:
         """The variables whose removed weights are zero, and not only read as such."""
         return [] if self.hidden else self.variables
 
-    @contextmanager
-    def on(self, model: Any) -> Iterator[None]:
+    def on(self, model: Any) -> AbstractContextManager[None]:
         """Meanwhile, let the model read its weights as if those that are removed were zero."""
-        with ExitStack() as stack:
-            if self.hidden:
-                stack.enter_context(read_through(model, {key: _through(mask) for key, mask in self.hidden.items()}))
-            yield
+        return read_through(model, {key: _through(mask) for key, mask in self.hidden.items()})
 
     def due(self, step: int) -> bool:
         """Whether it is time to rank anew before this step."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
@@ -16,9 +15,9 @@ from kcompress.data import Dataset
 from kcompress.errors import UsageError
 from kcompress.graph.replaced import replaced
 from kcompress.graph.view import Node, nodes
-from kcompress.layers.steps import Steps
 from kcompress.layers.twins import bake
-from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult, Skip
+from kcompress.passes.base import Change, Companion, Context, Goal, Need, Pass, PassResult, Skip
+from kcompress.passes.moved import moved
 from kcompress.passes.train._companion import Pruning
 from kcompress.passes.train._twin import Twin
 from kcompress.training import batchnorm
@@ -37,20 +36,14 @@ ESTIMATED = 2048
 
 @dataclass(frozen=True)
 class Task:
-    """All that a learner is made from: the model that the pass was given, the student, its data, a folder for files."""
+    """All that a learner is made from: the student, its data, a folder for files."""
 
-    given: Any
     student: Any
     data: Dataset
     feed: Stored | Passing
     folder: Path
     ctx: Context
     twin: Twin
-
-    @property
-    def steps(self) -> Steps:
-        """The sizes of quantization steps, which are learned too."""
-        return self.twin.steps
 
     @property
     def labels(self) -> list[NDArray[Any]] | None:
@@ -105,9 +98,10 @@ class TrainingPass(Pass, Settings):
             stack.enter_context(_computing_in(student, self.precision))
             stack.enter_context(seeded(student, ctx.seed))
             with ctx.devices.scope():
-                twin = Twin.of(student, ctx)
-                outcome = self.train(Task(model, student, data, read, Path(folder), ctx, twin))
-            formats, sparse = twin.formats(student), twin.sparse_names(student)
+                companion = None if ctx.companion is None else ctx.companion.during(student)
+                twin = Twin.of(student, ctx, companion)
+                outcome = self.train(Task(student, data, read, Path(folder), ctx, twin), companion)
+            formats, sparse = twin.formats(student), set(twin.sparse(student))
         student = ctx.devices.home(student)
         bake(student, ctx.plan.updated(formats))
         before = {node.name: node for node in nodes(model)}
@@ -118,11 +112,11 @@ class TrainingPass(Pass, Settings):
             skipped = tuple(Skip(node.name, reason) for node in chosen)
             return PassResult(student, (), (*selection.skipped, *skipped), goals=self.goals(outcome))
         activations = twin.activations(student)
-        changes = tuple(Change(node.name, _moved(before[node.name], node, sparse)) for node in chosen)
+        changes = tuple(Change(n.name, f"trained{moved(before[n.name], n, sparse)}") for n in chosen)
         goals, history = self.goals(outcome), _history(outcome)
         return PassResult(student, changes, selection.skipped, formats, goals, activations, history)
 
-    def train(self, task: Task) -> Outcome:
+    def train(self, task: Task, companion: Companion | None) -> Outcome:
         """Train the student in place."""
         student, ctx, twin = task.student, task.ctx, task.twin
         read, make = self.lesson(task)
@@ -130,14 +124,12 @@ class TrainingPass(Pass, Settings):
         plan = Plan.of(self, training)
         chosen = optimizer(self, plan.steps, plan.per_epoch)
         masks = Masks(chosen)
-        pruning = None
-        if ctx.companion is not None:
-            pruning = Pruning(ctx.companion.during(student), twin.steps.layer, plan.steps)
+        pruning = None if companion is None else Pruning(companion, twin.steps.layer, plan.steps)
         variables = [*student.variables, *twin.steps.layer.variables]
         with ExitStack() as stack:
             stack.enter_context(batchnorm.quicker(student))
             stack.enter_context(twin.computing(student))
-            stack.enter_context(masks.on(twin.sparse(student), pruning.shown if pruning else ()))
+            stack.enter_context(masks.on(twin.sparse(student).values(), pruning.shown if pruning else ()))
             if pruning is not None:
                 stack.enter_context(pruning.on(student))
             stack.enter_context(within(twin.signs(student)))
@@ -224,17 +216,6 @@ def _why(outcome: Outcome, settings: Settings) -> str:
         f"the loss was no finite number at step {outcome.diverged:,}, so the weights are those after epoch "
         f"{outcome.best}; give a learning_rate below {settings.learning_rate:g}"
     )
-
-
-def _moved(before: Node, after: Node, sparse: set[str]) -> str:
-    """`trained, weights moved by 3.1 %; 512 zeros kept`."""
-    learned = [w.name for w in after.weights if w.learned]
-    old, new = ({w.name: w.values.astype(np.float64) for w in node.weights} for node in (before, after))
-    norm = sum(float((old[name] ** 2).sum()) for name in learned)
-    shift = sum(float(((new[name] - old[name]) ** 2).sum()) for name in learned)
-    share = f", weights moved by {(shift / norm) ** 0.5:.1%}" if norm else ""
-    zeros = sum(int((w.values == 0).sum()) for w in after.kernels if after.qualified(w) in sparse)
-    return f"trained{share}" + (f"; {zeros:,} zeros kept" if zeros else "")
 
 
 def _inputs(read: Feed) -> Iterator[dict[str, NDArray[Any]]]:

@@ -12,7 +12,7 @@ from kcompress.graph.view import Node, Weight, nodes
 from kcompress.layers.plan import Activations, LearnedRange, QuantPlan, WeightFormat
 from kcompress.layers.steps import Steps, learned
 from kcompress.layers.twins import fixed_limits, ranges, twinned
-from kcompress.passes.base import Context
+from kcompress.passes.base import Companion, Context
 from kcompress.passes.statistics import batches
 
 
@@ -27,8 +27,15 @@ class Twin:
     data: Dataset | None
 
     @classmethod
-    def of(cls, model: Any, ctx: Context) -> "Twin":
-        """The twin of a model by the plan so far; ranges are those on calibration data."""
+    def of(cls, model: Any, ctx: Context, companion: Companion | None = None) -> "Twin":
+        """The twin of a model by the plan so far, in which zeros of what a companion prunes are there to stay.
+
+        Ranges are those on calibration data.
+        """
+        pruned = {id(variable) for variable, _ in companion.removed(0.0)} if companion is not None else set()
+        names = [n.qualified(w) for n in nodes(model) for w in n.weights if id(w.variable) in pruned]
+        sparse = {name: replace(ctx.plan.weights[name], sparse=True) for name in names if name in ctx.plan.weights}
+        plan = ctx.plan.updated(sparse)
         asked, data = ctx.plan.activations, ctx.data.calibration or ctx.data.training
         limits: dict[str, tuple[float, float]] = {}
         fixed: dict[str, tuple[float, float]] = {}
@@ -36,7 +43,7 @@ class Twin:
             fixed = fixed_limits(model)
             seen = ranges(model, batches(model, data, asked.samples), asked.ranges != "minmax")
             limits = {point: asked.range_of(found) for point, found in seen.items() if point not in fixed}
-        return cls(ctx.plan, limits, fixed, learned(model, ctx.plan, limits), data)
+        return cls(plan, limits, fixed, learned(model, plan, limits), data)
 
     def computing(self, model: Any) -> AbstractContextManager[None]:
         """Meanwhile, let the model compute as its twin."""
@@ -58,13 +65,10 @@ class Twin:
         )
         return replace(asked, learned=found)
 
-    def sparse(self, model: Any) -> list[Any]:
-        """The kernels whose zeros are to stay: not those where zero is but a level of a grid."""
-        return [weight.variable for _, weight, form in self._kernels(model) if form is None or form.sparse]
-
-    def sparse_names(self, model: Any) -> set[str]:
-        """The same kernels by qualified name."""
-        return {node.qualified(weight) for node, weight, form in self._kernels(model) if form is None or form.sparse}
+    def sparse(self, model: Any) -> dict[str, Any]:
+        """The kernels whose zeros are to stay, by qualified name: not those where zero is but a level of a grid."""
+        found = self._kernels(model)
+        return {node.qualified(weight): weight.variable for node, weight, form in found if form is None or form.sparse}
 
     def signs(self, model: Any) -> list[tuple[Any, NDArray[Any]]]:
         """The weights that one bit stands for, with their scales."""

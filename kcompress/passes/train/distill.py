@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from kcompress.data.specs import is_function
 from kcompress.errors import UsageError
-from kcompress.graph.rebuild import copy
 from kcompress.graph.signature import signature
 from kcompress.passes.base import Context, Need
 from kcompress.passes.rules import patterns
@@ -20,13 +18,13 @@ from kcompress.passes.train._training import Lesson, Task, TrainingPass, compile
 from kcompress.training.feed import Feed, Stored
 from kcompress.training.forms import forms_of, renamed
 from kcompress.training.joint import joint
-from kcompress.training.learner import stored, viewed
+from kcompress.training.learner import distillation, stored, viewed
 from kcompress.training.losses import loss_for
 from kcompress.training.pairing import pairs
 from kcompress.training.soft_targets import feature_loss, soft_targets
 from kcompress.training.student import made, named_like
 from kcompress.training.target_loss import Function, functions, nothing
-from kcompress.training.teachers import Teacher, check_shapes, check_teacher, taught
+from kcompress.training.teachers import check_shapes, check_teacher, taught
 
 Array = NDArray[Any]
 PREFIX = "teacher/"
@@ -85,8 +83,7 @@ class Distill(TrainingPass):
 
     def lesson(self, task: Task) -> Lesson:
         student = task.student
-        given = task.ctx.teachers or (Teacher("the model before it", "", lambda: copy(task.given)),)
-        source = joint(given, self.combine, student, task.data, task.ctx.seed)
+        source = joint(task.ctx.teachers, self.combine, student, task.data, task.ctx.seed)
         teacher = source.load()
         check_teacher(source.name, teacher, student)
         together = pairs(student, teacher, self.features, self.feature_loss != "similarity")
@@ -101,35 +98,36 @@ class Distill(TrainingPass):
         if isinstance(read, Stored):
             dtypes = dict(zip(keys, signature(teacher).dtypes.values(), strict=True))
             key = [source.digest, list(dtypes.items()), forms, [theirs.name for _, theirs in together]]
-            read = replace(read, more=self.taught(task, view, dtypes, key if source.digest else None))
+            size = signature(teacher).batch or read.size
+            read = replace(read, more=self.taught(task, view, dtypes, size, key if source.digest else None))
             view = stored(list(read.more))
+        elif signature(teacher).batch not in (None, read.size):
+            raise UsageError(
+                f"{source.name}: the teacher has a fixed batch of {signature(teacher).batch}, and runs in every step "
+                f"here, with {read.size} samples; give batch={signature(teacher).batch}"
+            )
         losses: list[Function] = [nothing] * len(own_forms)
         if read_labels := self.learns_labels(task.data.labelled):
             assert found is not None
-            losses = functions(found, self, task.labels, task.data.name)
+            losses = functions(found, self, task.labels, task.data.name, signature(task.student).outputs)
         count = len(together)
-        if count and read_labels and isinstance(read, Stored):
-            read = replace(read, y=[*read.y, *[np.zeros(read.count, np.float32)] * count])
         terms = soft_targets(own_forms, count, self.temperature)
         weights = [1.0] * len(terms) + [self.feature_weight] * count
         terms += [feature_loss(len(own_forms), count, number, self.feature_loss) for number in range(count)]
-        own_view = viewed(student, [mine for mine, _ in together], also=task.steps.layer)
+        own_view = viewed(student, [mine for mine, _ in together], also=task.twin.steps.layer)
 
         def make(chosen: Any) -> Any:
-            import keras
-
-            distiller = keras.distillation.Distiller(
-                view, own_view, terms, weights, student_loss_weight=1 - self.alpha if read_labels else 0.0
-            )
+            share = 1 - self.alpha if read_labels else 0.0
+            distiller = distillation(view, own_view, terms, weights, share, count)
             return compiled(distiller, chosen, [*losses, *[nothing] * count])
 
         return read, make
 
-    def taught(self, task: Task, view: Any, dtypes: dict[str, str], asked: Any) -> dict[str, Array]:
+    def taught(self, task: Task, view: Any, dtypes: dict[str, str], size: int, asked: Any) -> dict[str, Array]:
         """What the teacher's view gives for all samples, as more inputs; kept if `asked` says what that was."""
         assert isinstance(task.feed, Stored)
         text = json.dumps([asked, task.data.fingerprint(), list(signature(task.student).inputs.items())])
         key = hashlib.sha256(text.encode()).hexdigest()[:32] if asked else ""
         with task.ctx.progress(f"{self.name}: running the teacher", task.feed.count) as advance:
-            arrays = taught(view, dtypes, task.feed, key, task.folder, advance)
+            arrays = taught(view, dtypes, task.feed, size, key, task.folder, advance)
         return {f"{PREFIX}{number}": array for number, array in enumerate(arrays)}

@@ -1,6 +1,7 @@
 """Train the model further on labelled data: minimize the mean loss of its outputs against the labels."""
 
 from kcompress.errors import UsageError
+from kcompress.graph.signature import signature
 from kcompress.passes.train._training import Lesson, Task, TrainingPass, compiled
 from kcompress.training.learner import viewed
 from kcompress.training.losses import loss_for
@@ -23,5 +24,5 @@ class Finetune(TrainingPass):
                 f"{self.name}: {task.data.name} has no labels; give data with an array y, or train.distill"
             )
         found = loss_for(task.student, task.data, self.loss)
-        losses = functions(found, self, task.labels, task.data.name)
-        return task.feed, lambda chosen: compiled(viewed(task.student, also=task.steps.layer), chosen, losses)
+        losses = functions(found, self, task.labels, task.data.name, signature(task.student).outputs)
+        return task.feed, lambda chosen: compiled(viewed(task.student, also=task.twin.steps.layer), chosen, losses)

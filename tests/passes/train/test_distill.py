@@ -1,11 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from kcompress.data import resolve
 from kcompress.errors import ModelError, UsageError
 from kcompress.graph.rebuild import copy, fingerprint
 from kcompress.layers.plan import FLOAT16, QuantPlan
 from kcompress.passes import find
-from kcompress.passes.train import distill
 from kcompress.training.teachers import Teacher
 from tests.models import keras
 from tests.passes.train.problems import accuracy, context, convolutional, spots
@@ -68,8 +70,6 @@ class Always:
 
 
 def test_the_teacher_runs_in_every_step_where_data_is_another_each_time(teacher, cache):
-    from kcompress.data import resolve
-
     x, y = spots(20)
     ctx = context().__class__(
         data=resolve(Always(), test=(x, y)), teachers=(Teacher("t", "digest", lambda: copy(teacher)),)
@@ -86,6 +86,25 @@ def test_features_are_learned_too(teacher, features):
     result = taught(convolutional(width=4), ctx, features=features)
     assert result.history[0]["loss"] > plain
     assert agreement(result.model, teacher) > 0.9
+
+
+def test_features_are_learned_from_data_that_is_another_each_time(teacher):
+    ctx = context(teacher=teacher)
+    always = replace(ctx, data=resolve(Always(), test=spots(20)))
+    result = taught(convolutional(width=4), always, features="auto", batch=32)
+    assert accuracy(result.model) > 0.9
+
+
+def test_a_teacher_of_a_fixed_batch_teaches_a_student_of_any(teacher):
+    inputs = k.Input(batch_shape=(8, 12, 12, 1), name="image")
+    fixed = k.Model(inputs, teacher(inputs))
+    plain, other = (
+        taught(convolutional(width=4), context(teacher=each), epochs=1).history[0]["loss"] for each in (teacher, fixed)
+    )
+    assert plain == pytest.approx(other, rel=1e-4)
+    always = replace(context(teacher=fixed), data=resolve(Always(), test=spots(20)))
+    with pytest.raises(UsageError, match=r"the teacher has a fixed batch of 8, .* give batch=8"):
+        taught(convolutional(width=4), always, batch=32)
 
 
 def test_features_of_unlike_shapes_are_compared_by_similarity_alone(teacher):
@@ -152,4 +171,3 @@ def test_zeros_stay_zero(teacher):
     for layer in ("conv1", "conv2", "hidden", "head"):
         before = np.asarray(pruned.get_layer(layer).kernel) == 0
         np.testing.assert_array_equal(np.asarray(after.get_layer(layer).kernel) == 0, before)
-    assert distill.PREFIX  # names of inputs that no model has

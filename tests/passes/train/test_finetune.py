@@ -155,6 +155,10 @@ def test_what_it_cannot_do_is_said_in_one_line():
         trained(convolutional(), unlabelled)
     with pytest.raises(DataError, match=r"samples are less than a batch of 999"):
         trained(convolutional(), batch=999)
+    x, y = spots()
+    wrong = np.where(np.arange(len(y)) == 201, 7, y)  # not in the first batch
+    with pytest.raises(DataError, match=r"label 7 does not fit the 4 classes of output 'head'"):
+        trained(convolutional(), Context(data=resolve((x, wrong))))
     with pytest.raises(
         UsageError, match=r"train.finetune: loss=mean_squared_errors .* did you mean 'mean_squared_error'"
     ):

@@ -14,7 +14,7 @@ KERNELS = ("conv1", "conv2", "hidden", "head")
 
 def together(pruning, model=None, **fields):
     """A pruning pass and the training behind it, as a run hands one to the other."""
-    begun = pruning.apply(model or convolutional(), context(following="train.finetune"))
+    begun = pruning.apply(model or convolutional(), context())
     settings = {"epochs": 8, "learning_rate": 0.01, **fields}
     return begun, Finetune(**settings).apply(begun.model, context(companion=pruning))
 

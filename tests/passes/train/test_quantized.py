@@ -1,8 +1,11 @@
 """Training through what earlier passes quantized."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from kcompress import data
 from kcompress.formats import WriteOptions, formats
 from kcompress.formats._keras_runner import KerasRunner
 from kcompress.graph.view import nodes
@@ -10,6 +13,7 @@ from kcompress.layers.plan import Activations, QuantPlan
 from kcompress.layers.twins import fixed_limits, ranges, twinned
 from kcompress.numerics import affine
 from kcompress.passes import find
+from kcompress.passes.base import Context
 from kcompress.passes.statistics import batches
 from tests.passes.train.problems import accuracy, context, convolutional, spots
 
@@ -115,6 +119,32 @@ def test_the_file_of_integers_agrees_with_the_twin_that_was_trained(trained, tmp
         assert np.abs(given - expected).max() < 0.02, suffix  # 5 steps of 1/256, for a step more or less on the way
     plain = KerasRunner(result.model)(x)[0]
     assert np.abs(plain - expected).max() > 0.002
+
+
+def test_ranges_are_learned_of_inputs_too_whatever_type_the_data_has(trained):
+    images = (spots()[0] * 20 + 100).clip(0, 255).astype(np.uint8)
+    both = Context(data=data.resolve((images, spots()[1])))
+    step = find("quantize.int8")(samples=64)
+    begun = step.apply(trained, both)
+    plan = QuantPlan().updated(begun.formats, step.computation())
+    result = Finetune(steps=12, learning_rate=0.01).apply(begun.model, replace(both, plan=plan))
+    (entry,) = [entry for entry in result.activations.learned if entry.seen_low > 1]  # of images, whose least is not 0
+    assert entry.seen_high <= images.max()
+    assert entry.high != entry.seen_high
+
+
+def test_what_is_pruned_after_it_was_quantized_stays_zero_through_later_trainings(trained):
+    begun = Weights(bits=4).apply(trained, context())
+    plan = QuantPlan(begun.formats)
+    pruning = find("prune.magnitude")(sparsity=0.6, schedule="polynomial")
+    first = Finetune(epochs=2).apply(begun.model, context(plan=plan, companion=pruning))
+    plan = plan.updated(first.formats)
+    assert all(form.sparse for form in plan.weights.values())
+    again = Finetune(epochs=2, learning_rate=0.01).apply(first.model, context(plan=plan))
+    for layer in ("conv1", "conv2", "hidden", "head"):
+        was, now = (np.asarray(each.model.get_layer(layer).kernel) == 0 for each in (first, again))
+        assert was.mean() >= 0.59
+        assert now[was].all()
 
 
 def test_learned_ranges_are_told_by_the_values_that_they_are_for():
