@@ -246,7 +246,7 @@ def test_a_batch_that_cannot_be_divided_is_refused(tmp_path):
 def test_validation_data_can_be_divided_too():
     training, validation = stored(100, 16, 4).apart(0.1)
     assert (training.size, validation.size, validation.per_epoch) == (16, 8, 1)
-    with pytest.raises(DataError, match=r"validation=0.02 is 2 samples for 4 devices"):
+    with pytest.raises(DataError, match=r"validation=0.02 is 2 samples, too few for a batch of 4; give a larger share"):
         stored(100, 16, 4).apart(0.02)
 
 
