@@ -1,13 +1,13 @@
 """Step sizes that are learned: one for each scale of a planned weight, and for the range of each quantized point.
 
-ŵ = round(clip(w / s, low, high)) · s with a straight-through round, so that dŵ/ds = round(w / s) − w / s inside the
-range and `low` or `high` outside. Source: Esser et al., "Learned Step Size Quantization", 2020. What is learned is
-t in s = s₀ · exp(t): one learning rate then suits steps of any size, and steps stay positive (Jain et al., "Trained
-Quantization Thresholds", 2020).
+What is learned of a step s is t in s = s₀ · exp(t): one learning rate then suits steps of any size, and steps stay
+positive (Jain et al., "Trained Quantization Thresholds", 2020). All t are one variable: a model has hundreds of steps,
+and each variable costs an optimizer time.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,64 +19,105 @@ from kcompress.numerics import affine
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Variables t, zero at first: by the id of a weight's variable, and by the name of a point.
+class Step:
+    """Step sizes at first, in the shape that broadcasts against the values, and how many significant bits they keep."""
 
-    `layer` is a Keras layer that holds them, for a model to train them.
+    sizes: NDArray[np.float32]
+    digits: int
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps by what they are for: the id of a weight's variable, or the name of a point.
+
+    `layer` is a Keras layer that holds the variable, zero at first, for a model to train it.
     """
 
     layer: Any
-    weights: Mapping[int, Any]
-    points: Mapping[str, Any]
+    _first: Mapping[Hashable, Step]
+    _now: dict[Hashable, Any] = field(default_factory=dict, init=False)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._first
+
+    def __getitem__(self, key: Hashable) -> Any:
+        """The step as a tensor, of the shape that it had at first; while `read`."""
+        return self._now[key]
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Meanwhile, steps can be had: a model calls this in each of its calls, so that the gradient reaches them."""
+        from keras import ops
+
+        if not self._first:
+            yield
+            return
+        first = np.concatenate([step.sizes.ravel() for step in self._first.values()])
+        digits = np.repeat([step.digits for step in self._first.values()], self._counts)
+        steps = _short(first * ops.exp(ops.convert_to_tensor(self._variable)), digits)
+        ends = np.cumsum(self._counts)[:-1].tolist()
+        for (key, step), piece in zip(self._first.items(), ops.split(steps, ends) if ends else [steps], strict=True):
+            self._now[key] = ops.reshape(piece, step.sizes.shape)
+        try:
+            yield
+        finally:
+            self._now.clear()
+
+    def factor(self, key: Hashable) -> NDArray[np.float64]:
+        """By what the steps were multiplied, of shape (steps,)."""
+        learned = np.split(np.exp(np.asarray(self._variable, np.float64)), np.cumsum(self._counts)[:-1])
+        return dict(zip(self._first, learned, strict=True))[key]
 
     def formats(self, model: Any, plan: QuantPlan) -> dict[str, WeightFormat]:
         """The formats with the scales that were learned, by qualified name, of as many significant bits as before."""
         found = {}
         for node in nodes(model):
             for weight in node.weights:
-                if id(weight.variable) in self.weights:
+                if id(weight.variable) in self:
                     form = plan.weights[node.qualified(weight)]
-                    scale = np.asarray(form.scale) * np.exp(_values(self.weights[id(weight.variable)]))
+                    scale = np.asarray(form.scale) * self.factor(id(weight.variable))
                     scale = affine.short(scale, affine.digits(np.asarray(form.scale))).astype(np.float32)
                     found[node.qualified(weight)] = replace(form, scale=tuple(map(float, scale)))
         return found
 
-    def limits(self, limits: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-        """The ranges that were learned, by point."""
-        factors = {name: float(np.exp(_values(variable))) for name, variable in self.points.items()}
-        return {name: (limits[name][0] * factor, limits[name][1] * factor) for name, factor in factors.items()}
+    @property
+    def _variable(self) -> Any:
+        return self.layer.variables[0]
+
+    @property
+    def _counts(self) -> list[int]:
+        return [step.sizes.size for step in self._first.values()]
 
 
 def learned(model: Any, plan: QuantPlan, points: Mapping[str, tuple[float, float]]) -> Steps:
     """New steps for the planned weights of a model that can be trained, and for points with these ranges."""
     import keras
 
-    layer = keras.layers.Layer(name="steps")
-    weights = {}
+    first: dict[Hashable, Step] = {}
     for node in nodes(model):
         for weight in node.weights:
             form = plan.weights.get(node.qualified(weight))
             if form is not None and form.kind == "int" and weight.variable.trainable:
-                shape = (len(form.scale),)
-                weights[id(weight.variable)] = layer.add_weight(shape=shape, initializer="zeros", name="weight")
-    ranged = {
-        name: layer.add_weight(shape=(), initializer="zeros", name="point") for name, (low, high) in points.items()
-        if high > low
-    }  # fmt: skip
+                digits = affine.digits(np.asarray(form.scale))
+                first[id(weight.variable)] = Step(form.scales(tuple(weight.variable.shape)), digits)
+    for name, (low, high) in points.items():
+        if high > low and plan.activations is not None:
+            size = affine.span(low, high, plan.activations.bits)[0]
+            first[name] = Step(np.asarray(size, np.float32), affine.FULL)
+    layer = keras.layers.Layer(name="steps")
+    count = sum(step.sizes.size for step in first.values())
+    if count:
+        layer.add_weight(shape=(count,), initializer="zeros", dtype="float32", autocast=False, name="factors")
     layer.built = True
-    return Steps(layer, weights, ranged)
+    return Steps(layer, first)
 
 
-def scaled(scale: Any, variable: Any, digits: int) -> Any:
-    """The scales, an array, times exp(t), of so many significant bits; the gradient is that without rounding."""
+def _short(steps: Any, digits: NDArray[np.int64]) -> Any:
+    """Each of the steps with so many significant bits; the gradient is that without rounding."""
     from keras import ops
 
-    step = scale * ops.reshape(ops.exp(ops.convert_to_tensor(variable)), np.shape(scale))
-    if digits == affine.FULL:
-        return step
-    power = ops.power(2.0, ops.floor(ops.log(step) / np.log(2.0)) - (digits - 1))
-    return step + ops.stop_gradient(ops.round(step / power) * power - step)
-
-
-def _values(variable: Any) -> NDArray[np.float64]:
-    return np.asarray(variable, np.float64)
+    if (digits == affine.FULL).all():
+        return steps
+    power = ops.power(2.0, ops.floor(ops.log(steps) / np.log(2.0)) - (digits - 1).astype(np.float32))
+    short = ops.where(digits == affine.FULL, steps, ops.round(steps / power) * power)
+    return steps + ops.stop_gradient(short - steps)

@@ -9,11 +9,9 @@ is clipped gets none. So a twin can be trained, on any backend, and `bake` then 
 layer computes inside of itself, such as the state of a recurrent one, stays in float.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
-
-import numpy as np
 
 from kcompress.graph.flow import Call, Flow, flow, passes_on
 from kcompress.graph.hooks import cells
@@ -24,7 +22,8 @@ from kcompress.graph.replaced import replaced
 from kcompress.graph.view import nodes
 from kcompress.layers.plan import QuantPlan, WeightFormat
 from kcompress.layers.readers import Reader, read_through
-from kcompress.layers.steps import Steps, scaled
+from kcompress.layers.rounding import to_grid, to_signs
+from kcompress.layers.steps import Steps
 from kcompress.numerics import affine
 from kcompress.numerics.ranges import Range
 
@@ -65,15 +64,16 @@ def twinned(model: Any, plan: QuantPlan, limits: Limits, steps: Steps | None = N
     steps. The model must not have been compiled into a function yet, nor be used as such afterwards.
     """
     bits = 8 if plan.activations is None else plan.activations.bits
-    points = {} if steps is None else steps.points
 
     def tap(name: str, value: Any) -> Any:
         low, high = limits.get(name, (0.0, 0.0))
-        return fake_quantized(value, low, high, bits, points.get(name)) if high > low else value
+        return fake_quantized(value, low, high, bits, _step(steps, name)) if high > low else value
 
     planned = [(w.variable, plan.weights.get(node.qualified(w))) for node in nodes(model) for w in node.weights]
     whole = {id(v): _quantizer(v, format, steps) for v, format in planned if format and format.kind == "int"}
-    with tapped(model, tap), read_through(model, whole):
+    with tapped(model, tap), read_through(model, whole), ExitStack() as stack:
+        if steps is not None:
+            stack.enter_context(replaced(model, "call", _reading_steps(model.call, steps)))
         yield
 
 
@@ -122,54 +122,43 @@ def fixed_limits(model: Any) -> dict[str, tuple[float, float]]:
     return found
 
 
-def fake_quantized(value: Any, low: float, high: float, bits: int, factor: Any = None) -> Any:
+def fake_quantized(value: Any, low: float, high: float, bits: int, step: Any = None) -> Any:
     """Values rounded to one of 2^bits levels over [low, high], which contains 0 and makes it a level.
 
-    Shape and dtype of a float tensor; with 16 bits the levels are symmetric around 0, as in LiteRT. `factor` is a
-    variable t, by exp(t) of which the range is larger.
+    Shape and dtype of a float tensor; with 16 bits the levels are symmetric around 0, as in LiteRT. `step` is a tensor
+    to take instead of the step that follows from the range.
     """
     from keras import ops
 
-    if bits == 16:
-        high = max(-low, high)
-        step, bottom, top = high / 32767, -32768, 32767
-    else:
-        step = (high - low) / ((1 << bits) - 1)
-        bottom = round(low / step)
-        top = bottom + (1 << bits) - 1
+    size, bottom, top = affine.span(low, high, bits)
     value = ops.convert_to_tensor(value)
-    size = step if factor is None else scaled(step, factor, affine.FULL)
-    return _straight_through(value, ops.cast(size, value.dtype), bottom, top)
-
-
-def _straight_through(value: Any, step: Any, bottom: int, top: int, rounding: Any = None) -> Any:
-    from keras import ops
-
-    inside = ops.clip(value / step, bottom, top)
-    return (inside + ops.stop_gradient((rounding or ops.round)(inside) - inside)) * step
-
-
-def _sign(value: Any) -> Any:
-    """-1 or 1, for there is no 0 in one bit (Courbariaux, Hubara, Soudry, El-Yaniv and Bengio, 2016)."""
-    from keras import ops
-
-    return ops.where(value >= 0, ops.ones_like(value), -ops.ones_like(value))
+    return to_grid(value, ops.convert_to_tensor(size) if step is None else step, bottom, top)
 
 
 def _quantizer(variable: Any, format: WeightFormat, steps: Steps | None) -> Reader:
     """Reads a weight on its grid."""
     scale = format.scales(tuple(variable.shape))
-    factor = None if steps is None else steps.weights.get(id(variable))
-    digits = affine.digits(np.asarray(format.scale))
 
     def read(value: Any) -> Any:
         from keras import ops
 
-        step = scale if factor is None else scaled(scale, factor, digits)
-        rounding = _sign if format.bits == 1 else None
-        return _straight_through(value, ops.cast(step, value.dtype), format.low, format.high, rounding)
+        learned = _step(steps, id(variable))
+        step = ops.convert_to_tensor(scale) if learned is None else learned
+        return to_signs(value, step) if format.bits == 1 else to_grid(value, step, format.low, format.high)
 
     return read
+
+
+def _step(steps: Steps | None, key: Hashable) -> Any:
+    return steps[key] if steps is not None and key in steps else None
+
+
+def _reading_steps(call: Any, steps: Steps) -> Any:
+    def calling(*args: Any, **kwargs: Any) -> Any:
+        with steps.read():
+            return call(*args, **kwargs)
+
+    return calling
 
 
 def _operations(model: Any, calls: Flow) -> Iterator[tuple[str, Any]]:

@@ -68,6 +68,18 @@ def asymmetric(low: float, high: float, levels: int) -> tuple[np.float32, int]:
     return scale, int(np.clip(np.rint(-low / scale), 0, levels - 1))
 
 
+def span(low: float, high: float, bits: int) -> tuple[np.float32, int, int]:
+    """Scale, least and largest level of 2^bits levels over a range around 0; 16 bits are symmetric, as in LiteRT.
+
+    >>> span(-1.0, 3.0, 8)[1:], span(-1.0, 3.0, 16)[1:]
+    ((-64, 191), (-32768, 32767))
+    """
+    if bits == 16:
+        return np.float32(max(-low, high, TINY) / 32767), -32768, 32767
+    scale, zero = asymmetric(low, high, 1 << bits)
+    return scale, -zero, (1 << bits) - 1 - zero
+
+
 def to_levels(values: NDArray[Any], scale: NDArray[Any], low: int, high: int) -> NDArray[np.int32]:
     """The nearest levels, ties to even; `scale` broadcasts against `values`."""
     return np.asarray(np.clip(np.rint(values.astype(np.float64) / scale), low, high), np.int32)

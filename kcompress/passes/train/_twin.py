@@ -60,8 +60,10 @@ class Twin:
             return None
         seen = ranges(model, batches(model, self.data, asked.samples))
         found = tuple(
-            LearnedRange(seen[name].low, seen[name].high, seen[name].mean, low, high)
-            for name, (low, high) in self.steps.limits(self.limits).items()
+            LearnedRange(seen[name].low, seen[name].high, seen[name].mean, low * factor, high * factor)
+            for name, (low, high) in self.limits.items()
+            if name in self.steps
+            for factor in self.steps.factor(name).tolist()
         )
         return replace(asked, learned=found)
 

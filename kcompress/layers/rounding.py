@@ -1,0 +1,89 @@
+"""Rounding to a grid whose step is learned, in the tensors of a backend, with gradients through it.
+
+ŵ = round(clip(w / s, low, high)) · s: values inside the range get the gradient of ŵ, those outside none (Bengio,
+Léonard and Courville, 2013), and dŵ/ds is round(w / s) − w / s inside, `low` or `high` outside (Esser et al., "Learned
+Step Size Quantization", 2020).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+
+def to_grid(value: Any, step: Any, low: int, high: int) -> Any:
+    """Each value, of shape (...) and float dtype, at the nearest whole number of steps between `low` and `high`.
+
+    `step` is a float32 tensor that broadcasts against the values. Ties go to the even number, or up where TensorFlow's
+    fused operators are used.
+    """
+    from keras import backend, ops
+
+    if backend.backend() == "tensorflow" and not step.ndim and value.dtype == "float32":
+        return _fused(value, step, low, high)
+    return _rounded(value, step, low, high, lambda levels: ops.clip(ops.round(levels), low, high))
+
+
+def to_signs(value: Any, step: Any) -> Any:
+    """-1 or 1 steps, for there is no 0 in one bit (Courbariaux, Hubara, Soudry, El-Yaniv and Bengio, 2016)."""
+    from keras import ops
+
+    return _rounded(value, step, -1, 1, lambda levels: ops.where(levels >= 0, 1.0, -1.0))
+
+
+def _rounded(value: Any, step: Any, low: int, high: int, rounding: Callable[[Any], Any]) -> Any:
+    from keras import ops
+
+    def forward(value: Any, step: Any) -> Any:
+        step = ops.cast(step, value.dtype)
+        return ops.cast(rounding(value / step), value.dtype) * step
+
+    def inward(upstream: Any, value: Any, step: Any) -> tuple[Any, Any]:
+        levels = value / ops.cast(step, value.dtype)
+        inside = ops.where(ops.logical_and(levels >= low, levels <= high), upstream, ops.zeros_like(upstream))
+        return inside, _total((upstream - inside) * rounding(levels), step)
+
+    return _learned(value, step, forward, inward)
+
+
+def _fused(value: Any, step: Any, low: int, high: int) -> Any:
+    """One pass over the values each way, by the operators that TensorFlow has for that."""
+    import tensorflow as tf
+
+    shape = {"num_bits": (high - low).bit_length(), "narrow_range": (high - low) % 2 == 0}
+
+    def forward(value: Any, step: Any) -> Any:
+        return tf.quantization.fake_quant_with_min_max_vars(value, low * step, high * step, **shape)
+
+    def inward(upstream: Any, value: Any, step: Any) -> tuple[Any, Any]:
+        inside, below, above = tf.quantization.fake_quant_with_min_max_vars_gradient(
+            upstream, value, low * step, high * step, **shape
+        )
+        return inside, low * below + high * above
+
+    return _learned(value, step, forward, inward)
+
+
+def _learned(value: Any, step: Any, forward: Callable[..., Any], inward: Callable[..., Any]) -> Any:
+    """`inward` gives the gradient of the values, and what those outside the range add to that of the step."""
+    from keras import ops
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras has no types
+    def through(value: Any, step: Any) -> Any:
+        result = forward(value, step)
+
+        def gradients(*given: Any, upstream: Any = None) -> tuple[Any, Any]:
+            inside, outer = inward(given[0] if upstream is None else upstream, value, step)
+            return inside, outer + _total(inside * (result - value), step) / step
+
+        return result, gradients
+
+    return through(value, step)
+
+
+def _total(values: Any, step: Any) -> Any:
+    """Sums of the values that each step is for, as float32."""
+    from keras import ops
+
+    values = ops.cast(values, "float32")
+    if not step.ndim:
+        return ops.sum(values)
+    return ops.sum(values, axis=[axis for axis, size in enumerate(step.shape) if size == 1], keepdims=True)
