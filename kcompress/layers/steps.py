@@ -54,7 +54,7 @@ class Steps:
             return
         first = np.concatenate([step.sizes.ravel() for step in self._first.values()])
         digits = np.repeat([step.digits for step in self._first.values()], self._counts)
-        steps = _short(first * ops.exp(ops.convert_to_tensor(self._variable)), digits)
+        steps = _short(ops.multiply(first, ops.exp(ops.convert_to_tensor(self._variable))), digits)
         ends = np.cumsum(self._counts)[:-1].tolist()
         for (key, step), piece in zip(self._first.items(), ops.split(steps, ends) if ends else [steps], strict=True):
             self._now[key] = ops.reshape(piece, step.sizes.shape)
@@ -118,6 +118,6 @@ def _short(steps: Any, digits: NDArray[np.int64]) -> Any:
 
     if (digits == affine.FULL).all():
         return steps
-    power = ops.power(2.0, ops.floor(ops.log(steps) / np.log(2.0)) - (digits - 1).astype(np.float32))
+    power = ops.power(2.0, ops.subtract(ops.floor(ops.log2(steps)), (digits - 1).astype(np.float32)))
     short = ops.where(digits == affine.FULL, steps, ops.round(steps / power) * power)
     return steps + ops.stop_gradient(short - steps)

@@ -1,6 +1,6 @@
 """What training costs, beside Keras's own fit.
 
-    python scripts/bench/train.py               # ratios of steps on resnet8, TensorFlow, CPU; about 5 minutes
+    python scripts/bench/train.py               # ratios of steps, TensorFlow, CPU; about 6 minutes
     python scripts/bench/train.py --accuracy    # what training gives back, on Fashion-MNIST; about 10 minutes
 
 Goals: a step with pruned kernels takes at most 1.05 times a plain one, distillation from cached outputs at most 1.10,
@@ -9,8 +9,10 @@ on a processor without AVX-512, where TensorFlow leaves oneDNN off. Drops: lenet
 resnet8 at macs=0.5 at most 0.5, at 4 bits at most 0.5, lenet300 with binary hidden layers at most 2.0, and a student of
 a quarter of resnet8's width at least 1.0 point better than on labels alone, over three seeds.
 
-Times are the least of several epochs, the kinds taken in turn. Training data are the 60,000 images of Fashion-MNIST
-where the Debian package dataset-fashion-mnist is installed, else the 6,000 of the fixtures.
+Times are of epochs of 40 steps: the tenth part of them that was fastest tells the ratios of steps, the kinds taken in
+turn, and the mean, with whatever stalls there were, what `fit` takes. TensorFlow Model Optimization, where it is
+installed, does the same to a model of the same layers under tf_keras. Training data for drops are the 60,000 images of
+Fashion-MNIST where the Debian package dataset-fashion-mnist is installed, else the 6,000 of the fixtures.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +29,48 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 sys.path.insert(0, str(ROOT))
 IDX = Path("/usr/share/datasets/fashion-mnist")
-ROUNDS, STEPS, BATCH = 4, 60, 32
+ROUNDS, EPOCHS, STEPS, BATCH = 3, 16, 40, 32
 CHILD = """
 import sys, time
 import keras, numpy as np
 model = keras.saving.load_model(sys.argv[1])
 data = np.load(sys.argv[2])
-x, y = data["x_train"][:{samples}], data["y_train"][:{samples}]
-ends = [0.0]
+ends = []
 class Clock(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None): self.began = time.perf_counter()
     def on_epoch_end(self, epoch, logs=None): ends.append(time.perf_counter() - self.began)
 model.compile("adam", "sparse_categorical_crossentropy")
-model.fit(x, y, batch_size={batch}, epochs={rounds}, verbose=0, callbacks=[Clock()])
-print(min(ends[2:]) / (len(x) // {batch}))
+model.fit(data["x_train"], data["y_train"], batch_size={batch}, epochs={epochs}, verbose=0, callbacks=[Clock()])
+print(sum(ends[1:]) / len(ends[1:]) / {steps})
 """
+SIMPLER = {"TF_ENABLE_ONEDNN_OPTS": "0", "XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}
+"""What TensorFlow does on a processor without AVX-512; what remains of it is in code that has no such switch."""
 
 
-def ratios() -> None:
+def few(folder: Path) -> Path:
+    """Training data for an epoch of STEPS."""
+    import numpy as np
+
+    data = dict(np.load(FIXTURES / "fashion_mnist.npz"))
+    path = folder / "few.npz"
+    np.savez(path, **{**data, "x_train": data["x_train"][: STEPS * BATCH], "y_train": data["y_train"][: STEPS * BATCH]})
+    return path
+
+
+def typical(seconds: list[float]) -> float:
+    """What a step takes when nothing else disturbs."""
+    import numpy as np
+
+    return float(np.quantile(seconds, 0.1)) / STEPS
+
+
+def show(times: dict[str, list[float]], of: str) -> None:
+    for name, seconds in times.items():
+        ratio = typical(seconds) / typical(times["plain"])
+        print(f"{of} {name:22} {typical(seconds) * 1000:5.1f} ms a step, {ratio:.2f} of a plain one", flush=True)
+
+
+def ratios(architecture: str, file: Path) -> None:
     """Seconds of a step of each kind, as shares of a plain one."""
     from kcompress import backend
 
@@ -53,9 +80,9 @@ def ratios() -> None:
     from kcompress.passes.base import Context
     from kcompress.training.teachers import Teacher
 
-    source = FIXTURES / "resnet8.keras"
+    source = FIXTURES / f"{architecture}.keras"
     teachers = (Teacher.from_file(source, ()),)
-    data = resolve(str(FIXTURES / "fashion_mnist.npz"))
+    data = resolve(str(file))
     kinds: dict[str, tuple[list[Any], Any]] = {
         "plain": ([], find("train.finetune")),
         "pruned": ([find("prune.magnitude")(sparsity=0.8)], find("train.finetune")),
@@ -75,38 +102,91 @@ def ratios() -> None:
             plan = context.plan.updated(result.formats, step.computation())
             model, context = result.model, Context(data=data, plan=plan)
         starts[name] = model, context.plan
-    least = dict.fromkeys(kinds, float("inf"))
+    times: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(ROUNDS):
         for name, (_, kind) in kinds.items():
             model, plan = starts[name]
-            # the first epoch of each training holds the compilation
-            step = kind(steps=STEPS * 3, batch=BATCH, batchnorm="keep")
+            step = kind(epochs=EPOCHS, batch=BATCH, batchnorm="keep")
             history = step.apply(model, Context(data=data, plan=plan, teachers=teachers)).history
-            least[name] = min(least[name], *(entry["seconds"] for entry in history[1:] or history))
-    for name, seconds in least.items():
-        print(f"{name:22} {seconds / least['plain']:.3f} of a plain step")
+            times[name] += [entry["seconds"] for entry in history[1:]]  # the first holds the compilation
+    show(times, architecture)
 
 
-def against_fit() -> None:
+def tfmot(file: Path) -> None:
+    """The same of TensorFlow Model Optimization, on the layers of resnet8 without batch normalization."""
+    os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
+    import numpy as np
+    import tensorflow as tf
+    import tensorflow_model_optimization as tfmot
+    import tf_keras
+
+    layers = tf_keras.layers
+
+    def resnet() -> Any:
+        def convolved(h: Any, filters: int, strides: int, size: int = 3) -> Any:
+            return layers.Conv2D(filters, size, strides, padding="same")(h)
+
+        image = layers.Input((28, 28, 1))
+        h = layers.ReLU()(convolved(image, 16, 1))
+        for filters, strides in ((16, 1), (32, 2), (64, 2)):
+            inner = convolved(layers.ReLU()(convolved(h, filters, strides)), filters, 1)
+            h = layers.ReLU()(layers.Add()([inner, h if strides == 1 else convolved(h, filters, strides, 1)]))
+        return tf_keras.Model(image, layers.Dense(10)(layers.GlobalAveragePooling2D()(h)))
+
+    constant = tfmot.sparsity.keras.ConstantSparsity(0.8, 0, frequency=100)
+    models = {
+        "plain": resnet(),
+        "pruned": tfmot.sparsity.keras.prune_low_magnitude(resnet(), constant),
+        "int8": tfmot.quantization.keras.quantize_model(resnet()),
+    }
+    data = np.load(file)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    times: dict[str, list[float]] = {name: [] for name in models}
+    ends: list[float] = []
+
+    class Clock(tf_keras.callbacks.Callback):  # type: ignore[misc]  # no types
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.began = time.perf_counter()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            ends.append(time.perf_counter() - self.began)
+
+    for model in models.values():
+        model.compile("adam", tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    images = data["x_train"].astype(np.float32) / 255
+    batches = tf.data.Dataset.from_tensor_slices((images, data["y_train"].astype(np.int32))).batch(BATCH)
+    for _ in range(ROUNDS):
+        for name, model in models.items():
+            ends.clear()
+            more = [tfmot.sparsity.keras.UpdatePruningStep()] if name == "pruned" else []
+            model.fit(batches.prefetch(2).with_options(options), epochs=EPOCHS, verbose=0, callbacks=[Clock(), *more])
+            times[name] += ends[1:]
+    show(times, "tfmot")
+
+
+def against_fit(file: Path) -> None:
     """Plain fine-tuning beside Keras's fit on arrays, each in a process of its own."""
-    code = CHILD.format(samples=STEPS * 3 * BATCH, batch=BATCH, rounds=ROUNDS)
-    files = [str(FIXTURES / "resnet8.keras"), str(FIXTURES / "fashion_mnist.npz")]
+    code = CHILD.format(batch=BATCH, epochs=ROUNDS * EPOCHS, steps=STEPS)
+    files = [str(FIXTURES / "resnet8.keras"), str(file)]
     plain = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"} | {"KERAS_BACKEND": "tensorflow"}
-    found = {}
-    for name, environment in (
-        ("with Keras's defaults here", plain),
-        ("without oneDNN", plain | {"TF_ENABLE_ONEDNN_OPTS": "0"}),
+
+    def seconds(command: list[str], environment: dict[str, str]) -> float:
+        done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=True)
+        return float(done.stdout.split()[-1])
+
+    for name, theirs, mine in (
+        ("here", plain, plain),
+        ("as without AVX-512", plain | SIMPLER, plain | {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
     ):
-        done = subprocess.run([sys.executable, "-c", code, *files], env=environment, capture_output=True, text=True)
-        found[name] = float(done.stdout.split()[-1])
-    own = subprocess.run([sys.executable, __file__, "--own"], env=plain, capture_output=True, text=True, check=True)
-    seconds = float(own.stdout.split()[-1])
-    for name, other in found.items():
-        figures = f"{other * 1000:.1f} ms a step, {other / seconds:.2f} times ours ({seconds * 1000:.1f})"
-        print(f"fit on arrays {name}: {figures}")
+        other = seconds(["-c", code, *files], theirs)
+        own = seconds([__file__, "--part", "own", "--file", str(file)], mine)
+        figures = f"{other * 1000:.1f} ms a step, {other / own:.2f} times ours ({own * 1000:.1f})"
+        print(f"fit on arrays with Keras's defaults, {name}: {figures}", flush=True)
 
 
-def own() -> None:
+def own(file: Path) -> None:
+    """Seconds of a step of train.finetune, on average."""
     from kcompress import backend
 
     keras = backend.load("tensorflow")
@@ -115,10 +195,9 @@ def own() -> None:
     from kcompress.passes.base import Context
 
     model = keras.saving.load_model(FIXTURES / "resnet8.keras")
-    data = resolve(str(FIXTURES / "fashion_mnist.npz"))
-    step = find("train.finetune")(epochs=ROUNDS, batch=BATCH, batchnorm="keep")
-    history = step.apply(model, Context(data=data)).history
-    print(min(entry["seconds"] for entry in history[1:]) / (data.training.samples // BATCH))
+    step = find("train.finetune")(epochs=ROUNDS * EPOCHS, batch=BATCH, batchnorm="keep")
+    history = step.apply(model, Context(data=resolve(str(file)))).history[1:]
+    print(sum(entry["seconds"] for entry in history) / len(history) / STEPS)
 
 
 def training_file(folder: Path) -> Path:
@@ -163,7 +242,7 @@ def accuracy() -> None:
         (
             "resnet8, half the multiply-adds",
             resnet,
-            ["prune.structured:macs=0.5,criterion=taylor", "train.distill:epochs=2"],
+            ["prune.structured:macs=0.5,criterion=taylor", "train.distill:epochs=2,learning_rate=0.003"],
             0.5,
         ),
         ("resnet8, 4 bits", resnet, ["fold.batchnorm", "quantize.weights:bits=4", "train.distill:steps=600"], 0.5),
@@ -190,15 +269,25 @@ def accuracy() -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--accuracy", action="store_true")
-    parser.add_argument("--own", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=("resnet8", "mobilenet", "tfmot", "own"), help="only this, of --file")
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.own:
-        own()
-    elif options.accuracy:
+    if options.accuracy:
         sys.path.insert(0, str(Path(__file__).parent))
         accuracy()
+    elif options.part == "own":
+        own(options.file)
+    elif options.part == "tfmot":
+        tfmot(options.file)
+    elif options.part:
+        ratios(options.part, options.file)
     else:
-        ratios()
-        against_fit()
+        with tempfile.TemporaryDirectory() as folder:
+            data = few(Path(folder))
+            for part in ("resnet8", "mobilenet", "tfmot"):
+                command = [sys.executable, __file__, "--part", part, "--file", str(data)]
+                done = subprocess.run(command, capture_output=True, text=True)
+                print(done.stdout if not done.returncode else f"{part}: {done.stderr.splitlines()[-1]}", flush=True)
+            against_fit(data)
