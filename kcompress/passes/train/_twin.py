@@ -8,12 +8,19 @@ from typing import Any
 from numpy.typing import NDArray
 
 from kcompress.data import Dataset
+from kcompress.graph.flow import flow
 from kcompress.graph.view import Node, Weight, nodes
 from kcompress.layers.plan import Activations, LearnedRange, QuantPlan, WeightFormat
 from kcompress.layers.steps import Steps, learned
 from kcompress.layers.twins import fixed_limits, ranges, twinned
 from kcompress.passes.base import Companion, Context
 from kcompress.passes.statistics import batches
+
+
+def _outputs(model: Any) -> set[str]:
+    """The points that are outputs of the model."""
+    calls = flow(model)
+    return {call.label for call in calls.calls if set(call.outputs) & set(calls.outputs)}
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,8 @@ class Twin:
             fixed = fixed_limits(model)
             seen = ranges(model, batches(model, data, asked.samples), asked.ranges != "minmax")
             limits = {point: asked.range_of(found) for point, found in seen.items() if point not in fixed}
+            for point in _outputs(model) & set(fixed):
+                del fixed[point]  # of a probability that was rounded to 0, a loss has no gradient
         return cls(plan, limits, fixed, learned(model, plan, limits), data)
 
     def computing(self, model: Any) -> AbstractContextManager[None]:
