@@ -6,6 +6,7 @@ JAX and PyTorch that is installed is taken.
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +47,17 @@ def select(name: str | None = None) -> str:
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # nor does JAX take all memory of a GPU at once
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # trains convolutions faster; off by default without AVX-512
+    if devices := _emulated():
+        # devices wait for each other in threads of one pool, which is as large as there are processors: too few to end
+        os.environ.setdefault("PJRT_NPROC", str(4 * devices))
     return chosen
+
+
+def _emulated() -> int:
+    """How many devices JAX is to make of the processor."""
+    flag = re.search(r"xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    asked = flag[1] if flag else os.environ.get("JAX_NUM_CPU_DEVICES", "")
+    return int(asked) if asked.isdecimal() else 0
 
 
 def load(name: str | None = None) -> Any:

@@ -114,3 +114,25 @@ def test_loading_prints_nothing(name):
     program = f"from kcompress import backend; print(backend.load({name!r}).backend.backend())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     assert (done.stdout.split(), done.stderr) == ([name], "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "threads"),
+    [
+        ("XLA_FLAGS", "--other=1 --xla_force_host_platform_device_count=4", "16"),
+        ("JAX_NUM_CPU_DEVICES", "2", "8"),
+        ("XLA_FLAGS", "--other=1", None),
+    ],
+)
+def test_devices_made_of_a_processor_have_threads_enough_to_wait_for_each_other(
+    variable, value, threads, fresh, monkeypatch
+):
+    for name in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES", "PJRT_NPROC"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(variable, value)
+    backend.select("jax")
+    assert os.environ.get("PJRT_NPROC") == threads
+    monkeypatch.setenv("PJRT_NPROC", "3")
+    backend.select("jax")
+    assert os.environ["PJRT_NPROC"] == "3"
