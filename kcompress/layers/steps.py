@@ -5,6 +5,7 @@ positive (Jain et al., "Trained Quantization Thresholds", 2020). All t are one v
 and each variable costs an optimizer time.
 """
 
+import threading
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -35,14 +36,15 @@ class Steps:
 
     layer: Any
     _first: Mapping[Hashable, Step]
-    _now: dict[Hashable, Any] = field(default_factory=dict, init=False)
+    _now: threading.local = field(default_factory=threading.local, init=False)
+    """Of each thread, since TensorFlow takes turns among threads, one for each device, in the middle of a call."""
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._first
 
     def __getitem__(self, key: Hashable) -> Any:
         """The step as a tensor, of the shape that it had at first; while `read`."""
-        return self._now[key]
+        return self._now.steps[key]
 
     @contextmanager
     def read(self) -> Iterator[None]:
@@ -56,12 +58,13 @@ class Steps:
         digits = np.repeat([step.digits for step in self._first.values()], self._counts)
         steps = _short(ops.multiply(first, ops.exp(ops.convert_to_tensor(self._variable))), digits)
         ends = np.cumsum(self._counts)[:-1].tolist()
-        for (key, step), piece in zip(self._first.items(), ops.split(steps, ends) if ends else [steps], strict=True):
-            self._now[key] = ops.reshape(piece, step.sizes.shape)
+        pieces = ops.split(steps, ends) if ends else [steps]
+        shapes = [step.sizes.shape for step in self._first.values()]
+        self._now.steps = dict(zip(self._first, map(ops.reshape, pieces, shapes), strict=True))
         try:
             yield
         finally:
-            self._now.clear()
+            self._now.steps = {}
 
     def factor(self, key: Hashable) -> NDArray[np.float64]:
         """By what the steps were multiplied, of shape (steps,)."""
