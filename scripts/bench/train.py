@@ -1,6 +1,6 @@
 """What training costs, beside Keras's own fit.
 
-    python scripts/bench/train.py               # ratios of steps, TensorFlow, CPU; about 6 minutes
+    python scripts/bench/train.py               # ratios of steps, TensorFlow, CPU; about 9 minutes
     python scripts/bench/train.py --accuracy    # what training gives back, on Fashion-MNIST; about 10 minutes
 
 Goals: a step with pruned kernels takes at most 1.05 times a plain one, distillation from cached outputs at most 1.10,
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 sys.path.insert(0, str(ROOT))
 IDX = Path("/usr/share/datasets/fashion-mnist")
-ROUNDS, EPOCHS, STEPS, BATCH = 3, 16, 40, 32
+ROUNDS, EPOCHS, STEPS, BATCH = 2, 16, 40, 32
 CHILD = """
 import sys, time
 import keras, numpy as np
