@@ -80,6 +80,16 @@ class Flow:
                 found[tensor].append(call)
         return {tensor: tuple(calls) for tensor, calls in found.items()}
 
+    def makers(self, tensor: int) -> tuple[Call, ...]:
+        """The call that computes the values of a tensor, behind those that only hand them on or reshape them."""
+        found: list[Call] = []
+        call = self.producers.get(tensor)
+        while call is not None:
+            found.append(call)
+            moves = passes_on(call) or call.kind in ("Reshape", "Flatten")
+            call = self.producers.get(call.inputs[0]) if moves else None
+        return tuple(found)
+
     def calls_of(self, operation: Any) -> tuple[Call, ...]:
         """Every call of this very layer."""
         return self._calls.get(id(operation), ())

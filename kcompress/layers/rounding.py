@@ -48,14 +48,14 @@ def _fused(value: Any, step: Any, low: int, high: int) -> Any:
     """One pass over the values each way, by the operators that TensorFlow has for that."""
     import tensorflow as tf
 
-    shape = {"num_bits": (high - low).bit_length(), "narrow_range": (high - low) % 2 == 0}
+    levels = {"num_bits": (high - low).bit_length(), "narrow_range": (high - low) % 2 == 0}
 
     def forward(value: Any, step: Any) -> Any:
-        return tf.quantization.fake_quant_with_min_max_vars(value, low * step, high * step, **shape)
+        return tf.quantization.fake_quant_with_min_max_vars(value, low * step, high * step, **levels)
 
     def inward(upstream: Any, value: Any, step: Any) -> tuple[Any, Any]:
         inside, below, above = tf.quantization.fake_quant_with_min_max_vars_gradient(
-            upstream, value, low * step, high * step, **shape
+            upstream, value, low * step, high * step, **levels
         )
         return inside, low * below + high * above
 
@@ -66,7 +66,6 @@ def _learned(value: Any, step: Any, forward: Callable[..., Any], inward: Callabl
     """`inward` gives the gradient of the values, and what those outside the range add to that of the step."""
     from keras import ops
 
-    @ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras has no types
     def through(value: Any, step: Any) -> Any:
         result = forward(value, step)
 
@@ -76,7 +75,7 @@ def _learned(value: Any, step: Any, forward: Callable[..., Any], inward: Callabl
 
         return result, gradients
 
-    return through(value, step)
+    return ops.custom_gradient(through)(value, step)
 
 
 def _total(values: Any, step: Any) -> Any:

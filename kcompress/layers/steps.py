@@ -39,12 +39,9 @@ class Steps:
     _now: threading.local = field(default_factory=threading.local, init=False)
     """Of each thread, since TensorFlow takes turns among threads, one for each device, in the middle of a call."""
 
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._first
-
-    def __getitem__(self, key: Hashable) -> Any:
-        """The step as a tensor, of the shape that it had at first; while `read`."""
-        return self._now.steps[key]
+    def get(self, key: Hashable) -> Any:
+        """The step as a tensor, of the shape that it had at first, while `read`; None where none is learned."""
+        return self._now.steps[key] if key in self._first else None
 
     @contextmanager
     def read(self) -> Iterator[None]:
@@ -66,20 +63,23 @@ class Steps:
         finally:
             self._now.steps = {}
 
-    def factor(self, key: Hashable) -> NDArray[np.float64]:
-        """By what the steps were multiplied, of shape (steps,)."""
+    def factors(self) -> dict[Hashable, NDArray[np.float64]]:
+        """By what the steps were multiplied, each of shape (steps,)."""
+        if not self._first:
+            return {}
         learned = np.split(np.exp(np.asarray(self._variable, np.float64)), np.cumsum(self._counts)[:-1])
-        return dict(zip(self._first, learned, strict=True))[key]
+        return dict(zip(self._first, learned, strict=True))
 
     def formats(self, model: Any, plan: QuantPlan) -> dict[str, WeightFormat]:
         """The formats with the scales that were learned, by qualified name, of as many significant bits as before."""
-        found = {}
+        found, factors = {}, self.factors()
         for node in nodes(model):
             for weight in node.weights:
-                if id(weight.variable) in self:
+                key = id(weight.variable)
+                if key in factors:
                     form = plan.weights[node.qualified(weight)]
-                    scale = np.asarray(form.scale) * self.factor(id(weight.variable))
-                    scale = affine.short(scale, affine.digits(np.asarray(form.scale))).astype(np.float32)
+                    scale = np.asarray(form.scale) * factors[key]
+                    scale = affine.short(scale, self._first[key].digits).astype(np.float32)
                     found[node.qualified(weight)] = replace(form, scale=tuple(map(float, scale)))
         return found
 

@@ -9,7 +9,7 @@ is clipped gets none. So a twin can be trained, on any backend, and `bake` then 
 layer computes inside of itself, such as the state of a recurrent one, stays in float.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -31,6 +31,8 @@ Tap = Callable[[str, Any], Any]
 """Takes the name of a point and its value there, and returns the value to go on with."""
 Limits = Mapping[str, tuple[float, float]]
 
+GIVEN = Steps(None, {})
+"""No step is learned."""
 FIXED = {"softmax": (0.0, 255 / 256), "sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
 """Ranges that LiteRT's 8-bit scheme prescribes for what these make."""
 MODEL_INPUT = "/input"
@@ -57,23 +59,21 @@ def ranges(model: Any, batches: Iterable[Mapping[str, Any]], detailed: bool = Fa
 
 
 @contextmanager
-def twinned(model: Any, plan: QuantPlan, limits: Limits, steps: Steps | None = None) -> Iterator[None]:
+def twinned(model: Any, plan: QuantPlan, limits: Limits, steps: Steps = GIVEN) -> Iterator[None]:
     """Meanwhile, calling the model computes with quantized weights and activations.
 
-    `limits` holds the range of every point whose values are to be rounded, and `steps` learned factors for the sizes of
-    steps. The model must not have been compiled into a function yet, nor be used as such afterwards.
+    `limits` holds the range of every point whose values are to be rounded; `steps` go before those that follow from
+    the plan and these. The model must not have been compiled into a function yet, nor be used as such afterwards.
     """
     bits = 8 if plan.activations is None else plan.activations.bits
 
     def tap(name: str, value: Any) -> Any:
         low, high = limits.get(name, (0.0, 0.0))
-        return fake_quantized(value, low, high, bits, _step(steps, name)) if high > low else value
+        return fake_quantized(value, low, high, bits, steps.get(name)) if high > low else value
 
     planned = [(w.variable, plan.weights.get(node.qualified(w))) for node in nodes(model) for w in node.weights]
     whole = {id(v): _quantizer(v, format, steps) for v, format in planned if format and format.kind == "int"}
-    with tapped(model, tap), read_through(model, whole), ExitStack() as stack:
-        if steps is not None:
-            stack.enter_context(replaced(model, "call", _reading_steps(model.call, steps)))
+    with tapped(model, tap), read_through(model, whole), replaced(model, "call", _reading(model.call, steps)):
         yield
 
 
@@ -135,30 +135,26 @@ def fake_quantized(value: Any, low: float, high: float, bits: int, step: Any = N
     return to_grid(value, ops.convert_to_tensor(size) if step is None else step, bottom, top)
 
 
-def _quantizer(variable: Any, format: WeightFormat, steps: Steps | None) -> Reader:
+def _quantizer(variable: Any, format: WeightFormat, steps: Steps) -> Reader:
     """Reads a weight on its grid."""
     scale = format.scales(tuple(variable.shape))
 
     def read(value: Any) -> Any:
         from keras import ops
 
-        learned = _step(steps, id(variable))
+        learned = steps.get(id(variable))
         step = ops.convert_to_tensor(scale) if learned is None else learned
         return to_signs(value, step) if format.bits == 1 else to_grid(value, step, format.low, format.high)
 
     return read
 
 
-def _step(steps: Steps | None, key: Hashable) -> Any:
-    return steps[key] if steps is not None and key in steps else None
-
-
-def _reading_steps(call: Any, steps: Steps) -> Any:
-    def calling(*args: Any, **kwargs: Any) -> Any:
+def _reading(call: Any, steps: Steps) -> Any:
+    def reading(*args: Any, **kwargs: Any) -> Any:
         with steps.read():
             return call(*args, **kwargs)
 
-    return calling
+    return reading
 
 
 def _operations(model: Any, calls: Flow) -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.graph.flow import Call, Flow, flow, passes_on
+from kcompress.graph.flow import Call, Flow, flow
 from kcompress.graph.kernels import is_keras
 from kcompress.measure.scoring import Kind, is_distribution
 from kcompress.training.soft_targets import Form
@@ -48,9 +48,8 @@ def _activation(model: Any, number: int) -> str:
 
 
 def _made_by(calls: Flow, tensor: int) -> str:
-    call: Call | None = calls.producers.get(tensor)
-    while call is not None and (passes_on(call) or call.kind in ("Reshape", "Flatten")):
-        call = calls.producers.get(call.inputs[0])
+    makers = calls.makers(tensor)
+    call = makers[-1] if makers else None
     if call is not None and (parts := _averaged(calls, call)):
         found = {_made_by(calls, part) for part in parts}
         return found.pop() if len(found) == 1 else ""

@@ -27,6 +27,8 @@ PASSES = [
     "train.finetune:steps=8,batch=16,validation=0.2,optimizer=sgd,momentum=0.9,learning_rate=0.1",
     "train.distill:steps=4,batch=16,features=[first],optimizer=sgd"
     + (",feature_loss=mse" if BACKEND == "tensorflow" else ""),
+    "quantize.weights:bits=4",
+    "train.finetune:steps=4,batch=16,optimizer=sgd,learning_rate=0.01",
 ]
 
 

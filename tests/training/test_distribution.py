@@ -59,11 +59,14 @@ def jax(tmp_path_factory):
 
 
 def assert_same(one, other):
-    assert len(one["fits"]) == len(other["fits"]) == 2
+    half = (64 * 1024 + 1024 * 128 + 128 * 4) // 2
+    *pruned, rounded = (fit["zeros"] for fit in one["fits"])
+    assert pruned == [half, half]
+    assert rounded >= half  # what 4 bits rounded to zero may stay there
     for mine, others in zip(one["fits"], other["fits"], strict=True):
         assert others["losses"] == pytest.approx(mine["losses"], abs=CLOSE)
         assert others["differ"] == []
-        assert others["zeros"] == mine["zeros"] == (64 * 1024 + 1024 * 128 + 128 * 4) // 2
+        assert others["zeros"] == mine["zeros"]
         assert others["sum"] == pytest.approx(mine["sum"], rel=CLOSE)
 
 

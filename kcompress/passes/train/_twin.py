@@ -17,12 +17,6 @@ from kcompress.passes.base import Companion, Context
 from kcompress.passes.statistics import batches
 
 
-def _outputs(model: Any) -> set[str]:
-    """The points that are outputs of the model."""
-    calls = flow(model)
-    return {call.label for call in calls.calls if set(call.outputs) & set(calls.outputs)}
-
-
 @dataclass(frozen=True)
 class Twin:
     """The plan of a model, the ranges of values between its layers at first, and what is learned of both."""
@@ -47,11 +41,10 @@ class Twin:
         limits: dict[str, tuple[float, float]] = {}
         fixed: dict[str, tuple[float, float]] = {}
         if asked is not None and asked.mode == "static" and data is not None:
-            fixed = fixed_limits(model)
+            ends = _ends(model)
+            fixed = {point: limits for point, limits in fixed_limits(model).items() if point not in ends}
             seen = ranges(model, batches(model, data, asked.samples), asked.ranges != "minmax")
-            limits = {point: asked.range_of(found) for point, found in seen.items() if point not in fixed}
-            for point in _outputs(model) & set(fixed):
-                del fixed[point]  # of a probability that was rounded to 0, a loss has no gradient
+            limits = {point: asked.range_of(found) for point, found in seen.items() if point not in {*fixed, *ends}}
         return cls(plan, limits, fixed, learned(model, plan, limits), data)
 
     def computing(self, model: Any) -> AbstractContextManager[None]:
@@ -67,14 +60,12 @@ class Twin:
         asked = self.plan.activations
         if asked is None or not self.limits or self.data is None:
             return None
-        seen = ranges(model, batches(model, self.data, asked.samples))
-        found = tuple(
-            LearnedRange(seen[name].low, seen[name].high, seen[name].mean, low * factor, high * factor)
-            for name, (low, high) in self.limits.items()
-            if name in self.steps
-            for factor in self.steps.factor(name).tolist()
-        )
-        return replace(asked, learned=found)
+        seen, factors = ranges(model, batches(model, self.data, asked.samples)), self.steps.factors()
+        found = []
+        for point in filter(factors.__contains__, self.limits):
+            low, high = (limit * float(factors[point][0]) for limit in self.limits[point])
+            found.append(LearnedRange(seen[point].low, seen[point].high, seen[point].mean, low, high))
+        return replace(asked, learned=tuple(found))
 
     def sparse(self, model: Any) -> dict[str, Any]:
         """The kernels whose zeros are to stay, by qualified name: not those where zero is but a level of a grid."""
@@ -96,3 +87,15 @@ class Twin:
                 if weight.variable.trainable:
                     form = self.plan.weights.get(node.qualified(weight))
                     yield node, weight, form if form is not None and form.kind == "int" else None
+
+
+def _ends(model: Any) -> set[str]:
+    """The points whose values only a loss takes. Of a probability that was rounded to 0 it has no gradient."""
+    calls = flow(model)
+    ends = {call.label for tensor in calls.outputs for call in calls.makers(tensor)}
+    return ends - {
+        call.label
+        for call in calls.calls
+        for tensor in call.outputs
+        if any(user.label not in ends for user in calls.consumers[tensor])
+    }

@@ -159,3 +159,19 @@ def test_learned_ranges_are_told_by_the_values_that_they_are_for():
     assert Activations("static", learned=(learned,)).range_of(seen) == (0.0, 5.0)
     plan = QuantPlan({}, Activations("static", learned=(learned,)))
     assert QuantPlan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize("last", ["head", "shaped"])
+def test_a_loss_sees_probabilities_before_they_are_rounded(trained, last):
+    import keras
+
+    model = trained
+    if last == "shaped":  # an operator that only passes on what the head makes
+        model = keras.Model(model.inputs, keras.layers.Reshape((4,), name="shaped")(model.outputs[0]))
+    taught = {}
+    for name, first in (("float", find("fold.batchnorm")()), ("int8", find("quantize.int8")(samples=64))):
+        begun = first.apply(model, context(teacher=trained))
+        ctx = context(teacher=trained, plan=QuantPlan().updated(begun.formats, first.computation()))
+        step = find("train.distill")(steps=8, learning_rate=1e-6, alpha=1.0)
+        taught[name] = step.apply(begun.model, ctx).history[0]["loss"]
+    assert taught["float"] < taught["int8"] < 0.02
