@@ -8,7 +8,6 @@ Keras 2 (`tf_keras`), as the legacy files that people still have were. The time 
 """
 
 import argparse
-import gzip
 import os
 import time
 from pathlib import Path
@@ -19,21 +18,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
+from _fashion import part
 from keras import layers
 
-SOURCE = Path("/usr/share/datasets/fashion-mnist")
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 TRAIN, TEST = 6000, 2000
 SHAPE = (28, 28, 1)
 CLASSES = 10
-
-
-def read_idx(name: str) -> np.ndarray:
-    """Read one idx file: images (N, 28, 28, 1) uint8 behind 16 bytes, or labels (N,) uint8 behind 8."""
-    raw = gzip.decompress((SOURCE / f"{name}.gz").read_bytes())
-    if "labels" in name:
-        return np.frombuffer(raw, np.uint8, offset=8)
-    return np.frombuffer(raw, np.uint8, offset=16).reshape(-1, *SHAPE)
 
 
 def resnet8() -> keras.Model:
@@ -173,8 +164,10 @@ def main() -> None:
     parser.add_argument("--only", choices=[*MODELS, "fashion_mnist.npz"])
     only = parser.parse_args().only
     FIXTURES.mkdir(exist_ok=True)
-    x_train, y_train = read_idx("train-images-idx3-ubyte"), read_idx("train-labels-idx1-ubyte")
-    x_test, y_test = read_idx("t10k-images-idx3-ubyte"), read_idx("t10k-labels-idx1-ubyte")
+    found, tests = part("train"), part("t10k")
+    if found is None or tests is None:
+        raise SystemExit("apt-get install dataset-fashion-mnist")
+    (x_train, y_train), (x_test, y_test) = found, tests
     if only in (None, "fashion_mnist.npz"):
         np.savez_compressed(
             FIXTURES / "fashion_mnist.npz",

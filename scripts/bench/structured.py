@@ -14,7 +14,6 @@ many over the 6,000 of the fixtures.
 """
 
 import argparse
-import gzip
 import os
 import resource
 import statistics
@@ -42,6 +41,7 @@ from kcompress.graph.view import nodes, own_name, parameters
 from kcompress.layers.plan import QuantPlan
 from kcompress.passes import find
 from kcompress.passes.base import Context
+from scripts._fashion import part
 from tests.graph.cutting import difference, some_units, zeroed
 from tests.passes.fold.statistics import randomized
 
@@ -50,7 +50,6 @@ BATCH = 128
 RUNS = 25
 EPOCHS = {"resnet8": 2, "mobilenet": 5}
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
-INSTALLED = Path("/usr/share/datasets/fashion-mnist")
 
 
 def build(name: str, size: int = 224) -> Any:
@@ -153,9 +152,8 @@ def everything(chosen: list[str]) -> None:
 
 def images() -> tuple[Any, int]:
     """Training images, and by what the number of epochs is multiplied."""
-    file = INSTALLED / "train-images-idx3-ubyte.gz"
-    if file.exists():
-        return np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8, offset=16).reshape(-1, 28, 28, 1), 1
+    if found := part("train"):
+        return found[0], 1
     with np.load(FIXTURES / "fashion_mnist.npz") as fixture:
         return fixture["x_train"], 10
 

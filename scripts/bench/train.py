@@ -1,6 +1,7 @@
 """What training costs, beside Keras's own fit.
 
     python scripts/bench/train.py               # ratios of steps, TensorFlow, CPU; about 9 minutes
+    python scripts/bench/train.py --part resnet8 --backend torch     # or jax
     python scripts/bench/train.py --accuracy    # what training gives back, on Fashion-MNIST; about 10 minutes
 
 Goals: a step with pruned kernels takes at most 1.05 times a plain one, distillation from cached outputs at most 1.10,
@@ -17,7 +18,6 @@ see those 6,000.
 """
 
 import argparse
-import gzip
 import os
 import subprocess
 import sys
@@ -29,7 +29,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 sys.path.insert(0, str(ROOT))
-IDX = Path("/usr/share/datasets/fashion-mnist")
 ROUNDS, EPOCHS, STEPS, BATCH = 2, 16, 40, 32
 CHILD = """
 import sys, time
@@ -46,9 +45,6 @@ print(sum(ends[1:]) / len(ends[1:]) / {steps})
 """
 SIMPLER = {"TF_ENABLE_ONEDNN_OPTS": "0", "XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}
 """What TensorFlow does on a processor without AVX-512; what remains of it is in code that has no such switch."""
-
-
-TAUGHT = "train.distill:epochs=3,batch=64,learning_rate=0.003,temperature=1,alpha=1"
 
 
 def few(folder: Path) -> Path:
@@ -74,11 +70,11 @@ def show(times: dict[str, list[float]], of: str) -> None:
         print(f"{of} {name:22} {typical(seconds) * 1000:5.1f} ms a step, {ratio:.2f} of a plain one", flush=True)
 
 
-def ratios(architecture: str, file: Path) -> None:
-    """Seconds of a step of each kind, as shares of a plain one."""
+def ratios(architecture: str, file: Path, name: str) -> None:
+    """Seconds of a step of each kind, as shares of a plain one, on a backend of Keras."""
     from kcompress import backend
 
-    keras = backend.load("tensorflow")
+    keras = backend.load(name)
     from kcompress.data import resolve
     from kcompress.passes import find
     from kcompress.passes.base import Context
@@ -113,7 +109,7 @@ def ratios(architecture: str, file: Path) -> None:
             step = kind(epochs=EPOCHS, batch=BATCH, batchnorm="keep")
             history = step.apply(model, Context(data=data, plan=plan, teachers=teachers)).history
             times[name] += [entry["seconds"] for entry in history[1:]]  # the first holds the compilation
-    show(times, architecture)
+    show(times, f"{architecture} on {name}")
 
 
 def tfmot(file: Path) -> None:
@@ -208,12 +204,11 @@ def training_file(folder: Path) -> Path:
     """All there is of Fashion-MNIST to train on, with the fixtures' test images, as one file."""
     import numpy as np
 
+    from scripts._fashion import part
+
     own_data = dict(np.load(FIXTURES / "fashion_mnist.npz"))
-    if IDX.is_dir():
-        for name, offset, key in (("images-idx3", 16, "x_train"), ("labels-idx1", 8, "y_train")):
-            raw = gzip.decompress((IDX / f"train-{name}-ubyte.gz").read_bytes())[offset:]
-            array = np.frombuffer(raw, np.uint8)
-            own_data[key] = array.reshape(-1, 28, 28, 1) if "x" in key else array
+    if found := part("train"):
+        own_data["x_train"], own_data["y_train"] = found
     path = folder / "data.npz"
     np.savez(path, **own_data)
     return path
@@ -246,7 +241,10 @@ def accuracy() -> None:
         (
             "resnet8, half the multiply-adds",
             resnet,
-            ["prune.structured:macs=0.5,criterion=taylor", TAUGHT],
+            [
+                "prune.structured:macs=0.5,criterion=taylor",
+                "train.distill:epochs=3,batch=64,learning_rate=0.003,temperature=1,alpha=1",
+            ],
             0.5,
         ),
         ("resnet8, 4 bits", resnet, ["fold.batchnorm", "quantize.weights:bits=4", "train.distill:steps=600"], 0.5),
@@ -277,26 +275,31 @@ def student(settings: str, seed: int) -> float:
         return 100 * compress(FIXTURES / "resnet8.keras", path, passes=[step], data=data, seed=seed).quality.artifact
 
 
-if __name__ == "__main__":
+def everything(file: Path) -> None:
+    """Each part in a process of its own."""
+    for name in ("resnet8", "mobilenet", "tfmot"):
+        command = [sys.executable, __file__, "--part", name, "--file", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        print(done.stdout if not done.returncode else f"{name}: {done.stderr.splitlines()[-1]}", flush=True)
+    against_fit(file)
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--accuracy", action="store_true")
-    parser.add_argument("--part", choices=("resnet8", "mobilenet", "tfmot", "own"), help="only this, of --file")
+    parser.add_argument("--accuracy", action="store_true", help="drops of whole runs instead of times")
+    parser.add_argument("--part", choices=("resnet8", "mobilenet", "tfmot", "own"), help="only this")
+    parser.add_argument("--backend", default="tensorflow", help="of Keras, for the parts resnet8 and mobilenet")
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.accuracy:
-        sys.path.insert(0, str(Path(__file__).parent))
-        accuracy()
-    elif options.part == "own":
-        own(options.file)
-    elif options.part == "tfmot":
-        tfmot(options.file)
-    elif options.part:
-        ratios(options.part, options.file)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            data = few(Path(folder))
-            for part in ("resnet8", "mobilenet", "tfmot"):
-                command = [sys.executable, __file__, "--part", part, "--file", str(data)]
-                done = subprocess.run(command, capture_output=True, text=True)
-                print(done.stdout if not done.returncode else f"{part}: {done.stderr.splitlines()[-1]}", flush=True)
-            against_fit(data)
+        sys.path.insert(0, str(Path(__file__).parent))  # for student=train:quarter
+        return accuracy()
+    with tempfile.TemporaryDirectory() as folder:
+        file = options.file or few(Path(folder))
+        if options.part in ("resnet8", "mobilenet"):
+            return ratios(options.part, file, options.backend)
+        return {"own": own, "tfmot": tfmot, None: everything}[options.part](file)
+
+
+if __name__ == "__main__":
+    main()
