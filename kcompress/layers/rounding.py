@@ -36,10 +36,9 @@ def _rounded(value: Any, step: Any, low: int, high: int, rounding: Callable[[Any
         step = ops.cast(step, value.dtype)
         return ops.cast(rounding(value / step), value.dtype) * step
 
-    def inward(upstream: Any, value: Any, step: Any) -> tuple[Any, Any]:
+    def inward(upstream: Any, value: Any, step: Any) -> Any:
         levels = value / ops.cast(step, value.dtype)
-        inside = ops.where(ops.logical_and(levels >= low, levels <= high), upstream, ops.zeros_like(upstream))
-        return inside, _total((upstream - inside) * rounding(levels), step)
+        return ops.where(ops.logical_and(levels >= low, levels <= high), upstream, ops.zeros_like(upstream))
 
     return _learned(value, step, forward, inward)
 
@@ -53,36 +52,40 @@ def _fused(value: Any, step: Any, low: int, high: int) -> Any:
     def forward(value: Any, step: Any) -> Any:
         return tf.quantization.fake_quant_with_min_max_vars(value, low * step, high * step, **levels)
 
-    def inward(upstream: Any, value: Any, step: Any) -> tuple[Any, Any]:
-        inside, below, above = tf.quantization.fake_quant_with_min_max_vars_gradient(
-            upstream, value, low * step, high * step, **levels
-        )
-        return inside, low * below + high * above
+    def inward(upstream: Any, value: Any, step: Any) -> Any:
+        ends = {"input_min": low * step, "input_max": high * step}
+        return tf.raw_ops.QuantizeAndDequantizeV4Grad(gradients=upstream, input=value, **ends).input_backprop
 
     return _learned(value, step, forward, inward)
 
 
 def _learned(value: Any, step: Any, forward: Callable[..., Any], inward: Callable[..., Any]) -> Any:
-    """`inward` gives the gradient of the values, and what those outside the range add to that of the step."""
+    """`inward` gives the gradient of the values. That of the step is (upstream · ŵ − inward · w) / s, summed up."""
     from keras import ops
 
     def through(value: Any, step: Any) -> Any:
         result = forward(value, step)
 
         def gradients(*given: Any, upstream: Any = None) -> tuple[Any, Any]:
-            inside, outer = inward(given[0] if upstream is None else upstream, value, step)
-            return inside, outer + _total(inside * (result - value), step) / step
+            upstream = given[0] if upstream is None else upstream
+            inside = inward(upstream, value, step)
+            return inside, _total(_product(upstream, result) - _product(inside, value), step) / step
 
         return result, gradients
 
     return ops.custom_gradient(through)(value, step)
 
 
-def _total(values: Any, step: Any) -> Any:
-    """Sums of the values that each step is for, as float32."""
+def _product(one: Any, other: Any) -> Any:
     from keras import ops
 
-    values = ops.cast(values, "float32")
+    return ops.multiply(ops.cast(one, "float32"), ops.cast(other, "float32"))
+
+
+def _total(values: Any, step: Any) -> Any:
+    """Sums of the values that each step is for."""
+    from keras import ops
+
     if not step.ndim:
         return ops.sum(values)
     return ops.sum(values, axis=[axis for axis, size in enumerate(step.shape) if size == 1], keepdims=True)

@@ -10,9 +10,9 @@ on a processor without AVX-512, where TensorFlow leaves oneDNN off. Drops: lenet
 resnet8 at macs=0.5 at most 0.5, at 4 bits at most 0.5, lenet300 with binary hidden layers at most 2.0, and a student of
 a quarter of resnet8's width at least 1.0 point better than on labels alone, over three seeds.
 
-Times are of epochs of 40 steps: the tenth part of them that was fastest tells the ratios of steps, the kinds taken in
-turn, and the mean, with whatever stalls there were, what `fit` takes. TensorFlow Model Optimization, where it is
-installed, does the same to a model of the same layers under tf_keras. Training data for drops are the 60,000 images of
+Times are of epochs of 40 steps: the tenth part of them that was fastest tells the ratios of steps, the kinds taking
+turns after every epoch, and the mean, with whatever stalls there were, what `fit` takes. TensorFlow Model Optimization,
+where it is installed, does the same to a model of the same layers under tf_keras. Training data for drops are the 60,000 images of
 Fashion-MNIST where the Debian package dataset-fashion-mnist is installed, else the 6,000 of the fixtures; the students
 see those 6,000.
 """
@@ -22,14 +22,16 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 sys.path.insert(0, str(ROOT))
-ROUNDS, EPOCHS, STEPS, BATCH = 2, 16, 40, 32
+EPOCHS, STEPS, BATCH = 20, 40, 32
 CHILD = """
 import sys, time
 import keras, numpy as np
@@ -70,11 +72,41 @@ def show(times: dict[str, list[float]], of: str) -> None:
         print(f"{of} {name:22} {typical(seconds) * 1000:5.1f} ms a step, {ratio:.2f} of a plain one", flush=True)
 
 
-def ratios(architecture: str, file: Path, name: str) -> None:
+def in_turn(works: Sequence[Callable[[Callable[..., None]], None]]) -> None:
+    """Run all, each in a thread of its own, one at a time; what they are given lets the next one go on."""
+    turns = [threading.Semaphore(0) for _ in works]
+    over: set[int] = set()
+
+    def run(number: int, work: Callable[[Callable[..., None]], None]) -> None:
+        def next_one() -> None:
+            left = [other for other in range(len(works)) if other not in over]
+            if left:
+                turns[min(left, key=lambda other: (other <= number, other))].release()
+
+        def wait(*_: Any) -> None:
+            next_one()
+            turns[number].acquire()
+
+        turns[number].acquire()
+        try:
+            work(wait)
+        finally:
+            over.add(number)
+            next_one()
+
+    threads = [threading.Thread(target=run, args=given) for given in enumerate(works)]
+    for thread in threads:
+        thread.start()
+    turns[0].release()
+    for thread in threads:
+        thread.join()
+
+
+def ratios(architecture: str, file: Path, running: str) -> None:
     """Seconds of a step of each kind, as shares of a plain one, on a backend of Keras."""
     from kcompress import backend
 
-    keras = backend.load(name)
+    keras = backend.load(running)
     from kcompress.data import resolve
     from kcompress.passes import find
     from kcompress.passes.base import Context
@@ -103,13 +135,18 @@ def ratios(architecture: str, file: Path, name: str) -> None:
             model, context = result.model, Context(data=data, plan=plan)
         starts[name] = model, context.plan
     times: dict[str, list[float]] = {name: [] for name in kinds}
-    for _ in range(ROUNDS):
-        for name, (_, kind) in kinds.items():
+
+    def trained(name: str) -> Callable[[Callable[..., None]], None]:
+        def work(wait: Callable[..., None]) -> None:
             model, plan = starts[name]
-            step = kind(epochs=EPOCHS, batch=BATCH, batchnorm="keep")
-            history = step.apply(model, Context(data=data, plan=plan, teachers=teachers)).history
-            times[name] += [entry["seconds"] for entry in history[1:]]  # the first holds the compilation
-    show(times, f"{architecture} on {name}")
+            step = kinds[name][1](epochs=EPOCHS, batch=BATCH, batchnorm="keep")
+            history = step.apply(model, Context(data=data, plan=plan, teachers=teachers, log=wait)).history
+            times[name] += [entry["seconds"] for entry in history[2:]]  # the first hold the compilation
+
+        return work
+
+    in_turn([trained(name) for name in kinds])
+    show(times, f"{architecture} on {running}")
 
 
 def tfmot(file: Path) -> None:
@@ -142,32 +179,39 @@ def tfmot(file: Path) -> None:
     data = np.load(file)
     options = tf.data.Options()
     options.autotune.enabled = False
+    images = data["x_train"].astype(np.float32) / 255
+    batches = tf.data.Dataset.from_tensor_slices((images, data["y_train"].astype(np.int32))).batch(BATCH)
     times: dict[str, list[float]] = {name: [] for name in models}
-    ends: list[float] = []
 
     class Clock(tf_keras.callbacks.Callback):  # type: ignore[misc]  # no types
+        def __init__(self, name: str, wait: Callable[..., None]) -> None:
+            super().__init__()
+            self.name, self.wait = name, wait
+
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began = time.perf_counter()
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            ends.append(time.perf_counter() - self.began)
+            if epoch > 1:
+                times[self.name].append(time.perf_counter() - self.began)
+            self.wait()
 
-    for model in models.values():
-        model.compile("adam", tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    images = data["x_train"].astype(np.float32) / 255
-    batches = tf.data.Dataset.from_tensor_slices((images, data["y_train"].astype(np.int32))).batch(BATCH)
-    for _ in range(ROUNDS):
-        for name, model in models.items():
-            ends.clear()
+    def trained(name: str) -> Callable[[Callable[..., None]], None]:
+        def work(wait: Callable[..., None]) -> None:
+            models[name].compile("adam", tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
             more = [tfmot.sparsity.keras.UpdatePruningStep()] if name == "pruned" else []
-            model.fit(batches.prefetch(2).with_options(options), epochs=EPOCHS, verbose=0, callbacks=[Clock(), *more])
-            times[name] += ends[1:]
+            feed = batches.prefetch(2).with_options(options)
+            models[name].fit(feed, epochs=EPOCHS, verbose=0, callbacks=[*more, Clock(name, wait)])
+
+        return work
+
+    in_turn([trained(name) for name in models])
     show(times, "tfmot")
 
 
 def against_fit(file: Path) -> None:
     """Plain fine-tuning beside Keras's fit on arrays, each in a process of its own."""
-    code = CHILD.format(batch=BATCH, epochs=ROUNDS * EPOCHS, steps=STEPS)
+    code = CHILD.format(batch=BATCH, epochs=EPOCHS, steps=STEPS)
     files = [str(FIXTURES / "resnet8.keras"), str(file)]
     plain = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"} | {"KERAS_BACKEND": "tensorflow"}
 
@@ -195,7 +239,7 @@ def own(file: Path) -> None:
     from kcompress.passes.base import Context
 
     model = keras.saving.load_model(FIXTURES / "resnet8.keras")
-    step = find("train.finetune")(epochs=ROUNDS * EPOCHS, batch=BATCH, batchnorm="keep")
+    step = find("train.finetune")(epochs=EPOCHS, batch=BATCH, batchnorm="keep")
     history = step.apply(model, Context(data=resolve(str(file)))).history[1:]
     print(sum(entry["seconds"] for entry in history) / len(history) / STEPS)
 
