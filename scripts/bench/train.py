@@ -12,9 +12,9 @@ a quarter of resnet8's width at least 1.0 point better than on labels alone, ove
 
 Times are of epochs of 40 steps: the tenth part of them that was fastest tells the ratios of steps, the kinds taking
 turns after every epoch, and the mean, with whatever stalls there were, what `fit` takes. TensorFlow Model Optimization,
-where it is installed, does the same to a model of the same layers under tf_keras. Training data for drops are the 60,000
-images of Fashion-MNIST where the Debian package dataset-fashion-mnist is installed, else the 6,000 of the fixtures; the
-students see those 6,000.
+where it is installed, does the same to a model of the same layers under tf_keras. Data for drops are the 60,000 images
+of Fashion-MNIST where the Debian package dataset-fashion-mnist is installed, else the 6,000 of the fixtures; students
+see those 6,000.
 """
 
 import argparse
