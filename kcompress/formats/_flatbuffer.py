@@ -34,9 +34,21 @@ def unpack(data: bytes) -> Any:
 
 
 def pack(model: Any) -> bytes:
+    """The file of these objects; arrays of equal content, such as the zero points of channels, are written once."""
     import flatbuffers
 
-    builder = flatbuffers.Builder(1 << 20)
+    class Builder(flatbuffers.Builder):  # type: ignore[misc]  # no types
+        def __init__(self) -> None:
+            super().__init__(1 << 20)
+            self.made: dict[tuple[str, bytes], int] = {}
+
+        def CreateNumpyVector(self, x: NDArray[Any]) -> int:  # noqa: N802 - the name is the library's
+            key = x.dtype.str, x.tobytes()
+            if key not in self.made:
+                self.made[key] = super().CreateNumpyVector(x)
+            return self.made[key]
+
+    builder = Builder()
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
 

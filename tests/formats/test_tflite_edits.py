@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kcompress.formats import WriteOptions, formats
-from kcompress.formats._flatbuffer import operators, schema, unpack
+from kcompress.formats._flatbuffer import operators, pack, schema, unpack
 from kcompress.formats._keras_runner import KerasRunner
 from kcompress.formats._tflite_edits import narrow
 from kcompress.formats._tflite_rows import float_operators
@@ -107,3 +107,20 @@ def test_tensors_that_a_layer_holds_besides_its_weights_are_in_the_file(tmp_path
     x = {"x": np.random.default_rng(0).normal(0, 3, (2, 200)).astype(np.float32)}
     assert set(runner.inputs) == {"x"}
     np.testing.assert_allclose(runner(x)[0], KerasRunner(model)(x)[0], rtol=1e-4, atol=1e-4)  # sums of 200 float32
+
+
+def test_arrays_of_equal_content_are_stored_once(tmp_path):
+    """Of 40 tensors that have the zero points of 1,000 channels each, 8 bytes a channel."""
+    path = tmp_path / "m.tflite"
+    formats()["tflite"].write(negating(), QuantPlan(), path, WriteOptions())
+    model = unpack(path.read_bytes())
+    for number in range(40):
+        tensor = schema().TensorT()
+        tensor.shape, tensor.name = np.array([1000], np.int32), f"channels_{number}".encode()
+        tensor.quantization = schema().QuantizationParametersT()
+        tensor.quantization.zeroPoint = np.full(1000, number % 2, np.int64)
+        model.subgraphs[0].tensors.append(tensor)
+    data = pack(model)
+    assert len(data) - path.stat().st_size < 2 * 8000 + 40 * 200
+    again = unpack(data).subgraphs[0].tensors[-40:]
+    assert [int(tensor.quantization.zeroPoint[-1]) for tensor in again] == [0, 1] * 20
