@@ -40,6 +40,14 @@ _batch = click.option(
     "--batch", type=click.IntRange(min=1), metavar="N", help="Fix the batch size in a .tflite or .onnx file [dynamic]"
 )
 _ways = click.Choice(["average", "weighted", "stacked"])
+_max_drop = click.option(
+    "--max-drop", type=float, metavar="POINTS", help="Budget: quality that may be lost, in points"
+)
+_max_size = click.option("--max-size", metavar="SIZE", help="Budget: size of the file, such as 250KB")
+_max_latency = click.option(
+    "--max-latency", type=float, metavar="MS", help="Budget: median time for one sample on this machine, in milliseconds"
+)
+_max_macs = click.option("--max-macs", metavar="COUNT", help="Budget: multiply-adds for one sample, such as 5M")
 _quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
 
 
@@ -68,8 +76,10 @@ _quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
     help="How several teachers become one, where no pass says it itself [average]",
 )
 @_metric
-@click.option("--max-drop", type=float, metavar="POINTS", help="Budget: quality that may be lost, in points")
-@click.option("--max-size", metavar="SIZE", help="Budget: size of the file, such as 250KB")
+@_max_drop
+@_max_size
+@_max_latency
+@_max_macs
 @click.option(
     "--report",
     "reports",
@@ -117,7 +127,7 @@ def compress(**options: Any) -> None:
             key: options[key]
             for key in (
                 "recipe", "data", "calibration", "test", "teachers", "combine",
-                "metric", "max_drop", "max_size", "reports", "seed", "strict",
+                "metric", "max_drop", "max_size", "max_latency", "max_macs", "reports", "seed", "strict",
                 "overwrite", "batch", "distribute", "trust",
             )
         },
