@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kcompress.pipeline import compress
     from kcompress.report import Report
     from kcompress.run import Hooks
+    from kcompress.sensitivity import sensitivity
 
 _PLACES = {
     "compress": "kcompress.pipeline",
@@ -28,7 +29,10 @@ _PLACES = {
     "ensemble": "kcompress.combination",
 }
 
-__all__ = ["Hooks", "Hosts", "Report", "__version__", "compare", "compress", "ensemble"]
+_PACKAGES = ("sensitivity",)
+"""Packages that can be called."""
+
+__all__ = ["Hooks", "Hosts", "Report", "__version__", "compare", "compress", "ensemble", "sensitivity"]
 
 
 def __getattr__(name: str) -> Any:
@@ -37,6 +41,8 @@ def __getattr__(name: str) -> Any:
 
     if name in _PLACES:
         return getattr(importlib.import_module(_PLACES[name]), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name[:1].isupper():
         from kcompress.passes import find, names
 

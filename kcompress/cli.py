@@ -175,6 +175,49 @@ def ensemble(**options: Any) -> None:
 
 @cli.command()
 @click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", metavar="SPEC", help="Data; every fifth sample of its train split is looked at")
+@click.option("--calibration", metavar="SPEC", help="Calibration data [the train split of --data]")
+@click.option(
+    "--levels",
+    metavar="PASS:FIELD=LEVEL,...",
+    multiple=True,
+    help="What to try, such as quantize.weights:bits=8,4 (repeatable) [pruning, channels and bits at several levels]",
+)
+@click.option(
+    "--samples", type=click.IntRange(min=1), metavar="N", default=512, show_default=True, help="Samples to look at"
+)
+@click.option(
+    "--report",
+    "reports",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Write a .json, .md, .html, .png or .svg file (repeatable)",
+)
+@_seed
+@_overwrite
+@_backend
+@_trust
+@_json
+@_quiet
+def sensitivity(**options: Any) -> None:
+    """Show how much pruning and quantizing each layer of MODEL alone costs.
+
+    Example: kcompress sensitivity model.keras --data data.npz --report heat.svg
+    """
+    from kcompress import terminal
+    from kcompress.sensitivity import analysis
+
+    as_json, quiet = options.pop("as_json"), options.pop("quiet")
+    _use(options.pop("backend"))
+    found = analysis.sensitivity(options.pop("model"), **options, hooks=terminal.hooks(quiet or as_json))
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2))
+    elif not quiet:
+        analysis.show(found)
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
 @_backend
 @_trust
 @_json
