@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kcompress.pipeline import compress
     from kcompress.report import Report
     from kcompress.run import Hooks
+    from kcompress.search import SearchReport, search
     from kcompress.sensitivity import sensitivity
 
 _PLACES = {
@@ -25,14 +26,26 @@ _PLACES = {
     "Hooks": "kcompress.run",
     "Hosts": "kcompress.hosts",
     "Report": "kcompress.report",
+    "SearchReport": "kcompress.search",
     "compare": "kcompress.comparison",
     "ensemble": "kcompress.combination",
 }
 
-_PACKAGES = ("sensitivity",)
+_PACKAGES = ("search", "sensitivity")
 """Packages that can be called."""
 
-__all__ = ["Hooks", "Hosts", "Report", "__version__", "compare", "compress", "ensemble", "sensitivity"]
+__all__ = [
+    "Hooks",
+    "Hosts",
+    "Report",
+    "SearchReport",
+    "__version__",
+    "compare",
+    "compress",
+    "ensemble",
+    "search",
+    "sensitivity",
+]
 
 
 def __getattr__(name: str) -> Any:

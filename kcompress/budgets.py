@@ -10,7 +10,6 @@ from kcompress.formats import Written
 from kcompress.report import Budget, PassRecord, Report
 from kcompress.sizes import parse_size
 
-
 COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _COUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([kmg]?)")
 

@@ -1,8 +1,8 @@
 """A recipe: an ordered list of passes, from `--apply` texts or a YAML, TOML or JSON file.
 
 A step is a text, `prune.magnitude:sparsity=0.7`, or a mapping with the key `pass` and the pass's fields. Besides its
-own fields every pass takes `layers`, `skip` and `rules`; see `kcompress passes`. In place of a value there may be a mark
-that leaves it to `kcompress search`: `sparsity: {search: [0.5, 0.95]}`.
+own fields every pass takes `layers`, `skip` and `rules`; see `kcompress passes`. In place of a value there may be a
+mark that leaves it to `kcompress search`: `sparsity: {search: [0.5, 0.95]}`.
 """
 
 import itertools
@@ -36,7 +36,7 @@ def build(step: "str | dict[str, Any] | Pass", where: str = "--apply") -> "Pass"
     for name, value in _settings(fields):
         if is_mark(value):
             raise UsageError(
-                f"{kind.title()}: {name}={_short(value)} is to be searched; run kcompress search with it, or give a value"
+                f"{kind.title()}: {name}={_short(value)} is to be searched; run kcompress search, or give a value"
             )
     return kind(**fields)
 

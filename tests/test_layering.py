@@ -17,6 +17,7 @@ The order, lowest first; a part imports itself and what stands below it, not wha
     pipeline
     comparison, inspection, demonstration, terminal
     combination, sensitivity
+    search
     cli
 
 `check` stands alone: it imports the standard library, click, `errors` and `sizes`, and only `cli` imports it. The
@@ -48,6 +49,7 @@ ORDER = (
     ("pipeline",),
     ("comparison", "inspection", "demonstration", "terminal"),
     ("combination", "sensitivity"),
+    ("search",),
     ("cli",),
 )
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}

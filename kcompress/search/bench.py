@@ -5,7 +5,7 @@ The source is read once. Each candidate's training is shorter than the recipe sa
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from kcompress import backend, preflight
 from kcompress import recipe as recipes
-from kcompress.budgets import Limits
 from kcompress.data import Dataset, Splits, resolve
 from kcompress.formats import Runner, WriteOptions, for_output
 from kcompress.formats._safety import trusting
@@ -27,8 +26,8 @@ from kcompress.report import PassRecord
 from kcompress.run import Hooks, Run
 from kcompress.search.effort import shortened, untrained
 from kcompress.search.figures import Figures, drop_of, over
+from kcompress.search.job import Job
 from kcompress.search.marks import Value
-from kcompress.search.template import Template
 
 JUDGED, GLANCED = 10_000, 2_500
 """The most samples that a candidate is judged by, and those that tell whether to go on with it."""
@@ -46,28 +45,6 @@ class Cut(Exception):  # noqa: N818 - not an error: it ends a trial early
     def __init__(self, reason: str, figures: Figures) -> None:
         super().__init__(reason)
         self.reason, self.figures = reason, figures
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a candidate depends on besides its values; `effort` is the share of the training that it gets."""
-
-    source: Path
-    suffix: str
-    template: Template
-    limits: Limits
-    data: object = None
-    calibration: object = None
-    test: object = None
-    teachers: tuple[Path, ...] = ()
-    combine: str | None = None
-    metric: str | None = None
-    seed: int = 0
-    batch: int | None = None
-    trust: tuple[str, ...] = ()
-    effort: float = 1 / 3
-    smallest: bool = True
-    """Whether the smallest file is looked for, so that one larger than the best so far need not be finished."""
 
 
 def apart(splits: Splits) -> Splits:
@@ -217,5 +194,3 @@ class _Kept:
         if self._room >= 0 and number == len(self._outputs):
             self._outputs.append(outputs)
         return outputs
-
-

@@ -1,7 +1,7 @@
 """The trials of a search, kept as an Optuna study: what is tried next, what came of it, what was left lying.
 
-A trial is counted once it is finished: measured, cut short, or found to be nothing that can be built. Each running trial
-says every few seconds that it is alive. One that has been silent for long is put back by whoever comes by, once.
+A trial is counted once it is finished: measured, cut short, or found to be nothing that can be built. Each running
+trial says every few seconds that it is alive. One that has been silent for long is put back by whoever comes by, once.
 """
 
 import contextlib
@@ -9,13 +9,13 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
 
 from kcompress.budgets import Limits
 from kcompress.search.figures import Figures, excess, over
 from kcompress.search.marks import Value
-from kcompress.search.samplers import Kind, sampler, suggested
+from kcompress.search.samplers import sampler, suggested
 from kcompress.search.storage import quiet_optuna, unconcerned
 from kcompress.search.template import Dimension
 
@@ -33,7 +33,7 @@ class Plan:
     """How to search: the study's name, by what sampler, how many trials, what is sought."""
 
     study: str
-    kind: Kind
+    kind: str
     trials: int
     limits: Limits
     seed: int = 0
@@ -42,6 +42,17 @@ class Plan:
     deadline: float = math.inf
     """The time after which no trial is begun, in seconds since 1970."""
     silent_seconds: float = SILENT_SECONDS
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        deadline = None if math.isinf(self.deadline) else self.deadline
+        return {**vars(self), "limits": asdict(self.limits), "deadline": deadline}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Self:
+        """The plan that `to_json` was called of."""
+        deadline = math.inf if document["deadline"] is None else document["deadline"]
+        return cls(**{**document, "limits": Limits(**document["limits"]), "deadline": deadline})
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,7 @@ class Ledger:
         for values in starts:
             self.study.enqueue_trial(dict(values), skip_if_exists=True)
 
-    def next(self) -> Asked | None | Literal["wait"]:
+    def next(self) -> Asked | Literal["wait"] | None:
         """The next trial; None where there is none left, "wait" where others still work on the last ones."""
         while True:
             self._put_back_silent()
@@ -106,12 +117,14 @@ class Ledger:
         """Whether enough was tried, or all there is, or nothing can be built, or time is up."""
         own = [trial for trial in counted if REPEATS not in trial.user_attrs]
         hopeless = len(own) >= FAILURES and all(trial.state == self._state.FAIL for trial in own)
-        return len(counted) >= self.plan.trials or len(own) >= self._values or hopeless or self.late
+        return (
+            len(counted) >= self.plan.trials or len(own) >= self._values or hopeless or time.time() > self.plan.deadline
+        )
 
     @property
-    def late(self) -> bool:
-        """Whether no more trials are to be begun for want of time."""
-        return time.time() > self.plan.deadline
+    def finished(self) -> bool:
+        """Whether no trial is left to be begun."""
+        return self._over([trial for trial in self._all() if self._counts(trial)])
 
     def _ask(self, before: int) -> Asked | None:
         """A new trial; None if it turned out to be one too many, or one that was done before, whose outcome it has."""
@@ -178,25 +191,29 @@ class Ledger:
     @contextlib.contextmanager
     def working(self, number: int) -> Iterator[None]:
         """Meanwhile, say every few seconds that the trial is worked on; leave it if this process is to end."""
-        finished, trial = threading.Event(), self._open[number]
+        finished = threading.Event()
 
         def beat() -> None:
             while not finished.wait(BEAT_SECONDS):
-                with self._unless_put_back():
-                    trial.set_user_attr(ALIVE, time.time())
+                self.beat(number)
 
         thread = threading.Thread(target=beat, daemon=True)
         if not self._in_memory:
             thread.start()
         try:
             yield
-        except (KeyboardInterrupt, SystemExit):
+        except BaseException:
             self.leave(number)
             raise
         finally:
             finished.set()
             if thread.is_alive():
                 thread.join()
+
+    def beat(self, number: int) -> None:
+        """Say that a trial is worked on."""
+        with self._unless_put_back():
+            self._open[number].set_user_attr(ALIVE, time.time())
 
     def _put_back_silent(self) -> None:
         """Put back what has been silent for too long; what was put back before has failed then."""

@@ -115,7 +115,9 @@ def _range(at: str, search: Any, given: dict[str, Any], whole: bool, groups: Any
         raise UsageError(f"{at}: log is true or false, and goes with ends above 0 and without step")
     if step is not None and not (_is_number(step) and 0 < step <= high - low and (not whole or step == int(step))):
         kind = "a whole number" if whole else "a number"
-        raise UsageError(f"{at}: step={short(step)} is not {kind} in (0, {high - low:g}]; give how far apart values are")
+        raise UsageError(
+            f"{at}: step={short(step)} is not {kind} in (0, {high - low:g}]; give how far apart values are"
+        )
     if step is not None:
         high = low + math.floor((high - low) / step + 1e-9) * step
     return Mark((), low, high, whole, log, step, groups)

@@ -24,5 +24,9 @@ def preset(form: Format, splits: Splits) -> list[dict[str, Any]]:
             pruned["schedule"] = "polynomial"
         return [pruned, *training, {**bits, "scale": "power_of_two"}, *training]
     labelled = splits.training is not None and splits.training.labelled
-    cut = {"pass": "prune.structured", "parameters": {"search": [0.3, 1.0]}, "criterion": "taylor" if labelled else "l2"}
+    cut = {
+        "pass": "prune.structured",
+        "parameters": {"search": [0.3, 1.0]},
+        "criterion": "taylor" if labelled else "l2",
+    }
     return [cut, *training, {"pass": "fold.batchnorm"}, bits, {"pass": "quantize.int8"}, *training]

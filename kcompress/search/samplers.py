@@ -4,7 +4,7 @@ import itertools
 import math
 import zlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +12,14 @@ from kcompress.search.marks import Value
 from kcompress.search.storage import quiet_optuna
 from kcompress.search.template import Dimension
 
-Kind = Literal["grid", "random", "bayes", "pareto"]
+SAMPLERS = ("grid", "random", "bayes", "pareto")
 STARTUP = 8
 """Trials of bayes before it looks at what was found."""
 POPULATION = 12
 """Candidates in a generation of pareto."""
 
 
-def sampler(kind: Kind, seed: int, trials: int, worker: str) -> Any:
+def sampler(kind: str, seed: int, trials: int, worker: str) -> Any:
     """A sampler for the trial that comes after so many; workers that start at once draw differently."""
     samplers = quiet_optuna().samplers
     drawn = zlib.crc32(f"{seed} {trials} {worker}".encode())

@@ -58,9 +58,7 @@ def quiet_optuna() -> Any:
 
 @contextlib.contextmanager
 def unconcerned() -> Iterator[None]:
-    """Meanwhile, drop what Optuna says of its experimental parts."""
-    import optuna
-
+    """Meanwhile, drop what Optuna has to say."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore")
         yield
