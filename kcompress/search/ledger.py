@@ -272,6 +272,8 @@ class Ledger:
 def _trial(frozen: Any) -> Trial:
     attributes = frozen.user_attrs
     figures = Figures.from_json(attributes[FIGURES]) if FIGURES in attributes else Figures()
-    reason = attributes.get(REASON) or ("its worker ended before it was done, twice" if AGAIN in attributes else "")
+    state = STATES[frozen.state.name]
+    lost = "its worker ended before it was done, twice" if state == "failed" else ""
+    reason = attributes.get(REASON, lost)
     values, seconds = attributes.get(VALUES, {}), attributes.get(SECONDS, 0.0)
-    return Trial(frozen.number, STATES[frozen.state.name], values, figures, seconds, reason)
+    return Trial(frozen.number, state, values, figures, seconds, reason)
