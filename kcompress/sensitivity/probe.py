@@ -12,7 +12,7 @@ from kcompress.data import Dataset
 from kcompress.errors import DataError
 from kcompress.graph.signature import Signature, signature
 from kcompress.measure.quality import Judge, Totals
-from kcompress.measure.scoring import ACCURACY
+from kcompress.measure.scoring import Metric
 from kcompress.numerics.logits import logits, ratio
 from kcompress.sensitivity.changes import Replaced
 from kcompress.training.compiled import with_weights
@@ -48,8 +48,8 @@ class Reference:
 
     @property
     def in_points(self) -> bool:
-        """Whether a drop is one of accuracy, in points."""
-        return self.metric == ACCURACY.name
+        """Whether a drop is one of a share, such as accuracy, in points."""
+        return self.metric is not None and Metric(self.metric, None).scale > 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Probe:
     Raises DataError for data without samples, or with labels that do not fit the outputs.
     """
 
-    def __init__(self, model: Any, data: Dataset, samples: int) -> None:
+    def __init__(self, model: Any, data: Dataset, samples: int, metric: Metric | None = None) -> None:
         sign = signature(model)
         self._places = {
             id(variable): (part, number)
@@ -77,7 +77,7 @@ class Probe:
         }
         self._weights = _tensors(model.trainable_variables), _tensors(model.non_trainable_variables)
         self._run = with_weights(model, sign.dtypes, _packing(sign), lambda outputs, _: _flat(outputs))
-        self._judge = Judge(data.name, sign.outputs, None, data.labelled)
+        self._judge = Judge(data.name, sign.outputs, metric, data.labelled)
         self._batches: list[_Held] = []
         total, count = Totals(), min(samples, _most(model))
         forms: list[Any] = []
