@@ -255,6 +255,11 @@ def sensitivity(**options: Any) -> None:
 @click.option("--calibration", metavar="SPEC", help="Calibration data [the train split of --data]")
 @click.option("--test", metavar="SPEC", help="Test data, for the winner alone [the test split of --data]")
 @click.option(
+    "--validation",
+    metavar="SPEC",
+    help="Data that candidates are judged on, which MODEL was not trained on [a fifth of the train split]",
+)
+@click.option(
     "--teacher",
     "teachers",
     type=click.Path(path_type=Path),

@@ -18,7 +18,6 @@ from kcompress.report import Report
 from kcompress.report.document import check as check_reports
 from kcompress.run import Hooks
 from kcompress.search import groups
-from kcompress.search.bench import apart
 from kcompress.search.choice import ranked
 from kcompress.search.final import Rebuilt, discard, rebuild
 from kcompress.search.job import Job
@@ -50,6 +49,7 @@ def search(
     passes: "Sequence[str | dict[str, Any] | Pass]" = (),
     calibration: object = None,
     test: object = None,
+    validation: object = None,
     teachers: Sequence[str | Path] = (),
     combine: str | None = None,
     metric: str | None = None,
@@ -77,11 +77,13 @@ def search(
     """Find the settings that make a model smallest within budgets, and write it.
 
     With `max_drop` the smallest file is looked for; with other budgets alone, the one that loses least. Candidates are
-    judged on a fifth of the training data; test data judges only what is written.
+    judged on validation data, or on a fifth of the training data without it; test data judges only what is written.
 
     Args:
         model, output, calibration, test, teachers, combine, metric, seed, batch, trust: as for `compress`.
         data: where samples come from; a training split is needed.
+        validation: data that candidates are judged on. A model that was trained on what they are judged on looks better
+            there than it is, so that candidates seem to lose more than they do.
         recipe, passes: steps with marks in place of values, such as `{search: [0.5, 0.95]}`; without any, steps that
             suit the format.
         max_drop, max_size, max_latency, max_macs: budgets, as for `compress`; at least one, except for pareto.
@@ -120,7 +122,6 @@ def search(
     splits = resolve(data, calibration, test)
     if splits.training is None:
         raise UsageError("candidates are judged on training data, and there is none; give it with --data")
-    apart(splits)
     template = Template.of([recipes.mapping(step, where) for where, step in given] or preset(form, splits))
     groups.check(template)
     others = _check(template, form, splits, budget, metric, combine, teachers)
@@ -139,6 +140,7 @@ def search(
             data=data,
             calibration=calibration,
             test=test,
+            validation=validation,
             teachers=tuple(others),
             combine=combine,
             metric=metric,
@@ -148,6 +150,7 @@ def search(
             effort=effort,
             smallest=max_drop is not None,
         )
+        job.splits()
         return _Search(job, splits, files, options, hooks, Path(scratch), started).run()
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kcompress import backend, preflight
 from kcompress import recipe as recipes
-from kcompress.data import Dataset, Splits, resolve
+from kcompress.data import Dataset
 from kcompress.formats import Runner, WriteOptions, for_output
 from kcompress.formats._safety import trusting
 from kcompress.formats.base import Tensors, by_position, file_bytes
@@ -26,11 +26,11 @@ from kcompress.report import PassRecord
 from kcompress.run import Hooks, Run
 from kcompress.search.effort import shortened, untrained
 from kcompress.search.figures import Figures, drop_of, over
-from kcompress.search.job import Job
+from kcompress.search.job import Job, at_most
 from kcompress.search.marks import Value
 
-JUDGED, GLANCED = 10_000, 2_500
-"""The most samples that a candidate is judged by, and those that tell whether to go on with it."""
+GLANCED = 2_500
+"""The most samples that tell whether to go on with a candidate."""
 HOPELESS = 5.0
 """A candidate is given up where the drop in the middle of its training is surely above so many times the budget."""
 MARGIN = 1.05
@@ -47,27 +47,6 @@ class Cut(Exception):  # noqa: N818 - not an error: it ends a trial early
         self.reason, self.figures = reason, figures
 
 
-def apart(splits: Splits) -> Splits:
-    """The data of the trials: a fifth of the training data, or at most so many samples, in place of the test data.
-
-    Raises DataError for training data that nothing can be set apart from.
-    """
-    assert splits.training is not None
-    training, judged = splits.training.halves()
-    judged = _at_most(judged, JUDGED)
-    calibration = splits.calibration
-    if calibration is None or calibration.overlaps(judged):
-        calibration = training
-    return Splits(training, calibration, judged)
-
-
-def _at_most(data: Dataset, samples: int) -> Dataset:
-    """Every fifth sample as often as it takes to be near this number."""
-    while (data.samples or 0) > samples:
-        data = data.halves()[1]
-    return data
-
-
 class Bench:
     """Reads the source once and measures candidates one after the other."""
 
@@ -76,7 +55,7 @@ class Bench:
 
         self.job = job
         self.form = for_output(Path(f"candidate{job.suffix}"))
-        splits = apart(resolve(job.data, job.calibration, job.test))
+        splits = job.splits()
         backend.load()
         steps = self.steps(job.template.middle())
         self.run = Run(
@@ -88,7 +67,7 @@ class Bench:
         self.model = loaded.pop()
         assert self.run.splits.test is not None
         self.judged: Dataset = self.run.splits.test
-        self.glanced = _at_most(self.judged, GLANCED)
+        self.glanced = at_most(self.judged, GLANCED)
         self.references = {id(data): _Kept(KerasRunner(self.model)) for data in (self.judged, self.glanced)}
 
     def steps(self, values: Mapping[str, Value]) -> list[Pass]:

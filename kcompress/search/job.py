@@ -8,11 +8,22 @@ from typing import Any
 
 from kcompress.budgets import Limits
 from kcompress.cache import digest_of
-from kcompress.data import resolve
-from kcompress.errors import UsageError
+from kcompress.data import Dataset, Splits, resolve
+from kcompress.errors import DataError, UsageError
 from kcompress.search.template import Template
 
-DATA = ("data", "calibration", "test")
+DATA = ("data", "calibration", "test", "validation")
+
+
+JUDGED = 10_000
+"""The most samples that a candidate is judged by."""
+
+
+def at_most(data: Dataset, samples: int) -> Dataset:
+    """Every fifth sample as often as it takes to be near this number."""
+    while (data.samples or 0) > samples:
+        data = data.halves()[1]
+    return data
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,7 @@ class Job:
     data: object = None
     calibration: object = None
     test: object = None
+    validation: object = None
     teachers: tuple[Path, ...] = ()
     combine: str | None = None
     metric: str | None = None
@@ -67,14 +79,41 @@ class Job:
         }
         return cls(**{**document, **own})
 
+    def splits(self) -> Splits:
+        """The data of the trials: what they are judged on in place of the test data.
+
+        That is the validation data, or a fifth of the training data, or at most so many samples. Raises DataError where
+        nothing can be set apart, or where that is test data.
+        """
+        splits = resolve(self.data, self.calibration, self.test)
+        training = splits.training
+        assert training is not None
+        if self.validation is not None:
+            judged = resolve(test=self.validation).test
+            assert judged is not None
+            for name, other in (("test", splits.test), ("training", training)):
+                if other is not None and other.overlaps(judged):
+                    raise DataError(
+                        f"{judged.name}: the same samples were given as validation and {name} data; give other "
+                        "validation data, or leave it out to set a fifth of the training data apart"
+                    )
+        else:
+            training, judged = training.halves()
+        judged = at_most(judged, JUDGED)
+        calibration = splits.calibration
+        if calibration is None or calibration.overlaps(judged):
+            calibration = training
+        return Splits(training, calibration, judged)
+
     def name(self, more: object = None) -> str:
         """The name of the study: the same for the same job on the same content, and for nothing else."""
         from kcompress import __version__
 
-        splits = resolve(self.data, self.calibration, self.test)
+        splits = self.splits()
+        data = (splits.training, splits.calibration, splits.test)
         content = [
             *(digest_of(path) for path in (self.source, *self.teachers)),
-            *(each.fingerprint() for each in (splits.training, splits.calibration) if each is not None),
+            *(each.fingerprint() for each in data if each is not None),
         ]
         settings = [self.suffix, asdict(self.limits), self.combine, self.metric, self.seed, self.batch, self.effort]
         text = json.dumps([__version__, content, self.template.text(), settings, more])

@@ -5,8 +5,11 @@ from typing import Any
 from kcompress.data import Splits
 from kcompress.formats import Format
 
-EPOCHS = 6
-"""Of each training at full effort; a trial does a third of them."""
+LEARNING = {"epochs": 6, "learning_rate": 0.003, "temperature": 1.0}
+SETTLING = {"epochs": 3, "temperature": 1.0}
+"""Trainings at full effort, of which a trial does a third: after channels or weights are gone, and through the grid."""
+BATCH, ENOUGH = 64, 1000
+"""The samples in a batch where there are enough in all."""
 GROUPS = 3
 BITS = {"tflite": [4, 8], "onnx": [4, 8], "keras": [2, 3, 4, 5, 6, 8]}
 """The bits that make files of a format smaller: others are stored in as many as the next of these."""
@@ -15,18 +18,24 @@ BITS = {"tflite": [4, 8], "onnx": [4, 8], "keras": [2, 3, 4, 5, 6, 8]}
 def preset(form: Format, splits: Splits) -> list[dict[str, Any]]:
     """Steps with marks for a format, without training where there is nothing to train on."""
     bits = {"pass": "quantize.weights", "bits": {"search": BITS[form.name], "groups": GROUPS}}
-    training: list[dict[str, Any]] = []
-    if splits.training is not None:
-        training = [{"pass": "train.distill", "epochs": EPOCHS}]
+    learning, settling = _trainings(splits)
     if form.name == "keras":
         pruned: dict[str, Any] = {"pass": "prune.magnitude", "sparsity": {"search": [0.3, 0.95]}, "ranking": "global"}
-        if training:
+        if learning:
             pruned["schedule"] = "polynomial"
-        return [pruned, *training, {**bits, "scale": "power_of_two"}, *training]
+        return [pruned, *learning, {**bits, "scale": "power_of_two"}, *settling]
     labelled = splits.training is not None and splits.training.labelled
     cut = {
         "pass": "prune.structured",
         "parameters": {"search": [0.3, 1.0]},
         "criterion": "taylor" if labelled else "l2",
     }
-    return [cut, *training, {"pass": "fold.batchnorm"}, bits, {"pass": "quantize.int8"}, *training]
+    return [cut, *learning, {"pass": "fold.batchnorm"}, bits, {"pass": "quantize.int8"}, *settling]
+
+
+def _trainings(splits: Splits) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The two trainings; none where there is nothing to train on."""
+    if splits.training is None:
+        return [], []
+    batch = {"batch": BATCH} if (splits.training.samples or 0) >= ENOUGH else {}
+    return [{"pass": "train.distill", **LEARNING, **batch}], [{"pass": "train.distill", **SETTLING, **batch}]
