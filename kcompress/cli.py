@@ -187,6 +187,7 @@ def ensemble(**options: Any) -> None:
 @click.option(
     "--samples", type=click.IntRange(min=1), metavar="N", default=512, show_default=True, help="Samples to look at"
 )
+@_metric
 @click.option(
     "--report",
     "reports",

@@ -58,8 +58,8 @@ def zeroed(model: Any, channels: Channels, dropped: Dropped) -> Iterator[tuple[A
     them is.
     """
     mixed = np.zeros_like(dropped)
-    for ids in channels.mixed:
-        mixed[channels.units.of(ids)] = True
+    for summed in channels.mixed:
+        mixed[channels.units.of(summed)] = True
     for variable in variables(model):
         slices = channels.slices.get(id(variable))
         values = np.asarray(variable)

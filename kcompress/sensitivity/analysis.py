@@ -32,6 +32,7 @@ def sensitivity(
     calibration: object = None,
     levels: Mapping[str, Sequence[float]] | Sequence[str] | None = None,
     samples: int = 512,
+    metric: str | None = None,
     reports: Sequence[str | Path] = (),
     seed: int = 0,
     overwrite: bool = False,
@@ -46,6 +47,7 @@ def sensitivity(
             split is looked at; test data never is.
         levels: `{"quantize.weights:bits": [8, 4]}`, or texts as `--levels` takes them; a choice of all kinds without.
         samples: how many samples to look at, at most.
+        metric: name of a Keras metric; accuracy for class labels, else mean absolute error, without it.
         reports: files to write what was found to: .json, .md, .html, .png or .svg.
         trust: modules whose classes a model file may use.
 
@@ -62,7 +64,7 @@ def sensitivity(
     judged(splits)
     backend.load()
     with trusting(trust):
-        found = _measured(model, source, splits, fields, samples, seed, trust, hooks)
+        found = _measured(model, source, splits, fields, samples, metric, seed, trust, hooks)
     found = replace(found, source=str(source or model.name), seconds=time.perf_counter() - started)
     if paths:
         report = document(found)
@@ -93,6 +95,7 @@ def _measured(
     splits: "Splits",
     fields: Mapping[str, Sequence[float]] | None,
     samples: int,
+    metric: str | None,
     seed: int,
     trust: Sequence[str],
     hooks: Hooks,
@@ -106,7 +109,7 @@ def _measured(
             check_weights(source, model)
             key = key_of(source, splits)
     fitted = splits.fit_to(KerasRunner(model).inputs)
-    return measure(model, fitted, fields=fields, samples=samples, seed=seed, hooks=hooks, key=key)
+    return measure(model, fitted, fields=fields, samples=samples, metric=metric, seed=seed, hooks=hooks, key=key)
 
 
 def document(found: Sensitivity) -> Document:

@@ -34,14 +34,14 @@ class Level:
 class Kept:
     """The scores of one model on one set of samples; without a key, or a folder to write to, of nothing."""
 
-    def __init__(self, key: str | None, samples: int, seed: int) -> None:
+    def __init__(self, key: str | None, samples: int, seed: int, metric: str | None) -> None:
         from keras import backend
 
         from kcompress import __version__
 
         self._folder: Path | None = None
         if key is not None:
-            identity = [__version__, backend.backend(), str(samples), str(seed), key]
+            identity = [__version__, backend.backend(), str(samples), str(seed), metric or "", key]
             digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()
             self._folder = root() / f"sensitivity-{digest[:32]}"
             with contextlib.suppress(OSError):

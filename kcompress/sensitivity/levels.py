@@ -81,9 +81,14 @@ def _sweep(name: str, levels: Sequence[float]) -> Sweep:
     if field not in able:
         raise UsageError(f"{name}: no field of {pass_name} that can be tried; {suggest(field, able)}")
     if not levels or not all(map(math.isfinite, levels)):
-        raise UsageError(f"{name}: no levels; write them behind it, such as {_example()}")
+        raise UsageError(f"{name}: levels are one number or more; write them behind it, such as {_example()}")
     ordered = sorted(set(map(float, levels)), reverse=field in FALLING)
-    return Sweep(pass_name, field, tuple((value, kind(**{field: value})) for value in ordered))
+    return Sweep(pass_name, field, tuple((value, kind(**{field: _plain(value)})) for value in ordered))
+
+
+def _plain(value: float) -> float | int:
+    """A whole number as such, as messages show it."""
+    return int(value) if value.is_integer() else value
 
 
 def _example() -> str:

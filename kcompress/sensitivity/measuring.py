@@ -13,6 +13,7 @@ from kcompress.budgets import limits
 from kcompress.data import Dataset, Splits
 from kcompress.errors import DataError, UsageError
 from kcompress.graph.view import nodes
+from kcompress.measure.scoring import Metric, metric_named
 from kcompress.passes.base import Context, Need, Pass
 from kcompress.passes.statistics import Statistics
 from kcompress.run import Hooks
@@ -32,6 +33,7 @@ def measure(
     *,
     fields: Mapping[str, Sequence[float]] | None = None,
     samples: int = 512,
+    metric: str | None = None,
     seed: int = 0,
     hooks: Hooks | None = None,
     key: str | None = None,
@@ -44,6 +46,7 @@ def measure(
             calibration data where there is none; test data never is.
         fields: `PASS:FIELD`, such as `quantize.weights:bits`, to the levels to try; a choice of all kinds without it.
         samples: how many samples to look at, at most; fewer where they would not fit into memory.
+        metric: name of a Keras metric; accuracy for class labels, else mean absolute error, without it.
         key: what identifies the model and the data, as `key_of` gives; figures are kept under it for the next time.
 
     Raises:
@@ -53,7 +56,11 @@ def measure(
     if samples < 1:
         raise UsageError(f"samples={samples} is not at least 1; give the number of samples to look at, such as 512")
     preflight.needs([step for sweep in todo for _, step in sweep.steps], splits, limits(None, None), None)
-    work = _Work(model, splits, samples, seed, hooks or Hooks(), Kept(key, samples, seed))
+    named = None if metric is None else metric_named(metric)
+    if named is not None and not judged(splits).labelled:
+        raise UsageError(f"metric={metric} needs labels; give labelled data with --data, or leave it out")
+    kept = Kept(key, samples, seed, metric)
+    work = _Work(model, splits, samples, named, seed, hooks or Hooks(), kept)
     effects: list[Effect] = []
     skipped: dict[str, Mapping[str, str]] = {}
     for sweep in todo:
@@ -82,6 +89,7 @@ class _Work:
     model: Any
     splits: Splits
     samples: int
+    metric: Metric | None
     seed: int
     hooks: Hooks
     kept: Kept
@@ -94,7 +102,7 @@ class _Work:
     def probe(self) -> Probe:
         """Made only where something has to be run."""
         with self.hooks.progress("computing the model's outputs", None):
-            probe = Probe(self.model, judged(self.splits), self.samples)
+            probe = Probe(self.model, judged(self.splits), self.samples, self.metric)
         self.kept.keep_reference(probe.reference)
         return probe
 

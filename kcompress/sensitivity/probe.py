@@ -1,7 +1,7 @@
 """A model's outputs with some of its weights replaced, against its own, on samples that are held in memory."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,10 @@ from kcompress.data import Dataset
 from kcompress.errors import DataError
 from kcompress.graph.signature import Signature, signature
 from kcompress.measure.quality import Judge, Totals
-from kcompress.measure.scoring import ACCURACY
+from kcompress.measure.scoring import Metric
 from kcompress.numerics.logits import logits, ratio
 from kcompress.sensitivity.changes import Replaced
-from kcompress.training.compiled import weights_of, with_weights
+from kcompress.training.compiled import with_weights
 from kcompress.training.forms import forms_together
 from kcompress.training.labelled import filled
 
@@ -48,8 +48,8 @@ class Reference:
 
     @property
     def in_points(self) -> bool:
-        """Whether a drop is one of accuracy, in points."""
-        return self.metric == ACCURACY.name
+        """Whether a drop is one of a share, such as accuracy, in points."""
+        return self.metric is not None and Metric(self.metric, None).scale > 0
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,16 @@ class Probe:
     Raises DataError for data without samples, or with labels that do not fit the outputs.
     """
 
-    def __init__(self, model: Any, data: Dataset, samples: int) -> None:
+    def __init__(self, model: Any, data: Dataset, samples: int, metric: Metric | None = None) -> None:
         sign = signature(model)
         self._places = {
             id(variable): (part, number)
             for part, variables in enumerate((model.trainable_variables, model.non_trainable_variables))
             for number, variable in enumerate(variables)
         }
-        self._weights = weights_of(model)
+        self._weights = _tensors(model.trainable_variables), _tensors(model.non_trainable_variables)
         self._run = with_weights(model, sign.dtypes, _packing(sign), lambda outputs, _: _flat(outputs))
-        self._judge = Judge(data.name, sign.outputs, None, data.labelled)
+        self._judge = Judge(data.name, sign.outputs, metric, data.labelled)
         self._batches: list[_Held] = []
         total, count = Totals(), min(samples, _most(model))
         forms: list[Any] = []
@@ -118,6 +118,12 @@ class Probe:
         verdict = self._judge.verdict(total)
         distortion = float(np.mean([ratio(*each) for each in zip(noise.tolist(), self._signal, strict=True)]))
         return Score(distortion, verdict.drop, float(verdict.agreement or 0.0))
+
+
+def _tensors(variables: Sequence[Any]) -> list[Any]:
+    import keras
+
+    return [keras.ops.convert_to_tensor(np.asarray(variable), variable.dtype) for variable in variables]
 
 
 def _packing(sign: Signature) -> Callable[[dict[str, Any]], Any]:

@@ -11,7 +11,7 @@ from kcompress.graph.observe import to_arrays
 Run = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
 """Takes a batch, input name to array, and gives arrays."""
 Weights = tuple[list[Any], list[Any]]
-"""The values of a model's trainable variables and of the others, in Keras's order."""
+"""What stands for a model's trainable variables and for the others, in Keras's order: tensors."""
 
 
 def compiled(model: Any, dtypes: Mapping[str, str], pack: Callable[[dict[str, Any]], Any], choose: Any) -> Run:
@@ -20,19 +20,15 @@ def compiled(model: Any, dtypes: Mapping[str, str], pack: Callable[[dict[str, An
     `pack` turns the tensors, in the dtypes given, into what the model takes. `choose` takes what it gives, and what its
     non-trainable variables would be after that, and gives a list of tensors.
     """
-    run, weights = with_weights(model, dtypes, pack, choose), weights_of(model)
+    run = with_weights(model, dtypes, pack, choose)
+    weights = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
     return lambda batch: run(weights, batch)
-
-
-def weights_of(model: Any) -> Weights:
-    """The weights of a model as they are now, as tensors."""
-    return [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
 
 
 def with_weights(
     model: Any, dtypes: Mapping[str, str], pack: Callable[[dict[str, Any]], Any], choose: Any
 ) -> Callable[[Weights, Mapping[str, NDArray[Any]]], list[NDArray[Any]]]:
-    """The same with the weights given at each call, for which nothing is compiled anew."""
+    """The same with the weights given at each call; nothing is compiled anew where all of them are tensors."""
     import keras
 
     def step(trainable: Any, rest: Any, inputs: dict[str, Any]) -> list[Any]:
