@@ -8,13 +8,14 @@ from kcompress.formats import Format
 EPOCHS = 6
 """Of each training at full effort; a trial does a third of them."""
 GROUPS = 3
-BITS = {"tflite": [4, 8], "onnx": [4, 8], "keras": [2, 3, 4, 5, 6, 8]}
+PACKED: dict[str, Any] = {"search": [4, 8], "step": 4}
+BITS: dict[str, dict[str, Any]] = {"tflite": PACKED, "onnx": PACKED, "keras": {"search": [2, 8]}}
 """The bits that make files of a format smaller: others are stored in as many as the next of these."""
 
 
 def preset(form: Format, splits: Splits) -> list[dict[str, Any]]:
     """Steps with marks for a format, without training where there is nothing to train on."""
-    bits = {"pass": "quantize.weights", "bits": {"search": BITS[form.name], "groups": GROUPS}}
+    bits = {"pass": "quantize.weights", "bits": {**BITS[form.name], "groups": GROUPS}}
     training: list[dict[str, Any]] = []
     if splits.training is not None:
         training = [{"pass": "train.distill", "epochs": EPOCHS}]
