@@ -13,6 +13,7 @@ from kcompress.budgets import Limits, limits
 from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
 from kcompress.formats import Format
+from kcompress.measure.memory import settled
 from kcompress.publish import put
 from kcompress.report import Report
 from kcompress.report.document import check as check_reports
@@ -127,7 +128,7 @@ def search(
     others = _check(template, form, splits, budget, metric, combine, teachers)
     if storage is not None:
         open_storage(storage)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, settled():
         if source is None:
             backend.load()
             source = Path(scratch, f"{model.name}.keras")

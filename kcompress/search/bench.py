@@ -3,6 +3,7 @@
 The source is read once. Each candidate's training is shorter than the recipe says, and nothing of it is kept.
 """
 
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -53,6 +54,7 @@ class Bench:
     def __init__(self, job: Job, hooks: Hooks | None = None) -> None:
         from kcompress.formats._keras_runner import KerasRunner
 
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a function for each model
         self.job = job
         self.form = for_output(Path(f"candidate{job.suffix}"))
         splits = job.splits()

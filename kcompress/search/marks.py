@@ -92,6 +92,8 @@ def parse(owner: str, field: str, info: FieldInfo, given: dict[str, Any]) -> Mar
             raise UsageError(f"{at}: the field has no range of its own; give one, {{search: [low, high]}}, or choices")
     if not isinstance(search, (list, tuple)) or len(search) < 2:
         raise UsageError(f"{at}: nothing to choose from; give {{search: [low, high]}} or three or more choices")
+    if float in kinds or int in kinds:
+        search = [_read(value) for value in search]
     if wrong := [value for value in search if not isinstance(value, (bool, int, float, str))]:
         raise UsageError(f"{at}: {short(wrong[0])} is no number, text or truth value; give choices that are")
     ranged = len(search) == 2 and not words and all(_is_number(value) for value in search)
@@ -127,6 +129,14 @@ def _groups(at: str, given: Any) -> Any:
     if given in (None, EACH) or (isinstance(given, int) and not isinstance(given, bool) and given >= 1):
         return given
     raise UsageError(f"{at}: groups={short(given)} is no number of groups; give one, such as 4, or each")
+
+
+def _read(value: Any) -> Any:
+    """A number that YAML takes for text, such as 1e-4; anything else as it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _is_number(value: object) -> bool:

@@ -11,13 +11,14 @@ SETTLING = {"epochs": 3, "temperature": 1.0}
 BATCH, ENOUGH = 64, 1000
 """The samples in a batch where there are enough in all."""
 GROUPS = 3
-BITS = {"tflite": [4, 8], "onnx": [4, 8], "keras": [2, 3, 4, 5, 6, 8]}
+PACKED: dict[str, Any] = {"search": [4, 8], "step": 4}
+BITS: dict[str, dict[str, Any]] = {"tflite": PACKED, "onnx": PACKED, "keras": {"search": [2, 8]}}
 """The bits that make files of a format smaller: others are stored in as many as the next of these."""
 
 
 def preset(form: Format, splits: Splits) -> list[dict[str, Any]]:
     """Steps with marks for a format, without training where there is nothing to train on."""
-    bits = {"pass": "quantize.weights", "bits": {"search": BITS[form.name], "groups": GROUPS}}
+    bits = {"pass": "quantize.weights", "bits": {**BITS[form.name], "groups": GROUPS}}
     learning, settling = _trainings(splits)
     if form.name == "keras":
         pruned: dict[str, Any] = {"pass": "prune.magnitude", "sparsity": {"search": [0.3, 0.95]}, "ranking": "global"}

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from kcompress.errors import KCompressError
+from kcompress.measure.memory import settled
 from kcompress.search.bench import Bench, Cut
 from kcompress.search.ledger import Asked, Ledger
 
@@ -12,13 +13,14 @@ WAIT_SECONDS = 1.0
 
 def work(bench: Bench, ledger: Ledger, told: Callable[[], None]) -> None:
     """Carry out trials; `told` is called after each."""
-    while (asked := ledger.next()) is not None:
-        if asked == "wait":
-            time.sleep(WAIT_SECONDS)
-            continue
-        with ledger.working(asked.number):
-            carry_out(bench, ledger, asked)
-        told()
+    with settled():
+        while (asked := ledger.next()) is not None:
+            if asked == "wait":
+                time.sleep(WAIT_SECONDS)
+                continue
+            with ledger.working(asked.number):
+                carry_out(bench, ledger, asked)
+            told()
 
 
 def carry_out(bench: Bench, ledger: Ledger, asked: Asked) -> None:
