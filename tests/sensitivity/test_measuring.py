@@ -286,7 +286,11 @@ def test_what_an_earlier_analysis_left_out_as_bad_is_run_where_it_is_not(monkeyp
     monkeypatch.setattr(measuring, "BAD_DROP", 3.0)
     whole = measure(model, splits, fields={SPARSITY: [0.5, 0.7, 0.9]}, key="a")
     assert any(effect.cut for effect in whole.effects if effect.value == 0.9)
+    runs = []
+    score = Probe.score
+    monkeypatch.setattr(Probe, "score", lambda self, replaced: runs.append(1) or score(self, replaced))
     alone = measure(model, splits, fields={SPARSITY: [0.9]}, key="a")
+    assert len(runs) == sum(effect.cut for effect in whole.effects if effect.value == 0.9)
     assert alone == measure(model, splits, fields={SPARSITY: [0.9]})
     assert measure(model, splits, fields={SPARSITY: [0.5, 0.7, 0.9]}, key="a") == whole
 
