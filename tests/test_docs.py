@@ -109,6 +109,15 @@ def test_layers_can_take_what_the_readme_says(folder):
 
 
 @pytest.mark.slow
+def test_the_search_of_the_readme_meets_its_budget(folder):
+    (command,) = re.sub(r"\\\n\s*", " ", part("search")).strip().splitlines()
+    done = kcompress(*shlex.split(command)[1:], cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "budget --max-drop met" in done.stdout
+    assert {"found.keras", "found.keras.recipe.yaml", "found.html"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.slow
 def test_recipe_of_the_readme_runs(folder):
     (folder / "recipe.yaml").write_text(part("recipe"))
     done = kcompress(

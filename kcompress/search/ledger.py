@@ -138,7 +138,7 @@ class Ledger:
         others = [other for other in self._all() if other.number < trial.number]
         counted = [other for other in others if self._counts(other)]
         if len(counted) + sum(other.state == self._state.RUNNING for other in others) >= self.plan.trials:
-            self._tell(trial.number, state=self._state.FAIL)
+            self._close(trial.number, state=self._state.FAIL)
             return None
         for other in counted:
             if other.user_attrs.get(VALUES) == values:
@@ -162,7 +162,7 @@ class Ledger:
         drop = math.nan if figures.drop is None else figures.drop
         both = [float(figures.bytes), 100.0 if math.isnan(drop) else drop]
         self._note(number, figures, seconds, reason)
-        self._tell(number, values=both if self.plan.kind == "pareto" else both[0 if self.plan.smallest else 1])
+        self._close(number, values=both if self.plan.kind == "pareto" else both[0 if self.plan.smallest else 1])
 
     def cut(self, number: int, figures: Figures, seconds: float, reason: str) -> None:
         """A trial was given up."""
@@ -171,18 +171,20 @@ class Ledger:
             with self._unless_put_back():
                 self._open[number].report(float(value), 0)
         self._note(number, figures, seconds, reason)
-        self._tell(number, state=self._state.PRUNED)
+        self._close(number, state=self._state.PRUNED)
 
     def fail(self, number: int, reason: str) -> None:
         """Nothing can be built from a trial's values."""
         self._note(number, Figures(), 0.0, reason)
-        self._tell(number, state=self._state.FAIL)
+        self._close(number, state=self._state.FAIL)
 
-    def leave(self, number: int) -> None:
-        """Leave a trial of one's own to others, or to another search of the same."""
-        with self._unless_put_back():
-            self._open[number].set_user_attr(LEFT, True)
-        self._put_back(next(trial for trial in self._all() if trial.number == number), {})
+    def leave(self) -> None:
+        """Leave what this worker has begun and not finished to others, or to another search of the same."""
+        for number, trial in self._open.items():
+            with self._unless_put_back():
+                trial.set_user_attr(LEFT, True)
+            self._put_back(next(other for other in self._all() if other.number == number), {})
+        self._open.clear()
 
     def trials(self) -> list[Trial]:
         """All that are finished and count, in order."""
@@ -190,7 +192,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def working(self, number: int) -> Iterator[None]:
-        """Meanwhile, say every few seconds that the trial is worked on; leave it if this process is to end."""
+        """Meanwhile, say every few seconds that the trial is worked on."""
         finished = threading.Event()
 
         def beat() -> None:
@@ -202,9 +204,6 @@ class Ledger:
             thread.start()
         try:
             yield
-        except BaseException:
-            self.leave(number)
-            raise
         finally:
             finished.set()
             if thread.is_alive():
@@ -258,6 +257,11 @@ class Ledger:
     def _unless_put_back(self) -> contextlib.AbstractContextManager[None]:
         """What is written to a trial that another worker has put back meanwhile is lost."""
         return contextlib.suppress(quiet_optuna().exceptions.UpdateFinishedTrialError)
+
+    def _close(self, number: int, values: Any = None, state: Any = None) -> None:
+        """Finish a trial of one's own."""
+        self._tell(number, values, state)
+        del self._open[number]
 
     def _tell(self, number: int, values: Any = None, state: Any = None) -> bool:
         """Finish a trial; False if that was done before."""

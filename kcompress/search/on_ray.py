@@ -51,8 +51,7 @@ def run_on_ray(job: Job, ledger: Ledger, options: Options, tell: Telling) -> Non
             else:
                 time.sleep(WAIT_SECONDS)
     except BaseException:
-        for other in running.values():
-            ledger.leave(other.number)
+        ledger.leave()
         raise
     finally:
         if started:

@@ -12,15 +12,19 @@ WAIT_SECONDS = 1.0
 
 
 def work(bench: Bench, ledger: Ledger, told: Callable[[], None]) -> None:
-    """Carry out trials; `told` is called after each."""
-    with settled():
-        while (asked := ledger.next()) is not None:
-            if asked == "wait":
-                time.sleep(WAIT_SECONDS)
-                continue
-            with ledger.working(asked.number):
-                carry_out(bench, ledger, asked)
-            told()
+    """Carry out trials; `told` is called after each. What is begun is left to others if this process is to end."""
+    try:
+        with settled():
+            while (asked := ledger.next()) is not None:
+                if asked == "wait":
+                    time.sleep(WAIT_SECONDS)
+                    continue
+                with ledger.working(asked.number):
+                    carry_out(bench, ledger, asked)
+                told()
+    except BaseException:
+        ledger.leave()
+        raise
 
 
 def carry_out(bench: Bench, ledger: Ledger, asked: Asked) -> None:

@@ -180,8 +180,7 @@ def test_an_interrupted_trial_is_left_to_others_at_once(tmp_path):
     for _ in range(3):  # as often as it takes: nobody died of it
         ledger = open_ledger(url)
         asked = ledger.next()
-        with pytest.raises(KeyboardInterrupt), ledger.working(asked.number):
-            raise KeyboardInterrupt
+        ledger.leave()
         assert ledger.trials() == []
     assert open_ledger(url).next().values == asked.values
 
