@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from kcompress.passes.base import Pass
 
 RECIPE = ".recipe.yaml"
+SEEN = (
+    "trials were judged on a fifth of the training data; where the source was trained on that, they seem to lose more "
+    "than they do: give other data with --validation"
+)
 INFORMED = ("bayes", "pareto")
 """Samplers that learn from trials, and so from good ones to begin with."""
 
@@ -280,6 +284,7 @@ class _Search:
             groups=job.template.groups,
             limits=job.limits,
             seconds=time.perf_counter() - self.started,
+            notes=(SEEN,) if job.validation is None else (),
         )
         page = document(report)
         documents = {path: page.render(path.suffix.lower()) for path in self.files.reports}

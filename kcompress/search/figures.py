@@ -9,7 +9,7 @@ from kcompress.measure.quality import Quality
 
 @dataclass(frozen=True)
 class Figures:
-    """Measured on the candidate's file and on training data set apart; None for what was not measured.
+    """Measured on the candidate's file and on validation data; None for what was not measured.
 
     `drop` is in points; without labels it is 100 · (1 − agreement). `missed` are goals of passes that were not reached.
     """

@@ -23,7 +23,7 @@ class SearchReport:
         winner: the report of the file that was written, as `compress` gives it.
         trial: the number of the winner's trial.
         recipe, recipe_path: what reproduces it, and where that was written.
-        trials: all that were tried; their figures are of less training, on training data set apart.
+        trials: all that were tried; their figures are of less training, on validation data.
         rebuilt: those that were rebuilt with all of the training, the winner last.
         importances: `bytes` and `drop` to how much each searched value mattered, shares that add up to 1.
         groups: what was searched by groups of layers, and these.
