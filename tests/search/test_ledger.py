@@ -80,14 +80,15 @@ def test_a_search_goes_on_where_it_was_left(url, tmp_path):
 
 
 def test_a_trial_of_known_values_is_not_carried_out_again():
-    template = Template.of([mapping("prune.magnitude:sparsity={search:[0.2,0.4,0.6]}")])
+    template = Template.of([mapping("prune.magnitude:sparsity={search:[0.1,0.2,0.3,0.4,0.5,0.6]}")])
     ledger = open_ledger(plan=replace(PLAN, kind="random", trials=40), template=template)
     carried_out = []
     while (asked := ledger.next()) is not None:
         carried_out.append(asked.values[SPARSITY])
         ledger.done(asked.number, outcome(asked.values), 1.0)
-    assert sorted(carried_out) == [0.2, 0.4, 0.6]
+    assert sorted(carried_out) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     repeats = [trial for trial in ledger.trials() if trial.reason]
+    assert repeats
     assert all(trial.reason.startswith("as trial ") and trial.figures.bytes for trial in repeats)
     assert len(ledger.trials()) < 40  # ends when there is nothing else
 
