@@ -16,10 +16,10 @@ from kcompress.formats import Format
 from kcompress.measure.memory import settled
 from kcompress.publish import put
 from kcompress.report import Report
-from kcompress.report.document import check as check_reports
 from kcompress.run import Hooks
 from kcompress.search import groups
 from kcompress.search.choice import ranked
+from kcompress.search.files import Files
 from kcompress.search.final import Rebuilt, discard, rebuild
 from kcompress.search.job import Job
 from kcompress.search.ledger import SILENT_SECONDS, Ledger, Plan, Trial
@@ -114,7 +114,7 @@ def search(
     require()
     hooks, output = hooks or Hooks(), Path(output)
     saved = output.with_name(f"{output.name}{RECIPE}") if save_recipe is None else Path(save_recipe)
-    files = _Files(output, saved, tuple(map(Path, reports)))
+    files = Files(output, saved, tuple(map(Path, reports)))
     source = Path(model) if isinstance(model, (str, Path)) else None
     budget = limits(max_drop, max_size, max_latency, max_macs)
     options = Options(sampler, trials, storage, workers, threads, engine, timeout, silent_seconds)
@@ -159,24 +159,6 @@ def search(
         return _Search(job, splits, files, options, hooks, Path(scratch), started).run()
 
 
-@dataclass(frozen=True)
-class _Files:
-    """What is written at the end."""
-
-    output: Path
-    recipe: Path
-    reports: tuple[Path, ...]
-
-    def check(self, source: Path | None, overwrite: bool) -> Format:
-        """The output's format; OutputError or UsageError for what can't be written."""
-        check_reports(list(self.reports))
-        if self.recipe.suffix.lower() not in recipes.SUFFIXES[:2]:
-            raise UsageError(f"--save-recipe {self.recipe}: is no .yaml file; give the path of one")
-        form = preflight.paths(source, self.output, [], overwrite)
-        preflight.targets(source, [self.output, self.recipe, *self.reports], overwrite)
-        return form
-
-
 def _check(
     template: Template,
     form: Format,
@@ -201,7 +183,7 @@ class _Search:
 
     job: Job
     splits: Splits
-    files: _Files
+    files: Files
     options: Options
     hooks: Hooks
     scratch: Path

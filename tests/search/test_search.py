@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 import kcompress
+from kcompress.budgets import limits
 from kcompress.data import Splits, resolve
 from kcompress.errors import DataError, KCompressError, OutputError, UsageError
-from kcompress.search.bench import Bench, Cut, apart
+from kcompress.search.bench import Bench, Cut
 from kcompress.search.job import Job
 from kcompress.search.template import Template
 from tests.models import dense, keras
@@ -200,27 +201,41 @@ def test_without_a_recipe_there_is_one_that_suits_the_format(suffix):
         assert any(step.trains for step in steps) == (splits.training is not None)
 
 
+def parts_of(**data):
+    """The samples of which the trials' training, calibration and judgement consist, as sets of numbers."""
+    splits = Job(Path("m.keras"), ".keras", Template((), (), {}), limits(1.0, None), **data).splits()
+    return [
+        {float(value) for batch in part.batches(50) for value in np.asarray(batch.x).ravel()}
+        for part in (splits.training, splits.calibration, splits.test)
+    ]
+
+
 def test_trials_are_judged_on_what_they_do_not_train_on():
     x = np.arange(50, dtype=np.float32)[:, None]
-    splits = resolve((x, x[:, 0]))
-    trials = apart(splits)
-    parts = [
-        {float(value) for batch in part.batches(50) for value in np.asarray(batch.x).ravel()}
-        for part in (trials.training, trials.calibration, trials.test, splits.test)
-    ]
-    training, calibration, judged, test = parts
+    training, calibration, judged = parts_of(data=(x, x[:, 0]))
+    test = set(map(float, range(4, 50, 5)))
     assert training == calibration
-    assert (len(training), len(judged), len(test)) == (32, 8, 10)
+    assert (len(training), len(judged)) == (32, 8)
     assert not (training & judged or training & test or judged & test)
-    own = Splits(splits.training, resolve(calibration=x + 100).calibration, None)
-    assert apart(own).calibration is own.calibration
+    assert parts_of(data=(x, x[:, 0]), calibration=x + 100)[1] == set(map(float, range(100, 150)))
+
+
+def test_trials_are_judged_on_validation_data_and_train_on_all_of_the_others():
+    x = np.arange(50, dtype=np.float32)[:, None]
+    training, calibration, judged = parts_of(data=(x, x[:, 0]), validation=(x + 100, x[:, 0]))
+    assert training == calibration
+    assert (len(training), judged) == (40, set(map(float, range(100, 150))))
+
+
+def test_test_data_can_not_be_validation_data(source, data, tmp_path):
+    with pytest.raises(DataError, match="the same samples were given as validation and test data"):
+        find(source, data, tmp_path, validation=data)
 
 
 TRAINED = ["prune.structured:ratio={search:[0.1,0.8]}", "train.distill:steps=4", "quantize.weights:bits={search:[4,8]}"]
 
 
 def bench(source, data, steps=TRAINED, **options) -> Bench:
-    from kcompress.budgets import limits
     from kcompress.recipe import mapping
 
     budget = {"max_drop": 50.0, "max_size": None, **options}
