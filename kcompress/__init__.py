@@ -18,17 +18,34 @@ if TYPE_CHECKING:
     from kcompress.pipeline import compress
     from kcompress.report import Report
     from kcompress.run import Hooks
+    from kcompress.search import SearchReport, search
+    from kcompress.sensitivity import sensitivity
 
 _PLACES = {
     "compress": "kcompress.pipeline",
     "Hooks": "kcompress.run",
     "Hosts": "kcompress.hosts",
     "Report": "kcompress.report",
+    "SearchReport": "kcompress.search",
     "compare": "kcompress.comparison",
     "ensemble": "kcompress.combination",
 }
 
-__all__ = ["Hooks", "Hosts", "Report", "__version__", "compare", "compress", "ensemble"]
+_PACKAGES = ("search", "sensitivity")
+"""Packages that can be called."""
+
+__all__ = [
+    "Hooks",
+    "Hosts",
+    "Report",
+    "SearchReport",
+    "__version__",
+    "compare",
+    "compress",
+    "ensemble",
+    "search",
+    "sensitivity",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -37,6 +54,8 @@ def __getattr__(name: str) -> Any:
 
     if name in _PLACES:
         return getattr(importlib.import_module(_PLACES[name]), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name[:1].isupper():
         from kcompress.passes import find, names
 

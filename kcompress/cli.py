@@ -40,6 +40,15 @@ _batch = click.option(
     "--batch", type=click.IntRange(min=1), metavar="N", help="Fix the batch size in a .tflite or .onnx file [dynamic]"
 )
 _ways = click.Choice(["average", "weighted", "stacked"])
+_max_drop = click.option("--max-drop", type=float, metavar="POINTS", help="Budget: quality that may be lost, in points")
+_max_size = click.option("--max-size", metavar="SIZE", help="Budget: size of the file, such as 250KB")
+_max_latency = click.option(
+    "--max-latency",
+    type=float,
+    metavar="MS",
+    help="Budget: median time for one sample on this machine, in milliseconds",
+)
+_max_macs = click.option("--max-macs", metavar="COUNT", help="Budget: multiply-adds for one sample, such as 5M")
 _quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
 
 
@@ -68,8 +77,10 @@ _quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
     help="How several teachers become one, where no pass says it itself [average]",
 )
 @_metric
-@click.option("--max-drop", type=float, metavar="POINTS", help="Budget: quality that may be lost, in points")
-@click.option("--max-size", metavar="SIZE", help="Budget: size of the file, such as 250KB")
+@_max_drop
+@_max_size
+@_max_latency
+@_max_macs
 @click.option(
     "--report",
     "reports",
@@ -117,7 +128,7 @@ def compress(**options: Any) -> None:
             key: options[key]
             for key in (
                 "recipe", "data", "calibration", "test", "teachers", "combine",
-                "metric", "max_drop", "max_size", "reports", "seed", "strict",
+                "metric", "max_drop", "max_size", "max_latency", "max_macs", "reports", "seed", "strict",
                 "overwrite", "batch", "distribute", "trust",
             )
         },
@@ -161,6 +172,136 @@ def ensemble(**options: Any) -> None:
         click.echo(json.dumps(report.to_json(), indent=2))
     elif not quiet:
         combination.show(report)
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", metavar="SPEC", help="Data; every fifth sample of its train split is looked at")
+@click.option("--calibration", metavar="SPEC", help="Calibration data [the train split of --data]")
+@click.option(
+    "--levels",
+    metavar="PASS:FIELD=LEVEL,...",
+    multiple=True,
+    help="What to try, such as quantize.weights:bits=8,4 (repeatable) [pruning, channels and bits at several levels]",
+)
+@click.option(
+    "--samples", type=click.IntRange(min=1), metavar="N", default=512, show_default=True, help="Samples to look at"
+)
+@_metric
+@click.option(
+    "--report",
+    "reports",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Write a .json, .md, .html, .png or .svg file (repeatable)",
+)
+@_seed
+@_overwrite
+@_backend
+@_trust
+@_json
+@_quiet
+def sensitivity(**options: Any) -> None:
+    """Show how much pruning and quantizing each layer of MODEL alone costs.
+
+    Example: kcompress sensitivity model.keras --data data.npz --report heat.svg
+    """
+    from kcompress import terminal
+    from kcompress.sensitivity import analysis
+
+    as_json, quiet = options.pop("as_json"), options.pop("quiet")
+    _use(options.pop("backend"))
+    found = analysis.sensitivity(options.pop("model"), **options, hooks=terminal.hooks(quiet or as_json))
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2))
+    elif not quiet:
+        analysis.show(found)
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--data", metavar="SPEC", help="Data with train and test splits; candidates need the train split")
+@_max_drop
+@_max_size
+@_max_latency
+@_max_macs
+@click.option("--trials", type=int, default=40, show_default=True, metavar="N", help="Candidates to try, in all")
+@click.option(
+    "--sampler",
+    default="bayes",
+    show_default=True,
+    metavar="NAME",
+    help="What to try next: grid, random, bayes, pareto",
+)
+@click.option("--recipe", type=click.Path(path_type=Path), help="File with passes and {search: ...} in place of values")
+@click.option(
+    "--apply",
+    "passes",
+    metavar="PASS[:field=value,...]",
+    multiple=True,
+    help="A pass, in order; a value may be {search:[low,high]} (repeatable) [what suits the format]",
+)
+@click.option(
+    "--storage", metavar="URL", help="Keep trials, and go on with them: sqlite:///FILE, FILE.journal [memory]"
+)
+@click.option("--workers", type=int, metavar="N", help="Candidates at once, each in a process of its own [1]")
+@click.option("--threads", type=int, metavar="N", help="Threads of each worker [its share of the processors]")
+@click.option("--engine", default="process", show_default=True, metavar="NAME", help="Where workers are: process, ray")
+@click.option(
+    "--effort", type=float, default=1 / 3, metavar="SHARE", help="Share of the training that a candidate gets [1/3]"
+)
+@click.option("--timeout", type=float, metavar="MINUTES", help="Begin no candidate after so long [no limit]")
+@click.option("--calibration", metavar="SPEC", help="Calibration data [the train split of --data]")
+@click.option("--test", metavar="SPEC", help="Test data, for the winner alone [the test split of --data]")
+@click.option(
+    "--validation",
+    metavar="SPEC",
+    help="Data that candidates are judged on, which MODEL was not trained on [a fifth of the train split]",
+)
+@click.option(
+    "--teacher",
+    "teachers",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Model to learn from in train.distill [MODEL] (repeatable)",
+)
+@click.option("--combine", type=_ways, help="How several teachers become one, where no pass says it itself [average]")
+@_metric
+@click.option(
+    "--report",
+    "reports",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Write the report to a .json, .md, .html, .png or .svg file (repeatable)",
+)
+@click.option(
+    "--save-recipe", type=click.Path(path_type=Path), metavar="FILE", help="The winner's recipe [OUTPUT.recipe.yaml]"
+)
+@_seed
+@_overwrite
+@_batch
+@_backend
+@_trust
+@_json
+@_quiet
+def search(**options: Any) -> None:
+    """Find the settings that make MODEL smallest within budgets, and write it as OUTPUT.
+
+    Example: kcompress search model.keras small.tflite --data data.npz --max-drop 1.0
+    """
+    from kcompress import terminal
+    from kcompress.search import api, rows
+
+    as_json, quiet = options.pop("as_json"), options.pop("quiet")
+    _use(options.pop("backend"))
+    model, output = options.pop("model"), options.pop("output")
+    report = api.search(model, output, **options, hooks=terminal.hooks(quiet or as_json))
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    elif not quiet:
+        rows.show(report)
+    sys.exit(report.exit_code)
 
 
 @cli.command()

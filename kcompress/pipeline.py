@@ -41,6 +41,8 @@ def compress(
     metric: str | None = None,
     max_drop: float | None = None,
     max_size: int | str | None = None,
+    max_latency: float | None = None,
+    max_macs: int | str | None = None,
     reports: Sequence[str | Path] = (),
     seed: int = 0,
     strict: bool = False,
@@ -63,6 +65,8 @@ def compress(
         combine: average, weighted or stacked: how several teachers become one, where a pass does not say it itself.
         metric: name of a Keras metric; accuracy for class labels, else mean absolute error, without it.
         max_drop: budget in points of quality lost. max_size: budget in bytes, or a text such as "250KB".
+        max_latency: budget in milliseconds for one sample, at the median, on this machine. max_macs: budget in
+            multiply-adds, or a text such as "5M".
         reports: files to write the report to, .json or .md.
         batch: batch size to fix in a .tflite or .onnx file; dynamic without it.
         distribute: "data" to train on copies of the model on all devices, "model" to split its large kernels among
@@ -86,7 +90,7 @@ def compress(
     hooks = hooks or Hooks()
     output, report_paths = Path(output), [Path(path) for path in reports]
     steps = preflight.combining(recipes.resolve(recipe, passes), combine)
-    budget = limits(max_drop, max_size)
+    budget = limits(max_drop, max_size, max_latency, max_macs)
     source = Path(model) if isinstance(model, (str, Path)) else None
     group = preflight.distribution(steps, distribute, hosts)
     writes = group is None or group.process == 0
@@ -106,7 +110,7 @@ def compress(
         run.join(distribute, team, 0.0 if group is None else group.seconds)
         compressed, plan, records = run.passes(loaded)
         if not team.first:
-            run.resume.clear()
+            run.clear()
             return replace(from_text(team.from_first("report", "")), first=False)
         target = partial(output)
         try:
@@ -122,6 +126,6 @@ def compress(
             publish(report, target, output, report_paths)
         finally:
             target.unlink(missing_ok=True)
-        run.resume.clear()
+        run.clear()
         team.from_first("report", to_text(report))
     return report

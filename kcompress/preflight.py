@@ -38,16 +38,20 @@ def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite:
     if not writes:
         return form
     check_paths(list(reports))
-    targets = [output, *reports]
-    for target in targets:
+    targets(source, [output, *reports], overwrite)
+    return form
+
+
+def targets(source: Path | None, files: Sequence[Path], overwrite: bool) -> None:
+    """Check that these files can be written: the output first, all of them different, none of them there already."""
+    for target in files:
         if source is not None and target.exists() and source.exists() and target.samefile(source):
             raise OutputError(f"{target}: is the source itself, which is only read; give another output")
         check_folder(target)
         if target.exists() and not overwrite:
             raise OutputError(f"{target}: exists already; pass --overwrite to replace it, or give another path")
-    if len({path.absolute() for path in targets}) < len(targets):
+    if len({path.absolute() for path in files}) < len(files):
         raise UsageError("the output and the reports must be different files; give each a path of its own")
-    return form
 
 
 def check_folder(target: Path) -> None:

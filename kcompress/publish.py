@@ -1,7 +1,7 @@
 """Output appears whole or not at all: written to a name of its own beside the target, then renamed."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,23 @@ def write(form: Format, model: Any, plan: QuantPlan, target: Path, options: Writ
         raise OutputError(
             f"{target.parent}: cannot be written ({one_line(error)}); free space or give another path"
         ) from error
+
+
+def put(documents: Mapping[Path, bytes]) -> None:
+    """Bring files that go together to their paths, each whole; OutputError where the file system refuses."""
+    drafts = {path: partial(path) for path in documents}
+    try:
+        for path, draft in drafts.items():
+            draft.write_bytes(documents[path])
+        for path, draft in drafts.items():
+            draft.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{next(iter(documents))}: cannot be written ({one_line(error)}); give another path"
+        ) from error
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
 
 
 def publish(report: Report, target: Path, output: Path, report_paths: Sequence[Path]) -> None:

@@ -1,7 +1,8 @@
 """A recipe: an ordered list of passes, from `--apply` texts or a YAML, TOML or JSON file.
 
 A step is a text, `prune.magnitude:sparsity=0.7`, or a mapping with the key `pass` and the pass's fields. Besides its
-own fields every pass takes `layers`, `skip` and `rules`; see `kcompress passes`.
+own fields every pass takes `layers`, `skip` and `rules`; see `kcompress passes`. In place of a value there may be a
+mark that leaves it to `kcompress search`: `sparsity: {search: [0.5, 0.95]}`.
 """
 
 import itertools
@@ -9,7 +10,7 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".yaml", ".yml", ".toml", ".json")
 OPEN, CLOSE = "[{(", "]})"
+SEARCH = "search"
 
 
 def build(step: "str | dict[str, Any] | Pass", where: str = "--apply") -> "Pass":
@@ -29,16 +31,44 @@ def build(step: "str | dict[str, Any] | Pass", where: str = "--apply") -> "Pass"
 
     if isinstance(step, Pass):
         return step
+    fields = mapping(step, where)
+    kind = find(fields.pop("pass"))
+    for name, value in _settings(fields):
+        if is_mark(value):
+            raise UsageError(
+                f"{kind.title()}: {name}={_short(value)} is to be searched; run kcompress search, or give a value"
+            )
+    return kind(**fields)
+
+
+def mapping(step: "str | dict[str, Any] | Pass", where: str = "--apply") -> dict[str, Any]:
+    """One step as a mapping with the key `pass`, its fields as they were given; UsageError if it is no step."""
+    from kcompress.passes.base import Pass
+
+    if isinstance(step, Pass):
+        return {"pass": step.name, **step.config()}
     if isinstance(step, str):
         name, fields = parse_apply(step)
-        return find(name)(**fields)
+        return {"pass": name, **fields}
     if not isinstance(step, dict) or not isinstance(step.get("pass"), str):
         raise UsageError(
             f"{where}: {_short(step)} is no step; give a text such as 'prune.magnitude:sparsity=0.7' or a mapping "
             "with the key 'pass'"
         )
-    fields = {str(key): value for key, value in step.items() if key != "pass"}
-    return find(step["pass"])(**fields)
+    return {str(key): value for key, value in step.items()}
+
+
+def is_mark(value: object) -> bool:
+    """Whether a field's value is left to a search, as `{search: [0.5, 0.95]}`."""
+    return isinstance(value, dict) and SEARCH in value
+
+
+def _settings(fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and values of a step's fields, those in its rules too."""
+    yield from fields.items()
+    rules = fields.get("rules")
+    for rule in rules if isinstance(rules, (list, tuple)) else ():
+        yield from rule.items() if isinstance(rule, dict) else ()
 
 
 def parse_apply(text: str) -> tuple[str, dict[str, Any]]:
@@ -70,11 +100,15 @@ def _split(text: str) -> list[str]:
 
 
 def _value(text: str) -> Any:
-    """A number, a truth value or a list; anything that YAML reads otherwise, such as `*conv`, stays text."""
+    """A number, a truth value, a list or a mark; anything that YAML reads otherwise, such as `*conv`, stays text."""
     import yaml
 
     if text.startswith("[") and text.endswith("]"):
         return [_value(part.strip()) for part in _split(text[1:-1]) if part.strip()]
+    if text.startswith("{") and text.endswith("}"):
+        parts = [part.partition(":") for part in _split(text[1:-1])]
+        found = {key.strip(): _value(value.strip()) for key, _, value in parts}
+        return found if is_mark(found) else text
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):  # ValueError: a date that cannot be
@@ -84,13 +118,18 @@ def _value(text: str) -> Any:
 
 def load(path: Path) -> "list[Pass]":
     """Read a recipe file; UsageError if it cannot be read, or a step in it cannot be right."""
+    return [build(step, where) for where, step in steps_of(path)]
+
+
+def steps_of(path: Path) -> list[tuple[str, Any]]:
+    """The steps of a recipe file as they stand there, each with its place; UsageError if it cannot be read."""
     document = _document(path)
     if not isinstance(document, dict) or not isinstance(document.get("passes"), list):
         raise UsageError(f"{path}: no list 'passes'; write 'passes:' and a list of steps under it")
     for key in document:
         if key != "passes":
             raise UsageError(f"{path}: no key '{key}' in a recipe; {suggest(str(key), ('passes',))}")
-    return [build(step, f"{path}: step {number}") for number, step in enumerate(document["passes"], 1)]
+    return [(f"{path}: step {number}", step) for number, step in enumerate(document["passes"], 1)]
 
 
 def _document(path: Path) -> Any:
@@ -162,7 +201,10 @@ def schema() -> dict[str, Any]:
         document = find(name).model_json_schema(ref_template="#/$defs/{model}")
         shared = document.pop("$defs", {})
         rule = shared.pop("Rule")
-        own = {field: entry for field, entry in document["properties"].items() if field not in Pass.model_fields}
+        own = {
+            field: _or_mark(entry) for field, entry in document["properties"].items() if field not in Pass.model_fields
+        }
+        document["properties"] |= own
         for owner, fields in ((document, ("layers", "skip")), (rule, ("layers",))):
             for field in fields:
                 owner["properties"][field] = _text_or_list(owner["properties"][field])
@@ -182,8 +224,29 @@ def schema() -> dict[str, Any]:
         "properties": {"passes": {"type": "array", "items": {"anyOf": steps}}},
         "required": ["passes"],
         "additionalProperties": False,
-        "$defs": definitions,
+        "$defs": {SEARCH: _MARK, **definitions},
     }
+
+
+_MARK: dict[str, Any] = {
+    "type": "object",
+    "description": "What `kcompress search` may choose from: [low, high], three or more values, or true for all that "
+    "suits the field. With groups, a number or each, groups of layers may differ.",
+    "properties": {
+        SEARCH: {"anyOf": [{"const": True}, {"type": "array", "minItems": 2}]},
+        "log": {"type": "boolean"},
+        "step": {"type": "number", "exclusiveMinimum": 0},
+        "groups": {"anyOf": [{"const": "each"}, {"type": "integer", "minimum": 1}]},
+    },
+    "required": [SEARCH],
+    "additionalProperties": False,
+}
+
+
+def _or_mark(field: dict[str, Any]) -> dict[str, Any]:
+    about: dict[str, Any] = {key: field[key] for key in ("title", "description", "default", "tunable") if key in field}
+    values = {key: entry for key, entry in field.items() if key not in about}
+    return {**about, "anyOf": [values, {"$ref": f"#/$defs/{SEARCH}"}]}
 
 
 def _text_or_list(field: dict[str, Any]) -> dict[str, Any]:

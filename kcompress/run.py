@@ -1,5 +1,6 @@
 """The state of one run: what goes in, where it trains, the passes one after the other, and what is measured then."""
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -38,10 +39,14 @@ def no_progress(_description: str, _total: int | None) -> Iterator[Advance]:
 
 @dataclass(frozen=True)
 class Hooks:
-    """How a run talks while it works: `progress(description, total)` around long parts, `log(line)` for events."""
+    """How a run talks while it works: `progress(description, total)` around long parts, `log(line)` for events.
+
+    `passed(number, model)` is called after each pass, counted from 1; what it raises ends the run.
+    """
 
     progress: Progress = no_progress
     log: Callable[[str], None] = lambda _line: None
+    passed: Callable[[int, Any], None] = lambda _number, _model: None
 
 
 class Run:
@@ -90,24 +95,32 @@ class Run:
             for teacher in self.teachers:
                 if teacher.name != str(self.source):
                     check_teacher(teacher.name, teacher.load(), model)
-        self.resume = Resume(identity, self.steps)
+        self.resume: Resume | None = Resume(identity, self.steps)
         self.source_parameters, self.source_macs = parameters(model), macs(model)
         del runner
         release()
         return [model], named
+
+    def variant(self, steps: "Sequence[Pass]", hooks: Hooks) -> "Run":
+        """This run, prepared and joined, with other passes that need no more than its own; it keeps nothing on disk."""
+        other = copy.copy(self)
+        other.steps, other.hooks, other.resume = steps, hooks, None
+        return other
 
     def join(self, distribute: str | None, team: Team, seconds: float) -> None:
         """Settle where passes train, and check within so many seconds that all processes are about to do the same."""
         from kcompress.training.distribution import devices
 
         self.team, self.devices = team, devices(distribute)
-        team.same("model, recipe, seed or data", self.resume.key, seconds)
+        team.same("model, recipe, seed or data", "" if self.resume is None else self.resume.key, seconds)
         if distribute is not None:
             others = f" of {team.processes} processes" if team.processes > 1 else ""
             self.hooks.log(f"training on {self.devices.count} devices{others}{self.devices.remark}")
 
     def _resumed(self) -> tuple[int, Any, QuantPlan, list[PassRecord]]:
         """What an earlier run left, where it left the same to all processes."""
+        if self.resume is None:
+            return 0, None, QuantPlan(), []
         found = self.resume.find()
         return found if len(set(self.team.all("passes done", str(found[0])))) == 1 else self.resume.find(0)
 
@@ -138,7 +151,7 @@ class Run:
                 teachers=self.teachers,
                 read=self.read,
                 devices=self.devices,
-                checkpoint=self.resume.unfinished(number),
+                checkpoint=None if self.resume is None else self.resume.unfinished(number),
                 companion=self.companion(number),
                 statistics=statistics,
             )
@@ -165,9 +178,16 @@ class Run:
                     tuple(map(dict, result.history)),
                 )
             )
-            if statistics.empty or not any(each.rounds for each in self.steps[number : number + 1]):
+            self.hooks.passed(number, model)
+            kept = statistics.empty or not any(each.rounds for each in self.steps[number : number + 1])
+            if self.resume is not None and kept:
                 self.resume.keep(number, model, plan, records)  # else statistics would be of another model
         return model, plan, records
+
+    def clear(self) -> None:
+        """Drop what was kept to resume from: the run is done."""
+        if self.resume is not None:
+            self.resume.clear()
 
     def companion(self, number: int) -> "Pass | None":
         """The pass before pass `number`, counted from 1, if it goes on while that one trains."""

@@ -34,7 +34,7 @@ def test_importing_the_package_imports_no_backend():
 
 def test_every_command_has_help():
     names = kcompress("--help").stdout
-    for command in ("compress", "ensemble", "inspect", "compare", "passes", "check", "demo"):
+    for command in ("compress", "sensitivity", "ensemble", "inspect", "compare", "passes", "check", "demo"):
         assert command in names
         assert kcompress(command, "--help").returncode == 0
 

@@ -94,6 +94,30 @@ def test_several_models_reach_what_the_readme_says(folder):
 
 
 @pytest.mark.slow
+def test_layers_can_take_what_the_readme_says(folder):
+    first, second = re.sub(r"\\\n\s*", " ", part("sensitivity")).strip().splitlines()
+    done = kcompress(*shlex.split(first)[1:], cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    row = next(line for line in done.stdout.splitlines() if "stem_conv " in line)
+    told = float(re.search(r"with 50 % in `stem_conv` alone it loses ([\d.]+)\s+points", README)[1])
+    assert float(row.split()[3].rstrip("*")) == pytest.approx(told, abs=1)  # of 512 samples, between processors
+    assert {"heat.svg", "layers.html"} <= {path.name for path in folder.iterdir()}
+    done = kcompress(*shlex.split(second)[1:], cwd=folder)
+    effects = json.loads(done.stdout)["effects"]
+    drops = {effect["layers"][0]: effect["drop"] for effect in effects if effect["value"] == 0.9}
+    assert drops["block3_shortcut"] == pytest.approx(0, abs=0.5)
+
+
+@pytest.mark.slow
+def test_the_search_of_the_readme_meets_its_budget(folder):
+    (command,) = re.sub(r"\\\n\s*", " ", part("search")).strip().splitlines()
+    done = kcompress(*shlex.split(command)[1:], cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "budget --max-drop met" in done.stdout
+    assert {"found.keras", "found.keras.recipe.yaml", "found.html"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.slow
 def test_recipe_of_the_readme_runs(folder):
     (folder / "recipe.yaml").write_text(part("recipe"))
     done = kcompress(

@@ -2,7 +2,7 @@
 
 The order, lowest first; a part imports itself and what stands below it, not what stands beside it:
 
-    errors
+    errors, namesake
     numerics, backend, sizes, cache
     graph, data, hosts
     layers
@@ -16,7 +16,8 @@ The order, lowest first; a part imports itself and what stands below it, not wha
     run
     pipeline
     comparison, inspection, demonstration, terminal
-    combination
+    combination, sensitivity
+    search
     cli
 
 `check` stands alone: it imports the standard library, click, `errors` and `sizes`, and only `cli` imports it. The
@@ -33,7 +34,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "kcompress"
 ORDER = (
-    ("errors",),
+    ("errors", "namesake"),
     ("numerics", "backend", "sizes", "git_sizes", "cache"),
     ("graph", "data", "hosts"),
     ("layers",),
@@ -47,7 +48,8 @@ ORDER = (
     ("run",),
     ("pipeline",),
     ("comparison", "inspection", "demonstration", "terminal"),
-    ("combination",),
+    ("combination", "sensitivity"),
+    ("search",),
     ("cli",),
 )
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}

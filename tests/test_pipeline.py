@@ -129,6 +129,20 @@ def test_missed_budget_is_exit_code_1_and_everything_is_written(tmp_path, data):
     assert budget["measured"] == (tmp_path / "o.keras").stat().st_size
 
 
+def test_budgets_of_latency_and_multiply_adds(tmp_path):
+    macs = 8 * 16 + 16 * 3
+    report = kcompress.compress(dense(), tmp_path / "a.keras", max_latency=1000, max_macs=macs)
+    assert [(b.name, b.measured, b.met) for b in report.budgets] == [
+        ("max_latency", report.artifact.latency_ms["p50"], True),
+        ("max_macs", macs, True),
+    ]
+    steps = ["prune.structured:ratio=0.5"]
+    report = kcompress.compress(dense(), tmp_path / "b.keras", passes=steps, max_latency=1e-6, max_macs="0.08K")
+    assert report.macs == macs / 2
+    assert [(b.limit, b.met) for b in report.budgets] == [(1e-6, False), (80, False)]
+    assert report.exit_code == 1
+
+
 def test_met_budgets_are_exit_code_0(tmp_path, data):
     report = kcompress.compress(dense(), tmp_path / "o.keras", data=data, max_drop=0, max_size="1MB")
     assert [b.met for b in report.budgets] == [True, True]

@@ -152,6 +152,14 @@ BAD_STEPS = {
         ["'stem'", "sparsity=7", "[0, 1)"],
     ),
     "rules in a rule": ({"pass": "prune.magnitude", "rules": [{"layers": "a", "rules": []}]}, ["'rules'"]),
+    "a value left to a search": (
+        "prune.magnitude:sparsity={search:[0.5,0.9]}",
+        ["prune.magnitude", "sparsity={'search': [0.5, 0.9]}", "kcompress search"],
+    ),
+    "a value in a rule left to a search": (
+        {"pass": "prune.magnitude", "rules": [{"layers": "a", "keep": {"search": True}}]},
+        ["keep=", "kcompress search"],
+    ),
     "another pass's field in a rule": (
         {"pass": "quantize.float16", "rules": [{"layers": "a", "sparsity": 0.5}]},
         ["quantize.float16", "'sparsity'"],
@@ -252,6 +260,31 @@ GOOD_STEPS = [
 def test_what_the_schema_and_the_reader_both_take(step):
     assert is_valid({"passes": [step]})
     recipe.build(step)
+
+
+MARKED = [
+    ("prune.magnitude", "sparsity", {"search": [0.5, 0.9], "groups": 3}),
+    ("prune.magnitude", "ranking", {"search": True}),
+    ("quantize.weights", "bits", {"search": [2, 4, 8], "groups": "each"}),
+    ("train.distill", "learning_rate", {"search": [0.0001, 0.01], "log": True}),
+    ("prune.magnitude", "sparsity", {"search": [0.1, 0.9], "step": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("name", "field", "mark"), MARKED)
+def test_a_mark_fits_the_schema_in_place_of_a_value(name, field, mark):
+    assert is_valid({"passes": [{"pass": name, field: mark}]})
+    if name != "train.distill":
+        assert is_valid({"passes": [{"pass": name, "rules": [{"layers": "a", field: mark}]}]})
+    for wrong in ({}, {**mark, "search": [1]}, {**mark, "srch": 1}, {**mark, "groups": 0}):
+        assert not is_valid({"passes": [{"pass": name, field: wrong}]})
+    assert not is_valid({"passes": [{"pass": name, "layers": mark}]})
+
+
+@pytest.mark.parametrize("text", ["{search:[0.5,0.9]}", "{search: [0.5, 0.9]}", "{ search : [ 0.5 , 0.9 ] }"])
+def test_a_mark_on_the_command_line(text):
+    name, fields = recipe.parse_apply(f"prune.magnitude:sparsity={text},ranking=global")
+    assert (name, fields) == ("prune.magnitude", {"sparsity": {"search": [0.5, 0.9]}, "ranking": "global"})
 
 
 def test_whole_recipes_fit_the_schema():

@@ -1,12 +1,13 @@
 """A model without some of its channels: settings edited, weights sliced."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.graph.channels import Channels, Slices
-from kcompress.graph.rebuild import pairs, resized
+from kcompress.graph.rebuild import pairs, resized, variables
 
 Dropped = NDArray[np.bool_]
 """For each unit whether it goes."""
@@ -48,3 +49,29 @@ def factor(channels: Channels, slices: Slices, dropped: Dropped) -> float:
         return 1.0
     ids, power = slices.rescale
     return float((channels.kept(ids, dropped) / len(ids)) ** power)
+
+
+def zeroed(model: Any, channels: Channels, dropped: Dropped) -> Iterator[tuple[Any, NDArray[Any]]]:
+    """The variables that differ, with their values, where units are zeroed and not removed: the outputs are the same.
+
+    What is dropped is zero wherever a weight reads it; where channels are summed over without a weight, all that makes
+    them is.
+    """
+    mixed = np.zeros_like(dropped)
+    for summed in channels.mixed:
+        mixed[channels.units.of(summed)] = True
+    for variable in variables(model):
+        slices = channels.slices.get(id(variable))
+        values = np.asarray(variable)
+        places: list[tuple[int, Dropped]] = []
+        for number, ids in enumerate(slices.axes if slices else ()):
+            if slices is None or ids is None:
+                continue
+            stay = channels.units.stay(ids, dropped if number in slices.reads else dropped & mixed)
+            if not stay.all():
+                places.append((number, ~stay))
+        if places:
+            values = values.copy()
+            for number, gone in places:
+                np.moveaxis(values, number, 0)[gone] = 0
+            yield variable, values

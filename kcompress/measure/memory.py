@@ -35,6 +35,17 @@ def _status(key: str) -> int:
     raise KeyError(key)
 
 
+@contextmanager
+def settled() -> Iterator[None]:
+    """Meanwhile, `release` looks only at what is made from now on, which takes a tenth of the time."""
+    release()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def release() -> None:
     """Free what lies in reference cycles, as Keras models do, and have the C library give freed memory back."""
     gc.collect()

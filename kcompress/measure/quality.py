@@ -41,7 +41,7 @@ class Quality:
 
 
 @dataclass
-class _Totals:
+class Totals:
     """Running sums over samples of scores a (source) and b (artifact), so that memory does not grow with the data."""
 
     samples: int = 0
@@ -66,8 +66,8 @@ def evaluate(
     Raises DataError for an empty test set or labels that do not fit, ModelError if an artifact's inputs or outputs
     differ from the source's.
     """
-    judge = _Judge(data.name, source.outputs, metric, data.labelled)
-    totals = [_Totals() for _ in artifacts]
+    judge = Judge(data.name, source.outputs, metric, data.labelled)
+    totals = [Totals() for _ in artifacts]
     for batch in data.fit_to(source.inputs).batches(BATCH):
         x = batch.x
         assert isinstance(x, dict)
@@ -83,12 +83,12 @@ def evaluate(
 
 def check_labels(source: Runner, data: Dataset, metric: Metric | None = None) -> None:
     """Run one small batch through the source; DataError if the labels or the metric do not fit its outputs."""
-    judge = _Judge(data.name, source.outputs, metric, data.labelled)
+    judge = Judge(data.name, source.outputs, metric, data.labelled)
     for batch in data.batches(BATCH, limit=BATCH):
         assert isinstance(batch.x, dict)
         outputs = run_batches(source, batch.x)
         judge.settle(batch.y, outputs)
-        judge.add(_Totals(), batch.y, outputs, outputs)
+        judge.add(Totals(), batch.y, outputs, outputs)
 
 
 def _aligned(source: Runner, artifact: Runner, x: Tensors) -> list[Array]:
@@ -110,7 +110,7 @@ def _aligned(source: Runner, artifact: Runner, x: Tensors) -> list[Array]:
     return outputs
 
 
-class _Judge:
+class Judge:
     """Turns outputs and labels into per-sample scores, and totals into a verdict."""
 
     def __init__(self, name: str, outputs: Sequence[str], metric: Metric | None, labelled: bool) -> None:
@@ -142,7 +142,7 @@ class _Judge:
                 if kind == "classes":
                     scoring.check_classes(self.name, name, label, output.shape[-1])
 
-    def add(self, total: _Totals, y: Any, reference: list[Array], outputs: list[Array]) -> None:
+    def add(self, total: Totals, y: Any, reference: list[Array], outputs: list[Array]) -> None:
         total.samples += len(reference[0])
         total.agreement += float(np.mean([a.sum() for a in self._agreement(reference, outputs)]))
         if not self.labelled or self.metric is None:
@@ -196,7 +196,7 @@ class _Judge:
             )
         return scoring.per_sample(np.abs(label.reshape(output.shape).astype(np.float64) - output))
 
-    def _update_metrics(self, total: _Totals, make: Any, labels: list[Array], a: list[Array], b: list[Array]) -> None:
+    def _update_metrics(self, total: Totals, make: Any, labels: list[Array], a: list[Array], b: list[Array]) -> None:
         if not total.metrics:
             total.metrics = [[make() for _ in labels], [make() for _ in labels]]
         for metrics, outputs in zip(total.metrics, (a, b), strict=True):
@@ -208,7 +208,7 @@ class _Judge:
                         f"{self.name}: {metric.name} does not fit these labels ({one_line(error)})"
                     ) from error
 
-    def verdict(self, total: _Totals) -> Quality:
+    def verdict(self, total: Totals) -> Quality:
         n, agreement = total.samples, total.agreement / total.samples
         if not self.labelled or self.metric is None:
             return Quality(None, n, None, None, None, None, agreement)

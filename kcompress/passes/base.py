@@ -167,6 +167,10 @@ class Pass(BaseModel):
         """Whether the pass goes on while the training pass behind it trains, as `during` tells."""
         return False
 
+    def at_once(self) -> "Pass":
+        """The pass as it is without a training pass behind it."""
+        return self
+
     def during(self, model: Any) -> Companion:
         """What to do to a model while it is trained."""
         raise NotImplementedError

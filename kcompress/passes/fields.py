@@ -44,7 +44,7 @@ def short(value: Any) -> str:
 
 def allowed(info: FieldInfo) -> str:
     """What a field accepts, in words: `in [0, 1)`, `one of per_layer, global`, `true or false`."""
-    kinds = _kinds(info.annotation)
+    kinds = kinds_of(info.annotation)
     low, high = "(-inf", "inf)"
     for bound in info.metadata:
         low = f"[{bound.ge:g}" if hasattr(bound, "ge") else f"({bound.gt:g}" if hasattr(bound, "gt") else low
@@ -65,7 +65,7 @@ def allowed(info: FieldInfo) -> str:
     return "what this field takes"
 
 
-def _kinds(annotation: Any) -> tuple[Any, ...]:
+def kinds_of(annotation: Any) -> tuple[Any, ...]:
     """The types that an annotation allows; those of its entries where it is a tuple."""
     if get_origin(annotation) is tuple:
         return tuple(part for part in get_args(annotation) if part is not Ellipsis)

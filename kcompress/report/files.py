@@ -9,11 +9,11 @@ from kcompress.report.report import Report
 SUFFIXES = (".json", ".md")
 
 
-def check_paths(paths: list[Path]) -> None:
+def check_paths(paths: list[Path], suffixes: tuple[str, ...] = SUFFIXES) -> None:
     """UsageError for a suffix that no form has, OutputError for a folder that is not there."""
     for path in paths:
-        if path.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"--report {path}: no report as '{path.suffix}'; allowed: {', '.join(SUFFIXES)}")
+        if path.suffix.lower() not in suffixes:
+            raise UsageError(f"--report {path}: no report as '{path.suffix}'; allowed: {', '.join(suffixes)}")
         if not path.parent.is_dir():
             raise OutputError(f"--report {path}: no folder {path.parent}; make it first")
 

@@ -1,16 +1,22 @@
 """The report as GitHub-flavoured Markdown."""
 
+from collections.abc import Sequence
+
 from kcompress.report.report import Report
 from kcompress.report.rows import Table, remarks, tables
 
 
 def render(report: Report) -> str:
     """A heading, one table per part, and the remarks as a list."""
-    parts = [f"# kcompress {report.version}", *map(_table, tables(report, worst=None))]
-    lines = remarks(report)
+    title = f"kcompress {report.version}"
+    return f"{page(title, tables(report, worst=None), remarks(report))}\nTook {report.seconds:.1f} s.\n"
+
+
+def page(title: str, content: Sequence[Table], lines: Sequence[str]) -> str:
+    """A heading, tables, and remarks as a list."""
+    parts = [f"# {title}", *map(_table, content)]
     if lines:
         parts.append("\n".join(f"- {_escape(line)}" for line in lines))
-    parts.append(f"Took {report.seconds:.1f} s.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -47,7 +47,8 @@ class PassRecord:
 
 @dataclass(frozen=True)
 class Budget:
-    """A limit that was asked for, in the unit of its name (points, bytes or a share), and what was measured.
+    """A limit that was asked for, in the unit of its name (points, bytes, milliseconds, multiply-adds or a share), and
+    what was measured.
 
     The name is that of an option, or of a pass and its field; `detail` says why it was not met, where that is known.
     """
@@ -83,6 +84,11 @@ class Report:
     notes: tuple[str, ...] = field(default=())
     first: bool = True
     """Whether this process wrote the files; False where another one did that trained together with it."""
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-adds of the artifact for one sample, None if an input size is open."""
+        return self.passes[-1].macs if self.passes else self.source.macs
 
     @property
     def exit_code(self) -> int:

@@ -1,6 +1,7 @@
 """The report's tables as rows of text, which every readable form lays out in its own way."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +119,14 @@ def remarks(report: Report) -> list[str]:
     return [*lines, *report.notes, *map(budget_text, report.budgets)]
 
 
+_UNITS: dict[str, Callable[[float], str]] = {
+    "max_drop": lambda value: f"{value:.2f} points",
+    "max_size": lambda value: format_size(int(value)),
+    "max_latency": lambda value: f"{value:.3f} ms",
+    "max_macs": lambda value: f"{value:,.0f} multiply-adds",
+}
+
+
 def budget_text(budget: Budget) -> str:
 
     of_pass = "." in budget.name
@@ -125,7 +134,7 @@ def budget_text(budget: Budget) -> str:
     def shown(value: float) -> str:
         if of_pass:
             return f"{value:.4g}"
-        return format_size(int(value)) if budget.name == "max_size" else f"{value:.2f} points"
+        return _UNITS.get(budget.name, _UNITS["max_drop"])(value)
 
     option = budget.name if of_pass else f"--{budget.name.replace('_', '-')}"
     if budget.measured is None:

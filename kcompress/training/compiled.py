@@ -10,6 +10,8 @@ from kcompress.graph.observe import to_arrays
 
 Run = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
 """Takes a batch, input name to array, and gives arrays."""
+Weights = tuple[list[Any], list[Any]]
+"""What stands for a model's trainable variables and for the others, in Keras's order: tensors."""
 
 
 def compiled(model: Any, dtypes: Mapping[str, str], pack: Callable[[dict[str, Any]], Any], choose: Any) -> Run:
@@ -18,6 +20,15 @@ def compiled(model: Any, dtypes: Mapping[str, str], pack: Callable[[dict[str, An
     `pack` turns the tensors, in the dtypes given, into what the model takes. `choose` takes what it gives, and what its
     non-trainable variables would be after that, and gives a list of tensors.
     """
+    run = with_weights(model, dtypes, pack, choose)
+    weights = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+    return lambda batch: run(weights, batch)
+
+
+def with_weights(
+    model: Any, dtypes: Mapping[str, str], pack: Callable[[dict[str, Any]], Any], choose: Any
+) -> Callable[[Weights, Mapping[str, NDArray[Any]]], list[NDArray[Any]]]:
+    """The same with the weights given at each call; nothing is compiled anew where all of them are tensors."""
     import keras
 
     def step(trainable: Any, rest: Any, inputs: dict[str, Any]) -> list[Any]:
@@ -33,9 +44,8 @@ def compiled(model: Any, dtypes: Mapping[str, str], pack: Callable[[dict[str, An
         import tensorflow as tf
 
         step = tf.function(step, autograph=False, reduce_retracing=True)
-    weights = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
 
-    def run(batch: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def run(weights: Weights, batch: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         inputs = {name: keras.ops.convert_to_tensor(np.asarray(batch[name], kind)) for name, kind in dtypes.items()}
         return [np.asarray(array) for array in to_arrays(step(*weights, inputs))]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from kcompress.graph.channels import Channels, Size, channels
 from kcompress.graph.cut import cut
+from kcompress.graph.cut import zeroed as zeroed_weights
 from kcompress.graph.rebuild import copy, renumber_shared, variables
 from kcompress.graph.signature import signature
 from tests.models import keras, seeded
@@ -43,6 +44,7 @@ def proved(
         assert_only_sizes_differ(model, twin, found, dropped)
         assert (twin.count_params() < model.count_params()) == (droppable > 0)
         whole = zeroed(model, found, dropped)
+        assert_zeroes(model, whole, found, dropped)
         for length in lengths:
             assert difference(whole, twin, samples(model, length)) < tolerance
     return found
@@ -99,6 +101,14 @@ def zeroed(model: Any, found: Channels, dropped: Any) -> Any:
                 np.moveaxis(values, number, 0)[gone] = 0
         target.assign(values)
     return twin
+
+
+def assert_zeroes(model: Any, whole: Any, found: Channels, dropped: Any) -> None:
+    """The library gives the weights that make a model the one above, and no others."""
+    new = {id(variable): values for variable, values in zeroed_weights(model, found, dropped)}
+    for source, target in zip(variables(model), variables(whole), strict=True):
+        np.testing.assert_array_equal(new.get(id(source), np.asarray(source)), np.asarray(target))
+    assert bool(new) == bool(dropped.any())
 
 
 def samples(model: Any, length: int = 7) -> list[Any]:

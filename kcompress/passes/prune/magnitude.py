@@ -91,6 +91,10 @@ class Magnitude(Pass):
     def accompanies(self) -> bool:
         return self.schedule != "constant"
 
+    def at_once(self) -> Self:
+        left_out = ("schedule", "initial", "until", "regrow")
+        return type(self)(**{name: value for name, value in self.config().items() if name not in left_out})
+
     @property
     def share(self) -> float:
         """Share of the weights to select, where a share is what was asked for."""

@@ -152,14 +152,7 @@ class Structured(Pass):
     def once(self, model: Any, ctx: Context) -> PassResult:
         """One step."""
         selection, found = self.select(model), channels(model)
-        reasons = protected(model, found, selection) | unscalable(model, found, ctx.plan)
-        with ctx.progress(f"{self.name}: ranking", None):
-            every = groups(model, found, selection, reasons)
-            scores = self.scores(model, found, every, ctx)
-        for group in every:
-            if np.isnan(scores[group.units]).any():
-                reasons.update((int(unit), "it has no batch normalization with a scale") for unit in group.units)
-        ranked = [group for group in every if not np.isnan(scores[group.units]).any()]
+        ranked, scores, reasons = self.ranked(model, found, selection, ctx)
         dropped, goals = self.choose(model, found, ranked, scores, ctx.plan)
         if not ranked and not any(skip.asked for skip in selection.skipped):
             goals = (self.nothing(found, selection, reasons),)
@@ -167,6 +160,33 @@ class Structured(Pass):
         changes, skipped = _accounted(model, found, dropped, selection, reasons)
         formats = sliced_formats(model, found, dropped, ctx.plan)
         return PassResult(new, changes, skipped, formats, goals)
+
+    def apart(self, model: Any, ctx: Context) -> tuple[Channels, dict[tuple[str, ...], Dropped], tuple[Skip, ...]]:
+        """The channels of a model, what each set of coupled layers alone would lose, and the layers that lose nothing.
+
+        Sets of layers are in the order of the model; the pass takes what all of them lose at once.
+        """
+        selection, found = self.select(model), channels(model)
+        ranked, scores, reasons = self.ranked(model, found, selection, ctx)
+        dropped, _ = self.choose(model, found, ranked, scores, ctx.plan)
+        alone: dict[tuple[str, ...], Dropped] = {}
+        for group in ranked:
+            own = alone.setdefault(group.layers, np.zeros_like(dropped))
+            own[group.units] = dropped[group.units]
+        return found, alone, _accounted(model, found, dropped, selection, reasons)[1]
+
+    def ranked(
+        self, model: Any, found: Channels, selection: Selection, ctx: Context
+    ) -> tuple[list[Group], NDArray[np.float64], dict[int, str]]:
+        """The groups that can be ranked, a score for each unit, and why units stay."""
+        reasons = protected(model, found, selection) | unscalable(model, found, ctx.plan)
+        with ctx.progress(f"{self.name}: ranking", None):
+            every = groups(model, found, selection, reasons)
+            scores = self.scores(model, found, every, ctx)
+        for group in every:
+            if np.isnan(scores[group.units]).any():
+                reasons.update((int(unit), "it has no batch normalization with a scale") for unit in group.units)
+        return [group for group in every if not np.isnan(scores[group.units]).any()], scores, reasons
 
     def scores(self, model: Any, found: Channels, every: Sequence[Group], ctx: Context) -> NDArray[np.float64]:
         """A score for each unit of the groups; NaN where a criterion has nothing to go by."""

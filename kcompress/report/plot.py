@@ -1,0 +1,39 @@
+"""Plots as text or bytes of a file, the same for the same data, drawn without a display."""
+
+import io
+from typing import Any
+
+from kcompress.backend import installed
+from kcompress.errors import MissingExtraError
+
+DOTS_PER_INCH = 150
+SETTINGS = {"svg.hashsalt": "kcompress", "svg.fonttype": "none", "font.size": 9}
+
+
+def require(purpose: str) -> None:
+    """MissingExtraError if nothing can be plotted."""
+    if not installed("matplotlib"):
+        raise MissingExtraError("report", purpose)
+
+
+def figure(width: float, height: float) -> Any:
+    """An empty Figure of Matplotlib's, in inches; draw it within `style()`."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def style() -> Any:
+    """A context in which figures are drawn and saved."""
+    import matplotlib
+
+    return matplotlib.rc_context(SETTINGS)
+
+
+def saved(drawn: Any, form: str) -> bytes:
+    """A figure as a file: `svg` or `png`."""
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if form == "svg" else {"Software": None}
+    with style():
+        drawn.savefig(buffer, format=form, dpi=DOTS_PER_INCH, metadata=metadata)
+    return buffer.getvalue()

@@ -1,0 +1,88 @@
+"""The end of a search: candidates are rebuilt with all of the training, and judged by the file and the test data.
+
+That is the same run as `kcompress compress` with the recipe that was found, so it makes the same file.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kcompress.budgets import Limits, judge
+from kcompress.publish import partial
+from kcompress.report import Report
+from kcompress.search.figures import Figures, drop_of, over
+from kcompress.search.ledger import Trial
+
+MOST = 3
+"""Candidates that are rebuilt."""
+Compress = Callable[[list[dict[str, Any]], Path], Report]
+"""Runs steps and writes a file."""
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A candidate at full effort: its trial, its steps, what was measured on it, and the file, not yet in its place."""
+
+    trial: Trial
+    steps: list[dict[str, Any]]
+    report: Report
+    draft: Path
+
+    @property
+    def figures(self) -> Figures:
+        artifact, quality = self.report.artifact, self.report.quality
+        missed = tuple(budget.name for record in self.report.passes for budget in record.budgets if not budget.met)
+        return Figures(
+            artifact.bytes,
+            drop_of(quality),
+            quality.ci95,
+            quality.agreement,
+            self.report.macs,
+            artifact.latency_ms["p50"],
+            missed,
+        )
+
+    @property
+    def met(self) -> bool:
+        return self.report.exit_code == 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {"trial": self.trial.number, "met": self.met, "figures": self.figures.to_json()}
+
+
+def rebuild(
+    candidates: Sequence[Trial],
+    limits: Limits,
+    output: Path,
+    steps_of: Callable[[Trial], list[dict[str, Any]]],
+    compress: Compress,
+) -> list[Rebuilt]:
+    """Rebuild candidates until one meets the budgets, a few at most; that one, or the closest, is the last entry."""
+    found: list[Rebuilt] = []
+    try:
+        for number, trial in enumerate(candidates[:MOST], 1):
+            draft = partial(output.with_stem(f"{output.stem}.{number}"))
+            steps = steps_of(trial)
+            report = compress(steps, draft)
+            found.append(Rebuilt(trial, steps, judged(report, limits, output), draft))
+            if found[-1].met:
+                break
+    except BaseException:
+        discard(found)
+        raise
+    if not found[-1].met:
+        found.sort(key=lambda each: over(each.figures, limits), reverse=True)
+    return found
+
+
+def judged(report: Report, limits: Limits, output: Path) -> Report:
+    """The report of the file at its place, held to the budgets; without labels, the drop is one of agreement."""
+    measured = replace(report, quality=replace(report.quality, drop=drop_of(report.quality)))
+    return replace(report, budgets=judge(limits, measured), artifact=replace(report.artifact, path=str(output)))
+
+
+def discard(found: Sequence[Rebuilt]) -> None:
+    """Remove the files that were not put in their place."""
+    for each in found:
+        each.draft.unlink(missing_ok=True)

@@ -1,0 +1,95 @@
+"""Trials as tasks of a Ray cluster: this process asks for them and tells what came of them.
+
+The cluster is that of $RAY_ADDRESS, or one of this machine's processors. Every machine of it needs kcompress, and the
+files under the same paths.
+"""
+
+import logging
+import os
+import time
+from typing import Any
+
+from kcompress.errors import KCompressError
+from kcompress.search.bench import Bench, Cut
+from kcompress.search.figures import Figures
+from kcompress.search.job import Job
+from kcompress.search.ledger import Asked, Ledger
+from kcompress.search.options import Options
+from kcompress.search.progress import Telling
+from kcompress.search.workers import environment
+
+WAIT_SECONDS = 1.0
+_benches: dict[str, Bench] = {}
+"""The bench of this process, by the job it is for."""
+
+
+def run_on_ray(job: Job, ledger: Ledger, options: Options, tell: Telling) -> None:
+    """Keep so many tasks going until no trial is left; all processors of the cluster where that was left open."""
+    import ray
+
+    document, running = job.to_json(), dict[Any, Asked]()
+    if started := not ray.is_initialized():
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
+    try:
+        threads = options.threads or 1
+        most = options.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
+        settings = {"env_vars": {**environment(threads), **_backend()}}
+        task = ray.remote(num_cpus=threads, max_retries=1, runtime_env=settings)(_carry_out)
+        while True:
+            asked = ledger.next() if len(running) < most else "wait"
+            if isinstance(asked, Asked):
+                running[task.remote(document, dict(asked.values), asked.best)] = asked
+                continue
+            if asked is None and not running:
+                return
+            if running:
+                for done in ray.wait(list(running), timeout=WAIT_SECONDS)[0]:
+                    _told(ledger, running.pop(done), done)
+                    tell()
+                for other in running.values():
+                    ledger.beat(other.number)
+            else:
+                time.sleep(WAIT_SECONDS)
+    except BaseException:
+        ledger.leave()
+        raise
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _backend() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("KERAS_BACKEND", "KCOMPRESS_CACHE") if name in os.environ}
+
+
+def _told(ledger: Ledger, asked: Asked, done: Any) -> None:
+    """Write down what a task came to; one whose process died is left to another."""
+    import ray
+
+    try:
+        kind, figures, seconds, reason = ray.get(done)
+    except ray.exceptions.RayError as error:
+        ledger.fail(asked.number, f"its task failed: {str(error).strip().splitlines()[-1]}")
+        return
+    if kind == "failed":
+        ledger.fail(asked.number, reason)
+    else:
+        tell = ledger.cut if kind == "cut" else ledger.done
+        tell(asked.number, Figures.from_json(figures), seconds, reason)
+
+
+def _carry_out(document: dict[str, Any], values: dict[str, Any], best: int | None) -> tuple[str, Any, float, str]:
+    """What a task does: kind of outcome, figures, seconds, reason."""
+    began = time.perf_counter()
+    try:
+        key = repr(document)
+        if key not in _benches:
+            _benches.clear()
+            _benches[key] = Bench(Job.from_json(document))
+            began = time.perf_counter()
+        figures = _benches[key].measure(values, best)
+    except Cut as cut:
+        return "cut", cut.figures.to_json(), time.perf_counter() - began, cut.reason
+    except (KCompressError, ValueError) as error:
+        return "failed", None, time.perf_counter() - began, str(error)
+    return "done", figures.to_json(), time.perf_counter() - began, ""

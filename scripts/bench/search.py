@@ -1,0 +1,154 @@
+"""What a search finds, and how fast.
+
+    python scripts/bench/search.py                    # the smallest .tflite within a point; 10 to 30 minutes
+    python scripts/bench/search.py --part samplers    # trials that bayes takes to reach the best of random
+    python scripts/bench/search.py --part workers     # two workers beside one
+
+Goals, with 40 trials and 15 minutes on two cores: at most half of the bytes of a uniform int8 `.tflite` at a drop of at
+most 1.0 point, for resnet8 and mobilenet. bayes reaches the best of 40 random trials with 20 (median of five seeds).
+Two workers finish a study at least 1.6 times as fast as one, where each has one thread.
+
+Training data are the 6,000 images of the fixtures, drops are on their 2,000 test images. Candidates are judged on 4,000
+other test images of Fashion-MNIST where the Debian package dataset-fashion-mnist is installed, since the fixtures'
+models were trained on all training images; else on a fifth of the training data.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURES = ROOT / "fixtures"
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+DATA = FIXTURES / "fashion_mnist.npz"
+JUDGED = slice(2000, 6000)
+"""Test images that are not among the fixtures'."""
+QUICK = [
+    {"pass": "prune.magnitude", "sparsity": {"search": [0.1, 0.9], "groups": "each"}},
+    {"pass": "quantize.weights", "bits": {"search": [2, 8], "groups": "each"}},
+]
+"""Six values for lenet300, without training, so that a trial takes a second."""
+SEEDS, FEW, MANY = 5, 20, 40
+
+
+def validation(folder: Path) -> str | None:
+    """A file with images that nothing was trained on."""
+    import numpy as np
+
+    from scripts._fashion import part
+
+    found = part("t10k")
+    if found is None:
+        return None
+    path = folder / "validation.npz"
+    np.savez(path, x=found[0][JUDGED], y=found[1][JUDGED])
+    return str(path)
+
+
+def smallest(names: list[str], folder: Path) -> None:
+    """Whole searches, beside uniform int8 files of our own and of TensorFlow's converter."""
+    import numpy as np
+
+    from kcompress import compress, search
+    from kcompress.run import Hooks
+
+    for name in names:
+        source = FIXTURES / f"{name}.keras"
+        own = compress(source, folder / "8.tflite", passes=["fold.batchnorm", "quantize.int8"], data=str(DATA))
+        other = folder / "other.tflite"
+        import keras
+        from _others import tflite_converter
+
+        tflite_converter(keras.saving.load_model(source), np.load(DATA)["x_train"][:256].astype("float32"), other)
+        began = time.perf_counter()
+        hooks = Hooks(log=lambda line: print(f"  {line}", flush=True))
+        report = search(
+            *(source, folder / f"{name}.tflite"),
+            data=str(DATA),
+            validation=validation(folder),
+            max_drop=1.0,
+            hooks=hooks,
+        )
+        seconds = time.perf_counter() - began
+        found, quality = report.winner.artifact.bytes, report.winner.quality
+        shares = [
+            f"{found / size:.2f} of {whose} uniform int8 ({size:,})"
+            for whose, size in (("our", own.artifact.bytes), ("TFLiteConverter's", other.stat().st_size))
+        ]
+        interval = f"95 %: {quality.ci95[0]:.2f} to {quality.ci95[1]:.2f}"
+        print(f"{name}: {found:,} bytes, {', '.join(shares)}; drop {quality.drop:.2f} ({interval})", flush=True)
+        print(f"{name}: {len(report.trials)} trials, {seconds / 60:.1f} minutes in all", flush=True)
+
+
+def bests(report: Any, limit: float) -> list[float]:
+    """The smallest file within the drop allowed after each trial; infinity where there is none yet."""
+    found, best = [], float("inf")
+    for trial in report.trials:
+        figures = trial.figures
+        if trial.state == "done" and figures.drop is not None and figures.drop <= limit:
+            best = min(best, figures.bytes)
+        found.append(best)
+    return found
+
+
+def samplers(folder: Path) -> None:
+    """Trials that bayes takes to reach the best of random, on one worker."""
+    from statistics import median
+
+    from kcompress import search
+
+    took = []
+    for seed in range(SEEDS):
+        found = {}
+        for sampler, trials in (("random", MANY), ("bayes", MANY)):
+            report = search(
+                *(FIXTURES / "lenet300.keras", folder / f"{sampler}{seed}.keras"), passes=QUICK, data=str(DATA),
+                validation=validation(folder), max_drop=1.0, trials=trials, sampler=sampler, seed=seed,
+            )  # fmt: skip
+            found[sampler] = bests(report, 1.0)
+        goal = found["random"][-1]
+        took.append(next((n for n, size in enumerate(found["bayes"], 1) if size <= goal), MANY + 1))
+        few, many = (found["bayes"][count - 1] for count in (FEW, MANY))
+        print(
+            f"seed {seed}: random {goal:,.0f} bytes, bayes {few:,.0f} after {FEW} and {many:,.0f} after {MANY} trials"
+        )
+        print(f"seed {seed}: bayes reached the best of random after {took[-1]}", flush=True)
+    print(f"bayes takes {median(took)} trials to reach the best of {MANY} random ones (median; goal {FEW})")
+
+
+def workers(folder: Path) -> None:
+    """A study by one worker and by two, each with one thread; without what is built in the end."""
+    from kcompress import search
+
+    passes = [
+        {"pass": "prune.magnitude", "sparsity": {"search": [0.3, 0.6]}},
+        {"pass": "train.distill", "steps": 120},
+    ]
+    seconds = []
+    for count in (1, 2):
+        report = search(
+            *(FIXTURES / "resnet8.keras", folder / f"{count}.keras"), passes=passes, data=str(DATA), max_size="1MB",
+            trials=16, sampler="random", effort=1.0, workers=count, threads=1,
+        )  # fmt: skip
+        seconds.append(report.seconds - sum(entry.report.seconds for entry in report.rebuilt))
+        print(f"{count} worker(s): {len(report.trials)} trials in {seconds[-1]:.1f} s", flush=True)
+    print(f"two workers are {seconds[0] / seconds[1]:.2f} times as fast as one (goal 1.6)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=("smallest", "samplers", "workers"), default="smallest")
+    parser.add_argument("--model", choices=("resnet8", "mobilenet"), help="only this")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.part == "smallest":
+            smallest([options.model] if options.model else ["resnet8", "mobilenet"], Path(folder))
+        else:
+            {"samplers": samplers, "workers": workers}[options.part](Path(folder))
+
+
+if __name__ == "__main__":
+    main()
