@@ -47,7 +47,7 @@ def open_storage(url: str | None) -> Any:
     except ImportError as error:
         raise UsageError(
             f"--storage {url}: can't be reached, for the driver of this database is not installed; for PostgreSQL, "
-            "run: pip install psycopg2-binary"
+            "run: pip install 'psycopg[binary]'"
         ) from error
     except Exception as error:  # of the database's driver, whichever that is
         raise UsageError(f"--storage {url}: can't be reached ({one_line(error)}); {ADVICE}") from error
