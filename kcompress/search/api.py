@@ -18,7 +18,7 @@ from kcompress.publish import put
 from kcompress.report import Report
 from kcompress.run import Hooks
 from kcompress.search import groups
-from kcompress.search.choice import ranked
+from kcompress.search.choice import hopeful, ranked
 from kcompress.search.files import Files
 from kcompress.search.final import Rebuilt, discard, rebuild
 from kcompress.search.job import Job
@@ -199,6 +199,9 @@ class _Search:
         ledger = run_trials(job, plan, self.options, starts, self.scratch, self.hooks)
         trials = ledger.trials()
         order = ranked(trials, job.limits, job.smallest)
+        if job.effort < 1 and any(step.trains for step in job.template.passes(job.template.middle())):
+            hopes = hopeful(order, job.limits)
+            order = [*hopes, *(trial for trial in order if trial not in hopes)]
         if not order:
             raise UsageError(_nothing(trials))
         rebuilt = rebuild(
