@@ -249,7 +249,7 @@ def sensitivity(**options: Any) -> None:
 @click.option("--threads", type=int, metavar="N", help="Threads of each worker [its share of the processors]")
 @click.option("--engine", default="process", show_default=True, metavar="NAME", help="Where workers are: process, ray")
 @click.option(
-    "--effort", type=float, default=1 / 3, metavar="SHARE", help="Share of the training that a candidate gets [1/3]"
+    "--effort", type=float, default=0.1, metavar="SHARE", help="Share of the training that a candidate gets [0.1]"
 )
 @click.option("--timeout", type=float, metavar="MINUTES", help="Begin no candidate after so long [no limit]")
 @click.option("--calibration", metavar="SPEC", help="Calibration data [the train split of --data]")

@@ -3,6 +3,7 @@
 A weight is stored in fewer bits as a constant of that type behind a DEQUANTIZE operator, whichever operator reads it.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,20 @@ def pack(model: Any) -> bytes:
     builder = Builder()
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
+
+
+def shorten_names(model: Any) -> None:
+    """Call each tensor after the first of the operators that were merged into it, with a number where that is taken."""
+    for graph in model.subgraphs:
+        taken: set[bytes] = set()
+        for tensor in graph.tensors:
+            name = (tensor.name or b"").split(b";")[0]
+            tensor.name = next(each for each in itertools.chain([name], _numbered(name)) if each not in taken)
+            taken.add(tensor.name)
+
+
+def _numbered(name: bytes) -> Iterator[bytes]:
+    return (b"%s_%d" % (name, number) for number in itertools.count(1))
 
 
 def add_signature(model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from kcompress import backend
 from kcompress.formats import _tensorflow, _tflite_integer
-from kcompress.formats._flatbuffer import add_signature, float_constants, pack, store, unpack
+from kcompress.formats._flatbuffer import add_signature, float_constants, pack, shorten_names, store, unpack
 from kcompress.formats._litert import LiteRTRunner
 from kcompress.formats._plan import match_plan
 from kcompress.formats._tflite_rows import describe, float_operators
@@ -41,11 +41,13 @@ class TFLite(Format):
         found, missing = match_plan(model, plan, float_constants(buffer) if plan else {})
         if plan.activations is None:
             store(buffer, found)
+            shorten_names(buffer)
             path.write_bytes(pack(buffer))
             return Written(missing, notes)
         buffer = _tflite_integer.quantize(buffer, found, plan.activations, options)
         left = {name: found[name] for name in float_constants(buffer) if name in found}
         store(buffer, left)
+        shorten_names(buffer)
         path.write_bytes(pack(buffer))
         whole = [name for stored in left.values() if stored.levels is not None for name in stored.weights]
         floats = float_operators(buffer) if plan.activations.mode == "static" else {}

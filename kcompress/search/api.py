@@ -21,8 +21,8 @@ from kcompress.search import groups
 from kcompress.search.choice import hopeful, ranked
 from kcompress.search.files import Files
 from kcompress.search.final import Rebuilt, discard, rebuild
-from kcompress.search.job import Job
-from kcompress.search.ledger import SILENT_SECONDS, Ledger, Plan, Trial
+from kcompress.search.job import EFFORT, Job
+from kcompress.search.ledger import Ledger
 from kcompress.search.marks import Value
 from kcompress.search.options import Options
 from kcompress.search.presets import preset
@@ -31,6 +31,7 @@ from kcompress.search.rows import document
 from kcompress.search.samplers import grid
 from kcompress.search.storage import open_storage, require
 from kcompress.search.template import Template
+from kcompress.search.trials import SILENT_SECONDS, Plan, Trial
 from kcompress.search.workers import run_trials
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def search(
     workers: int | None = None,
     threads: int | None = None,
     engine: str = "process",
-    effort: float = 1 / 3,
+    effort: float = EFFORT,
     timeout: float | None = None,
     reports: Sequence[str | Path] = (),
     save_recipe: str | Path | None = None,
@@ -198,9 +199,9 @@ class _Search:
             plan = replace(plan, trials=len(starts))
         ledger = run_trials(job, plan, self.options, starts, self.scratch, self.hooks)
         trials = ledger.trials()
-        order = ranked(trials, job.limits, job.smallest)
-        if job.effort < 1 and any(step.trains for step in job.template.passes(job.template.middle())):
-            hopes = hopeful(order, job.limits)
+        order = ranked(trials, ledger.limits, job.smallest)
+        if job.shortened:
+            hopes = hopeful(order, ledger.limits)
             order = [*hopes, *(trial for trial in order if trial not in hopes)]
         if not order:
             raise UsageError(_nothing(trials))
@@ -233,6 +234,7 @@ class _Search:
             seed=job.seed,
             smallest=job.smallest,
             deadline=options.deadline,
+            gauged=job.shortened and job.limits.max_drop is not None,
             silent_seconds=options.silent_seconds,
         )
 
@@ -268,6 +270,7 @@ class _Search:
             importances=importances(ledger),
             groups=job.template.groups,
             limits=job.limits,
+            hoped=ledger.limits,
             seconds=time.perf_counter() - self.started,
             notes=(SEEN,) if job.validation is None else (),
         )

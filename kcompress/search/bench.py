@@ -72,21 +72,30 @@ class Bench:
         self.glanced = at_most(self.judged, GLANCED)
         self.references = {id(data): _Kept(KerasRunner(self.model)) for data in (self.judged, self.glanced)}
 
-    def steps(self, values: Mapping[str, Value]) -> list[Pass]:
+    def steps(self, values: Mapping[str, Value], effort: float | None = None) -> list[Pass]:
         """The passes of a candidate, shortened and taken apart as a run does it."""
-        short = [shortened(step, self.job.effort) for step in self.job.template.passes(values)]
+        share = self.job.effort if effort is None else effort
+        short = [shortened(step, share) for step in self.job.template.passes(values)]
         return preflight.combining(recipes.interleaved(short), self.job.combine)
 
-    def measure(self, values: Mapping[str, Value], best: int | None = None) -> Figures:
-        """Build a candidate and measure it. Raises Cut where that is given up, `best` being the size to be beaten.
+    def measure(self, values: Mapping[str, Value], best: int | None = None, max_drop: float | None = None) -> Figures:
+        """Build a candidate and measure it.
 
-        KCompressError for values that nothing can be built from.
+        Raises Cut where that is given up, `best` being the size to be beaten and `max_drop` what it may lose, the
+        budget without it; KCompressError for values that nothing can be built from.
         """
+        limit = self.job.limits.max_drop if max_drop is None else max_drop
         with trusting(self.job.trust):
             steps = self.steps(values)
             preflight.holds(steps, self.form)
             self._outline(steps, best)
-            return self._built(steps, Hooks(passed=lambda number, model: self._glance(steps, number, model)), True)
+            glance = Hooks(passed=lambda number, model: self._glance(steps, number, model, limit))
+            return self._built(steps, glance, True)
+
+    def full(self, values: Mapping[str, Value]) -> Figures:
+        """What a candidate comes to with all of the training."""
+        with trusting(self.job.trust):
+            return self._built(self.steps(values, 1.0), Hooks(), True)
 
     def _built(self, steps: Sequence[Pass], hooks: Hooks, whole: bool) -> Figures:
         """Apply the passes and write the file; measure quality and speed too where the candidate is `whole`."""
@@ -137,11 +146,10 @@ class Bench:
         if best is not None and figures.bytes > best * MARGIN:
             raise Cut("not smaller than the best", known)
 
-    def _glance(self, steps: Sequence[Pass], number: int, model: Any) -> None:
+    def _glance(self, steps: Sequence[Pass], number: int, model: Any, limit: float | None) -> None:
         """Judge a model between two trainings; give it up where the drop is far beyond the budget."""
         from kcompress.formats._keras_runner import KerasRunner
 
-        limit = self.job.limits.max_drop
         if limit is None or not steps[number - 1].trains or not any(step.trains for step in steps[number:]):
             return
         figures = self._judged(Figures(), KerasRunner(model), self.glanced)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from kcompress.budgets import Limits
 from kcompress.search.figures import Figures, over
-from kcompress.search.ledger import Trial
+from kcompress.search.trials import Trial
 
 HOPES = 2
 """Trials that missed the drop by little, and are rebuilt before the best of those that met it."""

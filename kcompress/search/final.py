@@ -3,6 +3,7 @@
 That is the same run as `kcompress compress` with the recipe that was found, so it makes the same file.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +13,9 @@ from kcompress.budgets import Limits, judge
 from kcompress.publish import partial
 from kcompress.report import Report
 from kcompress.search.figures import Figures, drop_of, over
-from kcompress.search.ledger import Trial
+from kcompress.search.trials import Trial
 
-MOST = 3
+MOST = 4
 """Candidates that are rebuilt."""
 Compress = Callable[[list[dict[str, Any]], Path], Report]
 """Runs steps and writes a file."""
@@ -60,9 +61,11 @@ def rebuild(
 ) -> list[Rebuilt]:
     """Rebuild candidates until one meets the budgets, a few at most; that one, or the closest, is the last entry."""
     found: list[Rebuilt] = []
+    left = list(candidates)
     try:
-        for number, trial in enumerate(candidates[:MOST], 1):
-            draft = partial(output.with_stem(f"{output.stem}.{number}"))
+        while left and len(found) < MOST:
+            trial = left.pop(following(left, found, limits.max_drop))
+            draft = partial(output.with_stem(f"{output.stem}.{len(found) + 1}"))
             steps = steps_of(trial)
             report = compress(steps, draft)
             found.append(Rebuilt(trial, steps, judged(report, limits, output), draft))
@@ -74,6 +77,19 @@ def rebuild(
     if not found[-1].met:
         found.sort(key=lambda each: over(each.figures, limits), reverse=True)
     return found
+
+
+def following(left: Sequence[Trial], found: Sequence[Rebuilt], limit: float | None) -> int:
+    """The place of the candidate to rebuild next: the first one that lost less than those that missed, by as much as
+    they missed the drop by; the first of all where there is none.
+    """
+    bound = math.inf
+    for each in found:
+        short, full = each.trial.figures.drop, each.figures.drop
+        if limit is not None and short is not None and full is not None and full > limit:
+            bound = min(bound, short - (full - limit))
+    drops = [trial.figures.drop for trial in left]
+    return next((place for place, drop in enumerate(drops) if drop is not None and drop <= bound), 0)
 
 
 def judged(report: Report, limits: Limits, output: Path) -> Report:

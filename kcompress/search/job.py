@@ -15,6 +15,8 @@ from kcompress.search.template import Template
 DATA = ("data", "calibration", "test", "validation")
 
 
+EFFORT = 0.1
+"""The share of each training that a trial gets."""
 JUDGED = 10_000
 """The most samples that a candidate is judged by."""
 
@@ -44,9 +46,14 @@ class Job:
     seed: int = 0
     batch: int | None = None
     trust: tuple[str, ...] = ()
-    effort: float = 1 / 3
+    effort: float = EFFORT
     smallest: bool = True
     """Whether the smallest file is looked for, so that one larger than the best so far need not be finished."""
+
+    @property
+    def shortened(self) -> bool:
+        """Whether a trial trains less than what is written in the end."""
+        return self.effort < 1 and any(step.trains for step in self.template.passes(self.template.middle()))
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; UsageError for data that is no SPEC, which other processes can't read."""

@@ -9,74 +9,36 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from kcompress.budgets import Limits
+from kcompress.search.fidelity import raised
 from kcompress.search.figures import Figures, excess, over
 from kcompress.search.marks import Value
 from kcompress.search.samplers import sampler, suggested
 from kcompress.search.storage import quiet_optuna, unconcerned
 from kcompress.search.template import Dimension
+from kcompress.search.trials import (
+    AGAIN,
+    ALIVE,
+    FIGURES,
+    FULL,
+    GAUGE,
+    LEFT,
+    REASON,
+    REPEATS,
+    SECONDS,
+    VALUES,
+    WHOLE,
+    Asked,
+    Plan,
+    Trial,
+    trial_of,
+)
 
-BEAT_SECONDS, SILENT_SECONDS = 5.0, 60.0
+BEAT_SECONDS = 5.0
 FAILURES = 5
 """So many candidates in a row, from the first on, that can't be built, end a search."""
-VALUES, FIGURES, SECONDS, REASON, REPEATS = "values", "figures", "seconds", "reason", "repeats"
-ALIVE, LEFT, AGAIN = "alive", "left", "again"
-"""When a worker last said that it works on a trial; whether it left it; the one that this one is put back from."""
-STATES: dict[str, Literal["done", "cut", "failed"]] = {"COMPLETE": "done", "PRUNED": "cut", "FAIL": "failed"}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to search: the study's name, by what sampler, how many trials, what is sought."""
-
-    study: str
-    kind: str
-    trials: int
-    limits: Limits
-    seed: int = 0
-    smallest: bool = True
-    """Whether bytes are to be as few as possible, else the drop."""
-    deadline: float = math.inf
-    """The time after which no trial is begun, in seconds since 1970."""
-    silent_seconds: float = SILENT_SECONDS
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        deadline = None if math.isinf(self.deadline) else self.deadline
-        return {**vars(self), "limits": asdict(self.limits), "deadline": deadline}
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Self:
-        """The plan that `to_json` was called of."""
-        deadline = math.inf if document["deadline"] is None else document["deadline"]
-        return cls(**{**document, "limits": Limits(**document["limits"]), "deadline": deadline})
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A finished trial. `reason` says why it was cut short or failed, or which one it repeats."""
-
-    number: int
-    state: Literal["done", "cut", "failed"]
-    values: Mapping[str, Value]
-    figures: Figures
-    seconds: float
-    reason: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "values": dict(self.values), "figures": self.figures.to_json()}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A trial that is to be carried out. `best` is the size that it has to beat, if there is one."""
-
-    number: int
-    values: Mapping[str, Value]
-    best: int | None
 
 
 class Ledger:
@@ -137,14 +99,28 @@ class Ledger:
         self._open[trial.number] = trial
         others = [other for other in self._all() if other.number < trial.number]
         counted = [other for other in others if self._counts(other)]
-        if len(counted) + sum(other.state == self._state.RUNNING for other in others) >= self.plan.trials:
+        running = [other for other in others if other.state == self._state.RUNNING]
+        if len(counted) + len(running) >= self.plan.trials:
             self._close(trial.number, state=self._state.FAIL)
             return None
         for other in counted:
             if other.user_attrs.get(VALUES) == values:
-                self._repeat(trial, _trial(other))
+                self._repeat(trial, trial_of(other))
                 return None
-        return Asked(trial.number, values, self._best(counted))
+        whole = self.plan.gauged and self._gauge is None and not any(WHOLE in other.user_attrs for other in running)
+        if whole:
+            trial.set_user_attr(WHOLE, True)
+        return Asked(trial.number, values, self._best(counted), self.limits.max_drop, whole)
+
+    @property
+    def limits(self) -> Limits:
+        """The budgets for trials, which more training will do something for."""
+        return raised(self.plan.limits, self._gauge)
+
+    @property
+    def _gauge(self) -> list[float] | None:
+        found: list[float] | None = self.study.user_attrs.get(GAUGE)
+        return found
 
     def _repeat(self, trial: Any, other: Trial) -> None:
         trial.set_user_attr(REPEATS, other.number)
@@ -156,13 +132,23 @@ class Ledger:
         else:
             self.done(trial.number, other.figures, 0.0, reason)
 
-    def done(self, number: int, figures: Figures, seconds: float, reason: str = "") -> None:
-        """A trial was measured."""
+    def done(
+        self, number: int, figures: Figures, seconds: float, reason: str = "", full: Figures | None = None
+    ) -> None:
+        """A trial was measured; `full` after all of the training too."""
         assert figures.bytes is not None
         drop = math.nan if figures.drop is None else figures.drop
         both = [float(figures.bytes), 100.0 if math.isnan(drop) else drop]
+        if full is not None:
+            self._gauged(number, figures, full)
         self._note(number, figures, seconds, reason)
         self._close(number, values=both if self.plan.kind == "pareto" else both[0 if self.plan.smallest else 1])
+
+    def _gauged(self, number: int, short: Figures, full: Figures) -> None:
+        with self._unless_put_back():
+            self._open[number].set_user_attr(FULL, full.to_json())
+            if short.drop is not None and full.drop is not None and self._gauge is None:
+                self.study.set_user_attr(GAUGE, [short.drop, full.drop])
 
     def cut(self, number: int, figures: Figures, seconds: float, reason: str) -> None:
         """A trial was given up."""
@@ -188,7 +174,7 @@ class Ledger:
 
     def trials(self) -> list[Trial]:
         """All that are finished and count, in order."""
-        return [_trial(frozen) for frozen in self._all() if self._counts(frozen)]
+        return [trial_of(frozen) for frozen in self._all() if self._counts(frozen)]
 
     @contextlib.contextmanager
     def working(self, number: int) -> Iterator[None]:
@@ -240,7 +226,7 @@ class Ledger:
         """The smallest file that met the budgets, where the smallest is looked for."""
         if not self.plan.smallest or self.plan.kind == "pareto":
             return None
-        met = [t for t in map(_trial, counted) if t.state == "done" and over(t.figures, self.plan.limits) == 0]
+        met = [t for t in map(trial_of, counted) if t.state == "done" and over(t.figures, self.limits) == 0]
         return min((t.figures.bytes for t in met if t.figures.bytes is not None), default=None)
 
     def _note(self, number: int, figures: Figures, seconds: float, reason: str) -> None:
@@ -251,7 +237,7 @@ class Ledger:
             trial.set_user_attr(SECONDS, seconds)
             if reason:
                 trial.set_user_attr(REASON, reason)
-            for name, share in excess(figures, self.plan.limits).items():
+            for name, share in excess(figures, self.limits).items():
                 trial.set_constraint(name, share)
 
     def _unless_put_back(self) -> contextlib.AbstractContextManager[None]:
@@ -271,13 +257,3 @@ class Ledger:
         except (ValueError, quiet_optuna().exceptions.UpdateFinishedTrialError):  # "Cannot tell a ... trial"
             return False
         return True
-
-
-def _trial(frozen: Any) -> Trial:
-    attributes = frozen.user_attrs
-    figures = Figures.from_json(attributes[FIGURES]) if FIGURES in attributes else Figures()
-    state = STATES[frozen.state.name]
-    lost = "its worker ended before it was done, twice" if state == "failed" else ""
-    reason = attributes.get(REASON, lost)
-    values, seconds = attributes.get(VALUES, {}), attributes.get(SECONDS, 0.0)
-    return Trial(frozen.number, state, values, figures, seconds, reason)

@@ -13,9 +13,10 @@ from kcompress.errors import KCompressError
 from kcompress.search.bench import Bench, Cut
 from kcompress.search.figures import Figures
 from kcompress.search.job import Job
-from kcompress.search.ledger import Asked, Ledger
+from kcompress.search.ledger import Ledger
 from kcompress.search.options import Options
 from kcompress.search.progress import Telling
+from kcompress.search.trials import Asked
 from kcompress.search.workers import environment
 
 WAIT_SECONDS = 1.0
@@ -38,7 +39,7 @@ def run_on_ray(job: Job, ledger: Ledger, options: Options, tell: Telling) -> Non
         while True:
             asked = ledger.next() if len(running) < most else "wait"
             if isinstance(asked, Asked):
-                running[task.remote(document, dict(asked.values), asked.best)] = asked
+                running[task.remote(document, asked)] = asked
                 continue
             if asked is None and not running:
                 return
@@ -67,19 +68,21 @@ def _told(ledger: Ledger, asked: Asked, done: Any) -> None:
     import ray
 
     try:
-        kind, figures, seconds, reason = ray.get(done)
+        kind, figures, seconds, reason, full = ray.get(done)
     except ray.exceptions.RayError as error:
         ledger.fail(asked.number, f"its task failed: {str(error).strip().splitlines()[-1]}")
         return
     if kind == "failed":
         ledger.fail(asked.number, reason)
+    elif kind == "cut":
+        ledger.cut(asked.number, Figures.from_json(figures), seconds, reason)
     else:
-        tell = ledger.cut if kind == "cut" else ledger.done
-        tell(asked.number, Figures.from_json(figures), seconds, reason)
+        after = None if full is None else Figures.from_json(full)
+        ledger.done(asked.number, Figures.from_json(figures), seconds, reason, after)
 
 
-def _carry_out(document: dict[str, Any], values: dict[str, Any], best: int | None) -> tuple[str, Any, float, str]:
-    """What a task does: kind of outcome, figures, seconds, reason."""
+def _carry_out(document: dict[str, Any], asked: Asked) -> tuple[str, Any, float, str, Any]:
+    """What a task does: kind of outcome, figures, seconds, reason, figures after all of the training."""
     began = time.perf_counter()
     try:
         key = repr(document)
@@ -87,9 +90,10 @@ def _carry_out(document: dict[str, Any], values: dict[str, Any], best: int | Non
             _benches.clear()
             _benches[key] = Bench(Job.from_json(document))
             began = time.perf_counter()
-        figures = _benches[key].measure(values, best)
+        figures = _benches[key].measure(asked.values, asked.best, asked.max_drop)
+        full = _benches[key].full(asked.values) if asked.whole else None
     except Cut as cut:
-        return "cut", cut.figures.to_json(), time.perf_counter() - began, cut.reason
+        return "cut", cut.figures.to_json(), time.perf_counter() - began, cut.reason, None
     except (KCompressError, ValueError) as error:
-        return "failed", None, time.perf_counter() - began, str(error)
-    return "done", figures.to_json(), time.perf_counter() - began, ""
+        return "failed", None, time.perf_counter() - began, str(error), None
+    return "done", figures.to_json(), time.perf_counter() - began, "", None if full is None else full.to_json()

@@ -9,8 +9,8 @@ from kcompress.backend import installed
 from kcompress.budgets import Limits
 from kcompress.errors import MissingExtraError, UsageError
 from kcompress.passes.discovery import suggest
-from kcompress.search.ledger import SILENT_SECONDS
 from kcompress.search.samplers import SAMPLERS
+from kcompress.search.trials import SILENT_SECONDS
 
 ENGINES = ("process", "ray")
 

@@ -5,9 +5,11 @@ from typing import Any
 from kcompress.data import Splits
 from kcompress.formats import Format
 
-LEARNING = {"epochs": 6, "learning_rate": 0.003, "temperature": 1.0}
-SETTLING = {"epochs": 3, "temperature": 1.0}
-"""Trainings at full effort, of which a trial does a third: after channels or weights are gone, and through the grid."""
+LEARNING: dict[str, Any] = {"learning_rate": 0.003, "temperature": 1.0}
+SETTLING: dict[str, Any] = {"temperature": 1.0}
+"""Trainings: after channels or weights are gone, and through the grid."""
+LENGTHS = (20, 2000), (10, 1000)
+"""How long they are at full effort: so many epochs, or so many steps where these are fewer."""
 BATCH, ENOUGH = 64, 1000
 """The samples in a batch where there are enough in all."""
 GROUPS = 3
@@ -38,5 +40,11 @@ def _trainings(splits: Splits) -> tuple[list[dict[str, Any]], list[dict[str, Any
     """The two trainings; none where there is nothing to train on."""
     if splits.training is None:
         return [], []
-    batch = {"batch": BATCH} if (splits.training.samples or 0) >= ENOUGH else {}
-    return [{"pass": "train.distill", **LEARNING, **batch}], [{"pass": "train.distill", **SETTLING, **batch}]
+    samples = splits.training.samples or 0
+    batch = {"batch": BATCH} if samples >= ENOUGH else {}
+    found = []
+    for settings, (epochs, steps) in zip((LEARNING, SETTLING), LENGTHS, strict=True):
+        few = 0 < epochs * samples <= steps * BATCH
+        length = {"epochs": epochs} if few else {"steps": steps}
+        found.append({"pass": "train.distill", **length, **settings, **batch})
+    return found[:1], found[1:]

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from kcompress.budgets import Limits
 from kcompress.search.figures import over
-from kcompress.search.ledger import Ledger, Trial
+from kcompress.search.ledger import Ledger
+from kcompress.search.trials import Trial
 from kcompress.sizes import format_size
 
 
@@ -21,25 +22,27 @@ class Telling:
             if trial.number not in self._told:
                 self._told.add(trial.number)
                 self._advance(1)
-                self._log(line(trial, self._ledger.plan.limits))
+                self._log(line(trial, self._ledger.plan.limits, self._ledger.limits))
 
 
-def line(trial: Trial, limits: Limits) -> str:
+def line(trial: Trial, limits: Limits, hoped: Limits) -> str:
     """`trial 7: 45.2 KB, drop 0.75 points, meets the budgets`."""
-    return f"trial {trial.number}: {', '.join(outcome(trial, limits))}, {trial.seconds:.0f} s"
+    return f"trial {trial.number}: {', '.join(outcome(trial, limits, hoped))}, {trial.seconds:.0f} s"
 
 
-def outcome(trial: Trial, limits: Limits) -> list[str]:
-    """What came of a trial, in pieces."""
+def outcome(trial: Trial, limits: Limits, hoped: Limits) -> list[str]:
+    """What came of a trial, in pieces; `hoped` are the budgets for what is left to train."""
     figures, found = trial.figures, []
     if trial.state == "failed":
         return [f"failed: {trial.reason}"]
     if figures.bytes is not None:
         found.append(format_size(figures.bytes))
     if figures.drop is not None:
-        found.append(f"drop {figures.drop:.2f}")
+        after = "" if trial.full is None or trial.full.drop is None else f" ({trial.full.drop:.2f} with all training)"
+        found.append(f"drop {figures.drop:.2f}{after}")
     if trial.state == "cut":
         return [*found, f"given up: {trial.reason}"]
     if limits.any:
-        found.append("meets the budgets" if over(figures, limits) == 0 else "over budget")
+        likely = "may meet the budgets" if over(figures, hoped) == 0 else "over budget"
+        found.append("meets the budgets" if over(figures, limits) == 0 else likely)
     return [*found, trial.reason] if trial.reason else found

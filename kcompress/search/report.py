@@ -9,8 +9,9 @@ from kcompress.report import Report
 from kcompress.search.choice import front
 from kcompress.search.figures import Figures
 from kcompress.search.final import Rebuilt
-from kcompress.search.ledger import FIGURES, Ledger, Trial
+from kcompress.search.ledger import Ledger
 from kcompress.search.storage import quiet_optuna, unconcerned
+from kcompress.search.trials import FIGURES, Trial
 
 WEIGHED = ("bytes", "drop")
 
@@ -27,6 +28,7 @@ class SearchReport:
         rebuilt: those that were rebuilt with all of the training, the winner last.
         importances: `bytes` and `drop` to how much each searched value mattered, shares that add up to 1.
         groups: what was searched by groups of layers, and these.
+        limits, hoped: the budgets, and those for trials, which more training will do something for.
         source: path and size of the model that went in.
     """
 
@@ -39,6 +41,7 @@ class SearchReport:
     importances: Mapping[str, Mapping[str, float]]
     groups: Mapping[str, tuple[tuple[str, ...], ...]]
     limits: Limits
+    hoped: Limits
     seconds: float
     notes: tuple[str, ...] = field(default=())
 

@@ -6,10 +6,10 @@ from kcompress.report import rows
 from kcompress.report.document import Document
 from kcompress.report.rows import Table, count
 from kcompress.search.figures import excess
-from kcompress.search.ledger import Trial
 from kcompress.search.plot import scatter
 from kcompress.search.progress import outcome
 from kcompress.search.report import SearchReport
+from kcompress.search.trials import Trial
 
 NONE = rows.NONE
 
@@ -56,7 +56,7 @@ def _trials(title: str, report: SearchReport, trials: Sequence[Trial]) -> Table:
                 NONE if figures.drop is None else f"{figures.drop:.2f}",
                 count(figures.macs),
                 *(str(trial.values.get(name, NONE)) for name in names),
-                outcome(trial, report.limits)[-1] if trial.state != "done" or report.limits.any else "",
+                outcome(trial, report.limits, report.hoped)[-1] if trial.state != "done" or report.limits.any else "",
                 f"{trial.seconds:.0f}",
             )
         )
@@ -84,6 +84,7 @@ def remarks(report: SearchReport) -> list[str]:
             lines += [f"{name}[{number}] is for {', '.join(group)}" for number, group in enumerate(groups, 1)]
     lines += [
         "trials had a share of the training; what was rebuilt had all of it, and was judged on the test data",
+        *_gauged(report),
         *report.notes,
         *rows.remarks(report.winner),
     ]
@@ -96,6 +97,18 @@ def remarks(report: SearchReport) -> list[str]:
         )
     lines.append(f"recipe: {report.recipe_path}, of trial {report.trial}")
     return lines
+
+
+def _gauged(report: SearchReport) -> list[str]:
+    """What one trial told of the others."""
+    if report.hoped == report.limits:
+        return []
+    trial = next(trial for trial in report.trials if trial.full is not None)
+    assert trial.full is not None
+    return [
+        f"with all of the training trial {trial.number} lost {trial.full.drop:.2f} in place of "
+        f"{trial.figures.drop:.2f}, so others with a drop of up to {report.hoped.max_drop:.2f} may meet the budget"
+    ]
 
 
 def show(report: SearchReport) -> None:

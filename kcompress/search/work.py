@@ -6,7 +6,8 @@ from collections.abc import Callable
 from kcompress.errors import KCompressError
 from kcompress.measure.memory import settled
 from kcompress.search.bench import Bench, Cut
-from kcompress.search.ledger import Asked, Ledger
+from kcompress.search.ledger import Ledger
+from kcompress.search.trials import Asked
 
 WAIT_SECONDS = 1.0
 
@@ -31,10 +32,11 @@ def carry_out(bench: Bench, ledger: Ledger, asked: Asked) -> None:
     """Carry out one trial."""
     began = time.perf_counter()
     try:
-        figures = bench.measure(asked.values, asked.best)
+        figures = bench.measure(asked.values, asked.best, asked.max_drop)
+        full = bench.full(asked.values) if asked.whole else None
     except Cut as cut:
         ledger.cut(asked.number, cut.figures, time.perf_counter() - began, cut.reason)
     except (KCompressError, ValueError) as error:
         ledger.fail(asked.number, str(error))
     else:
-        ledger.done(asked.number, figures, time.perf_counter() - began)
+        ledger.done(asked.number, figures, time.perf_counter() - began, full=full)

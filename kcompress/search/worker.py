@@ -11,8 +11,9 @@ from typing import Any
 from kcompress.errors import KCompressError
 from kcompress.search.bench import Bench
 from kcompress.search.job import Job
-from kcompress.search.ledger import Ledger, Plan
+from kcompress.search.ledger import Ledger
 from kcompress.search.storage import open_storage
+from kcompress.search.trials import Plan
 from kcompress.search.work import work
 
 TERMINATED = 143

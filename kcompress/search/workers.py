@@ -12,11 +12,12 @@ from kcompress.errors import KCompressError
 from kcompress.run import Hooks
 from kcompress.search.bench import Bench
 from kcompress.search.job import Job
-from kcompress.search.ledger import Ledger, Plan
+from kcompress.search.ledger import Ledger
 from kcompress.search.marks import Value
 from kcompress.search.options import Options
 from kcompress.search.progress import Telling
 from kcompress.search.storage import open_storage
+from kcompress.search.trials import Plan
 from kcompress.search.work import work
 
 LOOK_SECONDS = 0.5

@@ -5,7 +5,7 @@ import pytest
 from kcompress.budgets import Limits
 from kcompress.search.choice import hopeful, ranked
 from kcompress.search.figures import Figures
-from kcompress.search.ledger import Trial
+from kcompress.search.trials import Trial
 
 LIMITS = Limits(max_drop=1.0, max_size=900)
 

@@ -10,9 +10,10 @@ from kcompress.errors import UsageError
 from kcompress.recipe import mapping
 from kcompress.search import ledger as module
 from kcompress.search.figures import Figures
-from kcompress.search.ledger import Ledger, Plan
+from kcompress.search.ledger import Ledger
 from kcompress.search.storage import open_storage
 from kcompress.search.template import Template
+from kcompress.search.trials import Plan
 
 TEMPLATE = Template.of([mapping("prune.magnitude:sparsity={search:[0.1,0.9]},ranking={search:true}")])
 SPARSITY = "prune.magnitude:sparsity"

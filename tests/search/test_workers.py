@@ -15,10 +15,11 @@ from kcompress.budgets import Limits
 from kcompress.errors import KCompressError
 from kcompress.recipe import mapping
 from kcompress.search.job import Job
-from kcompress.search.ledger import Ledger, Plan
+from kcompress.search.ledger import Ledger
 from kcompress.search.options import Options
 from kcompress.search.storage import open_storage
 from kcompress.search.template import Template
+from kcompress.search.trials import Plan
 from kcompress.search.workers import environment
 from tests.models import dense
 
@@ -72,7 +73,8 @@ def test_the_trial_of_a_killed_process_is_done_by_another(files, tmp_path):
     dead = Ledger(open_storage(url), plan, job.template.dimensions, "dead")
     program = (
         "import json, os, sys, time; from pathlib import Path\n"
-        "from kcompress.search.job import Job; from kcompress.search.ledger import Ledger, Plan\n"
+        "from kcompress.search.job import Job; from kcompress.search.ledger import Ledger\n"
+        "from kcompress.search.trials import Plan\n"
         "from kcompress.search.storage import open_storage\n"
         "d = json.loads(Path(sys.argv[1]).read_text()); job = Job.from_json(d['job'])\n"
         "ledger = Ledger(open_storage(d['storage']), Plan.from_json(d['plan']), job.template.dimensions, 'x')\n"

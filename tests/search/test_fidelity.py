@@ -1,0 +1,90 @@
+"""What one trial with all of the training says of the others, and who is rebuilt after one that missed."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from kcompress.budgets import Limits
+from kcompress.search.fidelity import raised
+from kcompress.search.figures import Figures
+from kcompress.search.final import following
+from kcompress.search.ledger import Ledger
+from kcompress.search.progress import line
+from kcompress.search.trials import Plan
+from tests.search.test_choice import trial
+from tests.search.test_ledger import TEMPLATE, open_ledger, outcome
+
+PLAN = Plan("study", "bayes", 6, Limits(max_drop=1.0), gauged=True)
+
+
+@pytest.mark.parametrize(
+    ("gauge", "limit"),
+    [
+        (None, 1.0),
+        ([2.5, 1.0], 2.5),
+        ([2.5, 0.5], 3.0),  # two points, not five times the drop
+        ([6.0, 3.0], 2.0),  # twice the drop, not three points
+        ([2.0, -0.5], 3.5),
+        ([0.5, 0.8], 1.0),  # more training made it worse: by chance
+    ],
+)
+def test_a_trial_may_lose_what_more_training_gives_back(gauge, limit):
+    assert raised(Limits(max_drop=1.0, max_size=9), gauge) == Limits(max_drop=limit, max_size=9)
+
+
+def test_without_a_drop_allowed_nothing_is_raised():
+    assert raised(Limits(max_size=9), [2.0, 1.0]) == Limits(max_size=9)
+
+
+def test_the_first_trial_that_is_measured_gets_all_of_the_training():
+    ledger = open_ledger(plan=PLAN)
+    first = ledger.next()
+    assert first.whole and first.max_drop == 1.0
+    ledger.cut(first.number, Figures(bytes=900), 0.0, "too large")
+    second = ledger.next()
+    assert second.whole
+    short = Figures(bytes=500, drop=2.5)
+    ledger.done(second.number, short, 0.0, full=replace(short, drop=1.0))
+    third = ledger.next()
+    assert not third.whole and third.max_drop == ledger.limits.max_drop == 2.5
+    ledger.done(third.number, Figures(bytes=400, drop=2.0), 0.0)
+    assert ledger.next().best == 400, "a trial within the raised budget is to be beaten"
+    assert [each.full and each.full.drop for each in ledger.trials()] == [None, 1.0, None]
+    assert "full" in ledger.trials()[1].to_json() and "full" not in ledger.trials()[2].to_json()
+
+
+def test_only_one_worker_trains_a_trial_whole(tmp_path):
+    url = str(tmp_path / "t.journal")
+    one, two = (open_ledger(url, PLAN, worker) for worker in ("a", "b"))
+    first, other = one.next(), two.next()
+    assert first.whole and not other.whole
+    one.done(first.number, outcome(first.values), 0.0, full=Figures(bytes=1, drop=-1.0))
+    assert two.limits == one.limits != PLAN.limits
+
+
+def test_nothing_is_gauged_where_that_was_not_planned():
+    ledger: Ledger = open_ledger(plan=replace(PLAN, gauged=False), template=TEMPLATE)
+    assert not ledger.next().whole
+
+
+def rebuilt(short, full):
+    return SimpleNamespace(trial=trial(0, 500, short), figures=Figures(bytes=500, drop=full))
+
+
+def test_after_a_miss_the_next_one_lost_less_by_what_was_missed():
+    left = [trial(1, 400, 2.4), trial(2, 450, 2.1), trial(3, 500, 1.0)]
+    assert following(left, [], 1.0) == 0
+    assert following(left, [rebuilt(2.5, 1.3)], 1.0) == 1
+    assert following(left, [rebuilt(2.5, 1.3), rebuilt(2.1, 1.2)], 1.0) == 2
+    assert following(left[:2], [rebuilt(2.5, 1.9)], 1.0) == 0, "nobody lost so little: the best of the rest"
+    assert following(left, [rebuilt(2.5, 0.9)], 1.0) == 0, "what was missed is another budget"
+    assert following(left, [rebuilt(2.5, 1.3)], None) == 0
+
+
+def test_the_line_of_a_trial_tells_what_may_come_of_it():
+    limits, hoped = Limits(max_drop=1.0), Limits(max_drop=2.5)
+    said = [line(trial(0, 500, drop), limits, hoped) for drop in (0.9, 2.0, 2.6)]
+    assert [each.split(", ")[2] for each in said] == ["meets the budgets", "may meet the budgets", "over budget"]
+    both = replace(trial(0, 500, 2.0), full=Figures(bytes=500, drop=0.5))
+    assert "drop 2.00 (0.50 with all training)" in line(both, limits, hoped)
