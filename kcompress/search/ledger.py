@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from kcompress.budgets import Limits
+from kcompress.search.choice import distinct
 from kcompress.search.fidelity import raised
 from kcompress.search.figures import Figures, excess, over
 from kcompress.search.marks import Value
@@ -37,6 +38,8 @@ from kcompress.search.trials import (
 )
 
 BEAT_SECONDS = 5.0
+RUNNERS = 3
+"""So many of the smallest candidates are worth measuring, since the smallest may miss the budget in the end."""
 FAILURES = 5
 """So many candidates in a row, from the first on, that can't be built, end a search."""
 
@@ -223,11 +226,14 @@ class Ledger:
         return REASON in frozen.user_attrs or (AGAIN in frozen.user_attrs and LEFT not in frozen.user_attrs)
 
     def _best(self, counted: Sequence[Any]) -> int | None:
-        """The smallest file that met the budgets, where the smallest is looked for."""
+        """The size that is to be beaten, where the smallest is looked for: of those that met the budgets, that of the
+        last one that is still rebuilt if better ones miss.
+        """
         if not self.plan.smallest or self.plan.kind == "pareto":
             return None
         met = [t for t in map(trial_of, counted) if t.state == "done" and over(t.figures, self.limits) == 0]
-        return min((t.figures.bytes for t in met if t.figures.bytes is not None), default=None)
+        sizes = sorted(trial.figures.bytes for trial in distinct(met) if trial.figures.bytes is not None)
+        return sizes[RUNNERS - 1] if len(sizes) >= RUNNERS else None
 
     def _note(self, number: int, figures: Figures, seconds: float, reason: str) -> None:
         """Write down what came of a trial, and what the sampler needs to know of the budgets."""

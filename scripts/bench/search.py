@@ -59,7 +59,8 @@ def validation(folder: Path) -> str | None:
     if found is None:
         return None
     path = folder / "validation.npz"
-    np.savez(path, x=found[0][JUDGED], y=found[1][JUDGED])
+    if not path.exists():
+        np.savez(path, x=found[0][JUDGED], y=found[1][JUDGED])
     return str(path)
 
 
@@ -111,28 +112,34 @@ def bests(report: Any, limit: float) -> list[float]:
     return found
 
 
-def samplers(folder: Path) -> None:
-    """Trials that bayes takes to reach the best of random, on one worker."""
-    from statistics import median
-
+def one_search(folder: Path, sampler: str, seed: int) -> list[float]:
+    """The smallest file within a point after each trial of one search."""
     from kcompress import search
 
+    report = search(
+        *(FIXTURES / "lenet300.keras", folder / f"{sampler}{seed}.keras"), passes=QUICK, data=str(DATA),
+        validation=validation(folder), max_drop=1.0, trials=MANY, sampler=sampler, seed=seed,
+    )  # fmt: skip
+    return bests(report, 1.0)
+
+
+def samplers(folder: Path) -> None:
+    """Trials that bayes takes to reach the best of random, each search on one worker; two searches at a time."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+    from statistics import median
+
+    validation(folder)
     took = []
-    for seed in range(SEEDS):
-        found = {}
-        for sampler, trials in (("random", MANY), ("bayes", MANY)):
-            report = search(
-                *(FIXTURES / "lenet300.keras", folder / f"{sampler}{seed}.keras"), passes=QUICK, data=str(DATA),
-                validation=validation(folder), max_drop=1.0, trials=trials, sampler=sampler, seed=seed,
-            )  # fmt: skip
-            found[sampler] = bests(report, 1.0)
-        goal = found["random"][-1]
-        took.append(next((n for n, size in enumerate(found["bayes"], 1) if size <= goal), MANY + 1))
-        few, many = (found["bayes"][count - 1] for count in (FEW, MANY))
-        print(
-            f"seed {seed}: random {goal:,.0f} bytes, bayes {few:,.0f} after {FEW} and {many:,.0f} after {MANY} trials"
-        )
-        print(f"seed {seed}: bayes reached the best of random after {took[-1]}", flush=True)
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        found = [
+            [pool.submit(one_search, folder, sampler, seed) for sampler in ("random", "bayes")] for seed in range(SEEDS)
+        ]
+        for seed, (random, bayes) in enumerate((each[0].result(), each[1].result()) for each in found):
+            goal = random[-1]
+            took.append(next((n for n, size in enumerate(bayes, 1) if size <= goal), MANY + 1))
+            sizes = f"random {goal:,.0f} bytes, bayes {bayes[FEW - 1]:,.0f} after {FEW}, {bayes[-1]:,.0f} after {MANY}"
+            print(f"seed {seed}: {sizes}; it reached the best of random after {took[-1]}", flush=True)
     print(f"bayes takes {median(took)} trials to reach the best of {MANY} random ones (median; goal {FEW})")
 
 

@@ -49,8 +49,9 @@ def test_the_first_trial_that_is_measured_gets_all_of_the_training():
     third = ledger.next()
     assert not third.whole and third.max_drop == ledger.limits.max_drop == 2.5
     ledger.done(third.number, Figures(bytes=400, drop=2.0), 0.0)
-    assert ledger.next().best == 400, "a trial within the raised budget is to be beaten"
-    assert [each.full and each.full.drop for each in ledger.trials()] == [None, 1.0, None]
+    ledger.done(ledger.next().number, Figures(bytes=300, drop=2.5), 0.0)
+    assert ledger.next().best == 500, "trials within the raised budget are to be beaten"
+    assert [each.full and each.full.drop for each in ledger.trials()] == [None, 1.0, None, None]
     assert "full" in ledger.trials()[1].to_json() and "full" not in ledger.trials()[2].to_json()
 
 
