@@ -12,6 +12,9 @@ from pydantic.fields import FieldInfo
 from kcompress.errors import UsageError
 from kcompress.passes.discovery import suggest
 
+RISING, FALLING = ("sparsity", "ratio"), ("bits", "macs", "parameters", "bytes")
+"""Fields of which more, or less, is more severe."""
+
 
 def tunable(default: Any, low: float, high: float, **constraints: Any) -> Any:
     """A field that a search may vary between `low` and `high`; `constraints` (gt, ge, lt, le) bound what is allowed."""

@@ -217,10 +217,10 @@ class _Search:
         """The job with its groups of layers, and values to begin with."""
         job, informed = self.job, self.options.sampler in INFORMED
         if not job.template.grouped:
-            return job, [job.template.middle()] if informed else []
+            return job, job.template.starts() if informed else []
         layering = groups.Layering(job.source, self.splits, job.seed, job.trust, self.hooks)
         template = layering.apply(job.template)
-        starts = [*layering.starts(template, job.limits), template.middle()]
+        starts = [*layering.starts(template, job.limits), *template.starts()]
         return replace(job, template=template), starts if informed else []
 
     def _plan(self, job: Job) -> Plan:

@@ -17,6 +17,7 @@ from kcompress.search.fidelity import raised
 from kcompress.search.figures import Figures, excess, over
 from kcompress.search.marks import Value
 from kcompress.search.samplers import sampler, suggested
+from kcompress.search.signals import held
 from kcompress.search.storage import quiet_optuna, unconcerned
 from kcompress.search.template import Dimension
 from kcompress.search.trials import (
@@ -38,6 +39,8 @@ from kcompress.search.trials import (
 )
 
 BEAT_SECONDS = 5.0
+PENALTY, MOST_PENALTY, POINTS = 2.0, 50.0, 10.0
+"""What a budget exceeded by its own size costs: as if the file were exp(2) times as large, or 10 points worse."""
 RUNNERS = 3
 """So many of the smallest candidates are worth measuring, since the smallest may miss the budget in the end."""
 FAILURES = 5
@@ -93,13 +96,14 @@ class Ledger:
 
     def _ask(self, before: int) -> Asked | None:
         """A new trial; None if it turned out to be one too many, or one that was done before, whose outcome it has."""
-        with unconcerned():
+        with unconcerned(), held():  # or a trial that is begun might be lost
             self.study.sampler = sampler(self.plan.kind, self.plan.seed, before, self.worker)
             trial = self.study.ask()
+            self._open[trial.number] = trial
+        with unconcerned():
             values = {dimension.name: suggested(trial, dimension) for dimension in self.dimensions}
         trial.set_user_attr(VALUES, values)
         trial.set_user_attr(ALIVE, time.time())
-        self._open[trial.number] = trial
         others = [other for other in self._all() if other.number < trial.number]
         counted = [other for other in others if self._counts(other)]
         running = [other for other in others if other.state == self._state.RUNNING]
@@ -140,12 +144,18 @@ class Ledger:
     ) -> None:
         """A trial was measured; `full` after all of the training too."""
         assert figures.bytes is not None
-        drop = math.nan if figures.drop is None else figures.drop
-        both = [float(figures.bytes), 100.0 if math.isnan(drop) else drop]
         if full is not None:
             self._gauged(number, figures, full)
         self._note(number, figures, seconds, reason)
-        self._close(number, values=both if self.plan.kind == "pareto" else both[0 if self.plan.smallest else 1])
+        both = [float(figures.bytes), 100.0 if figures.drop is None else figures.drop]
+        self._close(number, values=both if self.plan.kind == "pareto" else self._cost(both, figures))
+
+    def _cost(self, both: Sequence[float], figures: Figures) -> float:
+        """Bytes or points lost, made larger by what budgets are exceeded by, so that near misses are no bad ones."""
+        above = over(figures, self.limits)
+        if self.plan.smallest:
+            return both[0] * math.exp(min(PENALTY * above, MOST_PENALTY))
+        return both[1] + POINTS * above
 
     def _gauged(self, number: int, short: Figures, full: Figures) -> None:
         with self._unless_put_back():
@@ -243,7 +253,7 @@ class Ledger:
             trial.set_user_attr(SECONDS, seconds)
             if reason:
                 trial.set_user_attr(REASON, reason)
-            for name, share in excess(figures, self.limits).items():
+            for name, share in excess(figures, self.limits).items() if self.plan.kind == "pareto" else ():
                 trial.set_constraint(name, share)
 
     def _unless_put_back(self) -> contextlib.AbstractContextManager[None]:

@@ -50,9 +50,15 @@ class Mark:
     @property
     def middle(self) -> Value:
         """The choice or number in the middle."""
+        return self.choices[len(self.choices) // 2] if self.choices else self.at(0.5)
+
+    def at(self, share: float) -> Value:
+        """The number that is so far from the low end to the high end; of choices the one in the middle."""
         if self.choices:
-            return self.choices[len(self.choices) // 2]
-        return self.number(math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2)
+            return self.middle
+        if self.log:
+            return self.number(self.low * (self.high / self.low) ** share)
+        return self.number(self.low + (self.high - self.low) * share)
 
     def number(self, value: float) -> int | float:
         """A number as a recipe has it: with four digits, whole where that is meant, on a step where there is one."""
@@ -65,12 +71,7 @@ class Mark:
         """All choices, or so many numbers of the range, evenly spaced, both ends among them."""
         if self.choices or count < 2:
             return self.choices or (self.middle,)
-        shares = [number / (count - 1) for number in range(count)]
-        if self.log:
-            found = [self.number(self.low * (self.high / self.low) ** share) for share in shares]
-        else:
-            found = [self.number(self.low + (self.high - self.low) * share) for share in shares]
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(self.at(number / (count - 1)) for number in range(count)))
 
 
 def parse(owner: str, field: str, info: FieldInfo, given: dict[str, Any]) -> Mark:

@@ -13,8 +13,10 @@ from kcompress.search.storage import quiet_optuna
 from kcompress.search.template import Dimension
 
 SAMPLERS = ("grid", "random", "bayes", "pareto")
-STARTUP = 8
+STARTUP = 5
 """Trials of bayes before it looks at what was found."""
+GOOD = 0.2
+"""The share of trials that bayes takes for good ones."""
 POPULATION = 12
 """Candidates in a generation of pareto."""
 
@@ -24,10 +26,15 @@ def sampler(kind: str, seed: int, trials: int, worker: str) -> Any:
     samplers = quiet_optuna().samplers
     drawn = zlib.crc32(f"{seed} {trials} {worker}".encode())
     if kind == "bayes":
-        return samplers.TPESampler(seed=drawn, multivariate=True, n_startup_trials=STARTUP)
+        return samplers.TPESampler(seed=drawn, multivariate=True, n_startup_trials=STARTUP, gamma=_good)
     if kind == "pareto":
         return samplers.NSGAIISampler(seed=drawn, population_size=POPULATION)
     return samplers.RandomSampler(seed=drawn)
+
+
+def _good(trials: int) -> int:
+    """How many of so many trials bayes takes for good ones."""
+    return min(25, math.ceil(GOOD * trials))
 
 
 def suggested(trial: Any, dimension: Dimension) -> Value:

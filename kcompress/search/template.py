@@ -13,12 +13,15 @@ from typing import Any
 from kcompress.errors import UsageError
 from kcompress.passes.base import Pass
 from kcompress.passes.discovery import find, suggest
+from kcompress.passes.fields import FALLING, RISING
 from kcompress.recipe import build, is_mark
 from kcompress.search.marks import Mark, Value, parse
 
 Layers = tuple[str, ...]
 Grouping = Callable[["Place"], Sequence[Layers]]
 """Gives the groups of layers for a mark that asks for some, the most sensitive first."""
+STARTS = (0.3, 0.7)
+"""How severe the values are that a search begins with, besides those in the middle."""
 OWN = ("layers", "skip", "rules", "pass")
 
 
@@ -110,6 +113,15 @@ class Template:
     def middle(self) -> dict[str, Value]:
         """The value in the middle for each dimension."""
         return {dimension.name: dimension.mark.middle for dimension in self.dimensions}
+
+    def severe(self, share: float) -> dict[str, Value]:
+        """Values that are so far from the mildest to the most severe; in the middle where that is not known."""
+        shares = {**dict.fromkeys(RISING, share), **dict.fromkeys(FALLING, 1 - share)}
+        return {d.name: d.mark.at(shares.get(d.place.field, 0.5)) for d in self.dimensions}
+
+    def starts(self) -> list[dict[str, Value]]:
+        """Values in the middle, milder and more severe ones, which show where budgets come to be missed."""
+        return [self.middle(), *map(self.severe, STARTS)]
 
     def check(self) -> None:
         """Build the steps once for each end and choice; UsageError with the first that a pass can't have."""

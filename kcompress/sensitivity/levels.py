@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kcompress.errors import UsageError
 from kcompress.passes import find
 from kcompress.passes.discovery import suggest
+from kcompress.passes.fields import FALLING
 
 if TYPE_CHECKING:
     from kcompress.passes.base import Pass
@@ -18,8 +19,6 @@ LEVELS: Mapping[str, Sequence[float]] = {
     "quantize.weights:bits": (8, 6, 5, 4, 3, 2),
 }
 """What is tried where nothing is asked for."""
-FALLING = ("bits",)
-"""Fields of which less is more severe."""
 WHOLE = ("macs", "parameters", "bytes")
 """Fields that speak of the whole model, of which no layer alone can be told."""
 

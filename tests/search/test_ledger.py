@@ -1,5 +1,6 @@
 """The ledger: what is tried and counted, and what becomes of trials whose worker is gone."""
 
+import signal
 import time
 from dataclasses import replace
 
@@ -208,3 +209,41 @@ def test_a_storage_that_can_not_be_reached(url, words):
 def test_a_plan_survives_being_written_down():
     for plan in (PLAN, replace(PLAN, deadline=5.0)):
         assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_a_signal_waits_until_a_trial_is_known(monkeypatch):
+    """Raised within Optuna's `ask`, it would leave a trial behind that nobody knows to be given up."""
+    ledger = open_ledger()
+    ask = ledger.study.ask
+
+    def terminated():
+        trial = ask()
+        signal.raise_signal(signal.SIGTERM)
+        return trial
+
+    def end(_number, _frame):
+        raise SystemExit(143)
+
+    monkeypatch.setattr(ledger.study, "ask", terminated)
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with pytest.raises(SystemExit):
+            ledger.next()
+        assert signal.getsignal(signal.SIGTERM) is end
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    ledger.leave()
+    assert [trial.state.name for trial in ledger.study.get_trials(deepcopy=False)] == ["FAIL"]
+
+
+@pytest.mark.parametrize("smallest", [True, False])
+def test_a_near_miss_is_better_than_a_far_one_and_than_much_that_meets_the_budgets(smallest):
+    """What the sampler learns from: each of these beats the next one."""
+    limits = Limits(max_drop=1.0) if smallest else Limits(max_size=1000)
+    ledger = open_ledger(plan=replace(PLAN, limits=limits, smallest=smallest))
+    better = [(500, 0.9), (480, 1.2), (900, 0.2), (500, 9.0), (400, 3000.0)]
+    worse = [(900, 0.3), (1010, 0.3), (900, 0.9), (2000, 0.1), (900, 3000.0)]
+    for size, drop in better if smallest else worse:
+        ledger.done(ledger.next().number, Figures(bytes=size, drop=drop), 0.0)
+    costs = [trial.value for trial in ledger.study.get_trials(deepcopy=False)]
+    assert costs == sorted(costs) and len(set(costs)) == len(costs)

@@ -118,3 +118,17 @@ def test_a_step_without_marks_is_checked_too():
 def test_groups_in_a_rule_are_refused():
     with pytest.raises(UsageError, match="groups in a rule"):
         template({"pass": "quantize.weights", "rules": [{"layers": "a", "bits": {"search": [2, 4, 8], "groups": 2}}]})
+
+
+def test_a_search_starts_in_the_middle_and_from_what_is_milder_and_more_severe():
+    """Fewer bits and more zeros are more severe; what a learning rate is nobody knows."""
+    found = template(
+        "prune.magnitude:sparsity={search:[0.1,0.9]}",
+        "train.finetune:learning_rate={search:[1e-4,1e-2],log:true}",
+        "quantize.weights:bits={search:[2,8]}",
+    )
+    assert [tuple(values.values()) for values in found.starts()] == [
+        (0.5, 0.001, 5),
+        (0.34, 0.001, 6),
+        (0.66, 0.001, 4),
+    ]
