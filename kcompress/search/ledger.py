@@ -39,8 +39,8 @@ from kcompress.search.trials import (
 )
 
 BEAT_SECONDS = 5.0
-PENALTY, MOST_PENALTY, POINTS = 2.0, 50.0, 10.0
-"""What a budget exceeded by its own size costs: as if the file were exp(2) times as large, or 10 points worse."""
+PENALTY, MOST_PENALTY, POINTS = 1.0, 50.0, 10.0
+"""What a budget exceeded by its own size costs: as if the file were e times as large, or 10 points worse."""
 RUNNERS = 3
 """So many of the smallest candidates are worth measuring, since the smallest may miss the budget in the end."""
 FAILURES = 5

@@ -20,7 +20,7 @@ from kcompress.search.marks import Mark, Value, parse
 Layers = tuple[str, ...]
 Grouping = Callable[["Place"], Sequence[Layers]]
 """Gives the groups of layers for a mark that asks for some, the most sensitive first."""
-STARTS = (0.3, 0.7)
+STARTS = (0.25, 0.75, 0.125)
 """How severe the values are that a search begins with, besides those in the middle."""
 OWN = ("layers", "skip", "rules", "pass")
 

@@ -129,6 +129,7 @@ def test_a_search_starts_in_the_middle_and_from_what_is_milder_and_more_severe()
     )
     assert [tuple(values.values()) for values in found.starts()] == [
         (0.5, 0.001, 5),
-        (0.34, 0.001, 6),
-        (0.66, 0.001, 4),
+        (0.3, 0.001, 6),
+        (0.7, 0.001, 4),
+        (0.2, 0.001, 7),
     ]
