@@ -22,16 +22,18 @@ OWN = ("KCOMPRESS_", "PYTEST_")
 SECONDS = 300
 
 
-def fits(arguments: list[str], environment: dict[str, str]) -> bool:
-    """Whether a process started like this would have loaded Keras as the server has."""
-    _, backend, variables = server()
-    asked = arguments[arguments.index("--backend") + 1] if "--backend" in arguments else backend
-    return asked == backend and loading(environment) == variables
+def fits(arguments: list[str], extra: dict[str, str]) -> bool:
+    """Whether a process started like this, with these extra variables, loads what the server has loaded."""
+    from kcompress import backend
+
+    asked = arguments[arguments.index("--backend") + 1] if "--backend" in arguments else "tensorflow"
+    return asked == backend.select() == "tensorflow" and not loading(extra)
 
 
-def run(arguments: list[str], cwd: Path | None, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(arguments: list[str], cwd: Path | None, extra: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """`kcompress ARGUMENTS`; output and exit code come back."""
-    process, *_ = server()
+    environment = {**os.environ, **extra}
+    process = server(frozenset(loading(environment).items()))
     assert process.stdin is not None and process.stdout is not None
     with tempfile.TemporaryDirectory() as folder:
         streams = [str(Path(folder, name)) for name in ("out", "err")]
@@ -43,28 +45,25 @@ def run(arguments: list[str], cwd: Path | None, environment: dict[str, str]) -> 
 
 
 def loading(environment: dict[str, str]) -> dict[str, str]:
+    """The variables that may be read while loading."""
     return {name: value for name, value in environment.items() if not name.startswith(OWN)}
 
 
 @cache
-def server() -> tuple[subprocess.Popen[str], str, dict[str, str]]:
-    """The server that this process has started, its backend, and the variables it was started with."""
-    from kcompress import backend
-
-    backend.select()  # sets variables, as loading does here sooner or later
+def server(variables: frozenset[tuple[str, str]]) -> subprocess.Popen[str]:
+    """A server that was started with these variables, which seldom change."""
     command = [sys.executable, "-m", "tests.preloaded"]
-    variables = loading(dict(os.environ))
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, env=dict(variables), **pipes)
     atexit.register(process.communicate)  # the end of its input is that of the server
-    assert process.stdout is not None
-    return process, process.stdout.readline().strip(), variables
+    return process
 
 
 def serve() -> bool:
     """Load Keras and fork for each request. True in a child, False at the end of the input."""
     from kcompress import backend
 
-    print(backend.load().backend.backend(), flush=True)  # noqa: T201
+    backend.load()
     gc.collect()
     gc.freeze()  # so that children need not look through what was loaded, each time they free memory
     for line in sys.stdin:

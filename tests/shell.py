@@ -13,9 +13,9 @@ def kcompress(*arguments: object, cwd: Path | None = None, **environment: str) -
 
     The process begins with Keras loaded, where the backend and all that Keras reads at its start are the usual ones.
     """
-    given, env = list(map(str, arguments)), {**os.environ, **environment}
-    if preloaded.fits(given, env):
-        return preloaded.run(given, cwd, env)
+    given = list(map(str, arguments))
+    if preloaded.fits(given, environment):
+        return preloaded.run(given, cwd, environment)
     return anew(*arguments, cwd=cwd, **environment)
 
 
