@@ -1,6 +1,8 @@
 """What all tests share: quiet, reproducible backends, the fixtures' paths, and small models."""
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -16,6 +18,22 @@ FIXTURES = ROOT / "fixtures"
 def fixtures() -> Path:
     """The folder of embedded data and models."""
     return FIXTURES
+
+
+@pytest.fixture(autouse=True, scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache for what fixtures of modules do, before a test has its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KCOMPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen() -> None:
+    """What was imported is not looked through each time that a run frees its memory: that took most of its time."""
+    if not gc.get_freeze_count():  # a search ends with none
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

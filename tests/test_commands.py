@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.models import dense
-from tests.shell import assert_refused, kcompress
+from tests.shell import anew, assert_refused, kcompress
 
 HEAVY = ("keras", "tensorflow", "jax", "torch", "onnx", "onnxruntime", "optuna", "matplotlib")
 
@@ -41,8 +41,8 @@ def test_every_command_has_help():
 
 @pytest.mark.slow
 def test_demo_writes_three_smaller_files_and_can_be_run_again(tmp_path):
-    for _ in range(2):
-        done = kcompress("demo", "d", cwd=tmp_path)
+    for run in (anew, kcompress):
+        done = run("demo", "d", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     source = (tmp_path / "d" / "resnet8.keras").stat().st_size
     for name in ("pruned.keras", "half.tflite", "half.onnx"):

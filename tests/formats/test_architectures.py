@@ -1,5 +1,7 @@
 """Real architectures become `.tflite` files that compute in integers alone; scripts/bench/quantize.py tries more."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -12,11 +14,16 @@ from tests.models import keras
 FAST = ["MobileNet", "MobileNetV2", "MobileNetV3Small", "ResNet50V2", "EfficientNetB0", "DenseNet121", "NASNetMobile"]
 
 
+@cache
+def built(name):
+    return build(name, SIZES[name], images(SIZES[name], 32))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAST)
 def test_every_operator_of_a_static_file_computes_in_integers(name, tmp_path):
     x = images(SIZES[name], 8)
-    _, written = write(build(name, SIZES[name], x), x, tmp_path / "m.tflite")
+    _, written = write(built(name), x, tmp_path / "m.tflite")
     assert (written.float_weights, written.notes) == ((), ())
     assert faults(unpack((tmp_path / "m.tflite").read_bytes())) == []
 
@@ -26,7 +33,7 @@ def test_every_operator_of_a_static_file_computes_in_integers(name, tmp_path):
 def test_a_file_with_16_bit_activations_gives_what_keras_gives_on_the_grid(name, tmp_path):
     """With 8 bits, random kernels make networks so deep that no two roundings agree."""
     x = images(SIZES[name], 32)
-    model, _ = write(build(name, SIZES[name], x), x, tmp_path / "m.tflite", activations=16)
+    model, _ = write(built(name), x, tmp_path / "m.tflite", activations=16)
     runner = formats()["tflite"].open(tmp_path / "m.tflite")
     ours, theirs = run_batches(runner, {next(iter(runner.inputs)): x})[0], np.asarray(model(x, training=False))
     assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()  # 16-bit steps of more than fifty layers

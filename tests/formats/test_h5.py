@@ -1,7 +1,5 @@
 """`.h5` files of Keras 3, of Keras 2 (also those that Keras 3 rejects) and of TensorFlow Model Optimization."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -98,12 +96,14 @@ def test_keras_3_file(tmp_path):
 
 @pytest.fixture(scope="module")
 def optimization():
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
     import warnings
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("tensorflow_model_optimization")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TF_USE_LEGACY_KERAS", "1")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = pytest.importorskip("tensorflow_model_optimization")
+        yield found
 
 
 def plain():

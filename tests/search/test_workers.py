@@ -42,12 +42,24 @@ def find(files, tmp_path, **options):
     return kcompress.search(files[0], tmp_path / "o.keras", data=files[1], **settings)
 
 
+@pytest.fixture(scope="module")
+def alone(files, tmp_path_factory):
+    """The figures of the trials of one worker, by their values."""
+    report = find(files, tmp_path_factory.mktemp("alone"))
+    return {str(trial.values): trial.figures for trial in report.trials}
+
+
+def assert_figures_are_those_of_one(report, alone):
+    shared = [trial for trial in report.trials if str(trial.values) in alone]
+    assert shared  # what is tried first is the same
+    assert all(trial.figures == alone[str(trial.values)] for trial in shared)
+
+
 @pytest.mark.slow
-def test_two_processes_do_all_trials_and_figures_are_those_of_one(files, tmp_path):
+def test_two_processes_do_all_trials_and_figures_are_those_of_one(files, tmp_path, alone):
     report = find(files, tmp_path, workers=2, threads=1, storage=f"sqlite:///{tmp_path}/s.db")
     assert sorted(trial.number for trial in report.trials) == list(range(6))
-    alone = find(files, tmp_path, storage=f"sqlite:///{tmp_path}/s.db", trials=6, overwrite=True)
-    assert [t.to_json() for t in alone.trials] == [t.to_json() for t in report.trials]
+    assert_figures_are_those_of_one(report, alone)
     assert report.exit_code == 0
 
 
@@ -121,16 +133,12 @@ def _study(url):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of Ray's own
-def test_ray_carries_out_trials_on_two_workers(files, tmp_path):
+def test_ray_carries_out_trials_on_two_workers(files, tmp_path, alone):
     pytest.importorskip("ray")
     report = find(files, tmp_path, engine="ray", workers=2, trials=5)
     assert len(report.trials) == 5
     assert {trial.state for trial in report.trials} == {"done"}
-    alone = find(files, tmp_path, trials=5, overwrite=True)
-    known = {str(trial.values): trial.figures for trial in alone.trials}
-    shared = [trial for trial in report.trials if str(trial.values) in known]
-    assert shared  # what is tried first is the same
-    assert all(trial.figures == known[str(trial.values)] for trial in shared)
+    assert_figures_are_those_of_one(report, alone)
 
 
 def test_threads_are_shared_out():

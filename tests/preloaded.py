@@ -1,0 +1,93 @@
+"""Commands in processes that begin with Keras loaded: loading takes longer than most commands do.
+
+Run as a module this is the server. It loads Keras, reads a request per line, and forks; the child becomes the command
+and ends as any interpreter does. Nothing is computed before, so that TensorFlow has no threads yet that a fork loses.
+"""
+
+import atexit
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+OWN = ("KCOMPRESS_", "PYTEST_")
+"""How variables begin that a command reads when it runs; others may have been read while loading."""
+SECONDS = 300
+
+
+def fits(arguments: list[str], extra: dict[str, str]) -> bool:
+    """Whether a process started like this, with these extra variables, loads what the server has loaded."""
+    from kcompress import backend
+
+    asked = arguments[arguments.index("--backend") + 1] if "--backend" in arguments else "tensorflow"
+    return asked == backend.select() == "tensorflow" and not loading(extra)
+
+
+def run(arguments: list[str], cwd: Path | None, extra: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """`kcompress ARGUMENTS`; output and exit code come back."""
+    environment = {**os.environ, **extra}
+    process = server(frozenset(loading(environment).items()))
+    assert process.stdin is not None and process.stdout is not None
+    with tempfile.TemporaryDirectory() as folder:
+        streams = [str(Path(folder, name)) for name in ("out", "err")]
+        request = {"arguments": arguments, "cwd": str(cwd or Path.cwd()), "environment": environment}
+        process.stdin.write(json.dumps({**request, "streams": streams}) + "\n")
+        process.stdin.flush()
+        code = int(process.stdout.readline())
+        return subprocess.CompletedProcess(arguments, code, *(Path(stream).read_text() for stream in streams))
+
+
+def loading(environment: dict[str, str]) -> dict[str, str]:
+    """The variables that may be read while loading."""
+    return {name: value for name, value in environment.items() if not name.startswith(OWN)}
+
+
+@cache
+def server(variables: frozenset[tuple[str, str]]) -> subprocess.Popen[str]:
+    """A server that was started with these variables, which seldom change."""
+    command = [sys.executable, "-m", "tests.preloaded"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, env=dict(variables), **pipes)
+    atexit.register(process.communicate)  # the end of its input is that of the server
+    return process
+
+
+def serve() -> bool:
+    """Load Keras and fork for each request. True in a child, False at the end of the input."""
+    from kcompress import backend
+
+    backend.load()
+    gc.collect()
+    gc.freeze()  # so that children need not look through what was loaded, each time they free memory
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            become(**json.loads(line))
+            return True
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201
+    return False
+
+
+def become(arguments: list[str], cwd: str, environment: dict[str, str], streams: list[str]) -> None:
+    """Take the place of `python -m kcompress.cli ARGUMENTS` that was started with all this."""
+    signal.alarm(SECONDS)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # even if the tests run in the background
+    for descriptor, path in enumerate([os.devnull, *streams]):
+        os.dup2(os.open(path, os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT), descriptor)
+    os.environ.update(environment)
+    os.chdir(cwd)
+    sys.path[0] = cwd
+    sys.argv = ["kcompress", *arguments]
+
+
+if __name__ == "__main__" and serve():
+    from kcompress import cli
+
+    cli.main()
