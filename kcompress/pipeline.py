@@ -17,7 +17,7 @@ from kcompress.data import resolve
 from kcompress.formats import WriteOptions
 from kcompress.formats._safety import trusting
 from kcompress.hosts import Hosts, together
-from kcompress.measure.memory import release
+from kcompress.measure.memory import release, settled
 from kcompress.publish import partial, publish, write
 from kcompress.report import Report
 from kcompress.report.handover import from_text, to_text
@@ -101,7 +101,7 @@ def compress(
     others = preflight.teachers(steps, teachers, splits)
     preflight.files(steps)
     backend.load()
-    with tempfile.TemporaryDirectory() as scratch, trusting(trust), together(group) as team:
+    with tempfile.TemporaryDirectory() as scratch, trusting(trust), together(group) as team, settled():
         if source is None:
             source = Path(scratch, f"{model.name}.keras")
             model.save(source)

@@ -25,3 +25,21 @@ def test_what_was_there_before_does_not_count():
         rise = peak()
     assert rise < 20 * MEGABYTE
     assert kept.size
+
+
+def test_while_settled_only_new_objects_are_looked_through():
+    gc.unfreeze()
+    with settled():
+        frozen = gc.get_freeze_count()
+        assert frozen > 10_000
+        with settled():  # as where one of these is within another
+            assert gc.get_freeze_count() == frozen
+        assert gc.get_freeze_count() == frozen
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_a_caller_froze_stays_so():
+    gc.freeze()
+    with settled():
+        pass
+    assert gc.get_freeze_count() > 10_000
