@@ -1,9 +1,11 @@
 """Peak memory is the rise during the work, not what the process held before or let go."""
 
+import gc
+
 import numpy as np
 import pytest
 
-from kcompress.measure.memory import CLEAR, peak_memory
+from kcompress.measure.memory import CLEAR, peak_memory, settled
 
 MEGABYTE = 1_000_000
 pytestmark = pytest.mark.skipif(not CLEAR.exists(), reason="only Linux keeps a high-water mark that can be reset")
