@@ -1,6 +1,7 @@
 """Each layer alone at each level, from mild to severe, until it is clearly bad.
 
-A pass runs once per level over all layers; then only one layer's new weights at a time go into one compiled function.
+A pass runs once per level over all layers; then only one layer's new weights at a time go into the model, of which the
+stages that they reach are run again.
 """
 
 from collections.abc import Mapping, Sequence

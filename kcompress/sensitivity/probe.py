@@ -1,7 +1,6 @@
 """A model's outputs with some of its weights replaced, against its own, on samples that are held in memory."""
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +9,12 @@ from numpy.typing import NDArray
 
 from kcompress.data import Dataset
 from kcompress.errors import DataError
-from kcompress.graph.signature import Signature, signature
+from kcompress.graph.signature import signature
 from kcompress.measure.quality import Judge, Totals
 from kcompress.measure.scoring import Metric
 from kcompress.numerics.logits import logits, ratio
 from kcompress.sensitivity.changes import Replaced
-from kcompress.training.compiled import with_weights
+from kcompress.sensitivity.forward import Forward
 from kcompress.training.forms import forms_together
 from kcompress.training.labelled import filled
 
@@ -54,29 +53,22 @@ class Reference:
 
 @dataclass(frozen=True)
 class _Held:
-    """A batch: inputs filled up to what the model takes, labels, the model's own outputs and the logits behind them."""
+    """A batch: what stages of the model take, labels, the model's own outputs and the logits behind them."""
 
-    inputs: dict[str, NDArray[Any]]
+    kept: dict[int, Any]
     labels: Any
     own: list[NDArray[Any]]
     logits: list[NDArray[Any]]
 
 
 class Probe:
-    """Holds the samples and the model's own outputs; one function is compiled for all weights.
+    """Holds the samples and the model's own outputs.
 
     Raises DataError for data without samples, or with labels that do not fit the outputs.
     """
 
     def __init__(self, model: Any, data: Dataset, samples: int, metric: Metric | None = None) -> None:
         sign = signature(model)
-        self._places = {
-            id(variable): (part, number)
-            for part, variables in enumerate((model.trainable_variables, model.non_trainable_variables))
-            for number, variable in enumerate(variables)
-        }
-        self._weights = _tensors(model.trainable_variables), _tensors(model.non_trainable_variables)
-        self._run = with_weights(model, sign.dtypes, _packing(sign), lambda outputs, _: _flat(outputs))
         self._judge = Judge(data.name, sign.outputs, metric, data.labelled)
         self._batches: list[_Held] = []
         total, count = Totals(), min(samples, _most(model))
@@ -84,13 +76,16 @@ class Probe:
         for batch in data.batches(sign.batch or BATCH, count):
             assert isinstance(batch.x, dict)
             inputs = {name: filled(x, sign.batch or batch.samples) for name, x in batch.x.items()}
-            own = [array[: batch.samples] for array in self._run(self._weights, inputs)]
+            if not self._batches:
+                self._forward = Forward(model, sign, inputs, count)
+            kept, outputs = self._forward.own(inputs)
+            own = [array[: batch.samples] for array in outputs]
             self._judge.settle(batch.y, own)
             self._judge.add(total, batch.y, own, own)
             if not forms:
                 forms = forms_together((model,), inputs, self._judge.kinds or None)[0]
             behind = [logits(output, form) for output, form in zip(own, forms, strict=True)]
-            self._batches.append(_Held(inputs, batch.y, own, behind))
+            self._batches.append(_Held(kept, batch.y, own, behind))
         if not self._batches:
             raise DataError(f"{data.name}: no samples; give data that is not empty")
         self._forms = forms
@@ -100,40 +95,19 @@ class Probe:
 
     def score(self, replaced: Replaced) -> Score:
         """Run all samples with new values in place of those of some variables."""
-        import keras
-
         if not replaced:
             return self.reference.unchanged
-        weights = list(self._weights[0]), list(self._weights[1])
-        for variable, values in replaced:
-            part, number = self._places[id(variable)]
-            weights[part][number] = keras.ops.convert_to_tensor(values, variable.dtype)
         total, noise = Totals(), np.zeros(len(self._forms))
         with np.errstate(all="ignore"):  # outputs that are not finite have an infinite distortion
             for held in self._batches:
-                outputs = [a[: len(o)] for a, o in zip(self._run(weights, held.inputs), held.own, strict=True)]
+                found = self._forward.changed(replaced, held.kept, held.own)
+                outputs = [array[: len(own)] for array, own in zip(found, held.own, strict=True)]
                 self._judge.add(total, held.labels, held.own, outputs)
                 for number, form in enumerate(self._forms):
                     noise[number] += ((logits(outputs[number], form) - held.logits[number]) ** 2).sum()
         verdict = self._judge.verdict(total)
         distortion = float(np.mean([ratio(*each) for each in zip(noise.tolist(), self._signal, strict=True)]))
         return Score(distortion, verdict.drop, float(verdict.agreement or 0.0))
-
-
-def _tensors(variables: Sequence[Any]) -> list[Any]:
-    import keras
-
-    return [keras.ops.convert_to_tensor(np.asarray(variable), variable.dtype) for variable in variables]
-
-
-def _packing(sign: Signature) -> Callable[[dict[str, Any]], Any]:
-    return lambda tensors: sign.pack(list(tensors.values()))
-
-
-def _flat(outputs: Any) -> list[Any]:
-    import keras
-
-    return list(keras.tree.flatten(outputs))
 
 
 def _most(model: Any) -> int:
