@@ -3,6 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 
 def root() -> Path:
@@ -16,3 +17,11 @@ def digest_of(path: Path) -> str:
     """The SHA-256 of a file's content, by which things that come of it are found again; OSError if it can't be read."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_of_model(model: Any) -> str:
+    """The SHA-256 of what a Keras model is, however often it is saved: a file says when that was."""
+    found = hashlib.sha256(model.to_json().encode())
+    for variable in model.variables:
+        found.update(variable.numpy().tobytes())
+    return found.hexdigest()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kcompress import backend, pipeline, preflight
 from kcompress import recipe as recipes
 from kcompress.budgets import Limits, limits
+from kcompress.cache import digest_of_model
 from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
 from kcompress.formats import Format
@@ -18,7 +19,7 @@ from kcompress.publish import put
 from kcompress.report import Report
 from kcompress.run import Hooks
 from kcompress.search import groups
-from kcompress.search.choice import hopeful, ranked
+from kcompress.search.choice import hopeful, nothing, ranked
 from kcompress.search.files import Files
 from kcompress.search.final import Rebuilt, discard, rebuild
 from kcompress.search.job import EFFORT, Job
@@ -31,7 +32,7 @@ from kcompress.search.rows import document
 from kcompress.search.samplers import grid
 from kcompress.search.storage import open_storage, require
 from kcompress.search.template import Template
-from kcompress.search.trials import SILENT_SECONDS, Plan, Trial
+from kcompress.search.trials import SILENT_SECONDS, Plan
 from kcompress.search.workers import run_trials
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def search(
     hooks, output = hooks or Hooks(), Path(output)
     saved = output.with_name(f"{output.name}{RECIPE}") if save_recipe is None else Path(save_recipe)
     files = Files(output, saved, tuple(map(Path, reports)))
-    source = Path(model) if isinstance(model, (str, Path)) else None
+    source, identity = Path(model) if isinstance(model, (str, Path)) else None, ""
     budget = limits(max_drop, max_size, max_latency, max_macs)
     options = Options(sampler, trials, storage, workers, threads, engine, timeout, silent_seconds)
     options.check(budget)
@@ -138,6 +139,7 @@ def search(
             backend.load()
             source = Path(scratch, f"{model.name}.keras")
             model.save(source)
+            identity = digest_of_model(model)
         job = Job(
             source=source,
             suffix=output.suffix,
@@ -154,6 +156,7 @@ def search(
             batch=batch,
             trust=tuple(trust),
             effort=effort,
+            identity=identity,
             smallest=max_drop is not None,
         )
         job.splits()
@@ -204,7 +207,7 @@ class _Search:
             hopes = hopeful(order, ledger.limits)
             order = [*hopes, *(trial for trial in order if trial not in hopes)]
         if not order:
-            raise UsageError(_nothing(trials))
+            raise UsageError(nothing(trials))
         rebuilt = rebuild(
             order, job.limits, self.files.output, lambda trial: job.template.fill(trial.values), self._compress
         )
@@ -279,16 +282,6 @@ class _Search:
         put({**documents, self.files.recipe: _yaml(recipe)})
         winner.draft.replace(self.files.output)
         return report
-
-
-def _nothing(trials: Sequence[Trial]) -> str:
-    """Why there is nothing to rebuild."""
-    for state in ("cut", "failed"):
-        reasons = [trial.reason for trial in trials if trial.state == state]
-        if reasons:
-            verb = "was given up" if state == "cut" else "can't be built"
-            return f"all {len(trials)} candidates failed; the last one {verb}: {reasons[-1]}"
-    return "no candidate was tried in the time given; give more with --timeout"
 
 
 def _yaml(recipe: Mapping[str, Any]) -> bytes:

@@ -52,6 +52,16 @@ def hopeful(order: Sequence[Trial], limits: Limits) -> list[Trial]:
     return sorted(sorted(close, key=lambda trial: _both(trial.figures)[1])[:HOPES], key=lambda t: _both(t.figures))
 
 
+def nothing(trials: Sequence[Trial]) -> str:
+    """Why there is nothing to rebuild."""
+    for state in ("cut", "failed"):
+        reasons = [trial.reason for trial in trials if trial.state == state]
+        if reasons:
+            verb = "was given up" if state == "cut" else "can't be built"
+            return f"all {len(trials)} candidates failed; the last one {verb}: {reasons[-1]}"
+    return "no candidate was tried in the time given; give more with --timeout"
+
+
 def front(trials: Sequence[Trial]) -> list[Trial]:
     """The measured trials that no other beats in both size and drop, the smallest first."""
     best: list[Trial] = []

@@ -47,6 +47,8 @@ class Job:
     batch: int | None = None
     trust: tuple[str, ...] = ()
     effort: float = EFFORT
+    identity: str = ""
+    """What tells the model from others where its file does not, for that of an object is another each time."""
     smallest: bool = True
     """Whether the smallest file is looked for, so that one larger than the best so far need not be finished."""
 
@@ -119,7 +121,8 @@ class Job:
         splits = self.splits()
         data = (splits.training, splits.calibration, splits.test)
         content = [
-            *(digest_of(path) for path in (self.source, *self.teachers)),
+            self.identity or digest_of(self.source),
+            *map(digest_of, self.teachers),
             *(each.fingerprint() for each in data if each is not None),
         ]
         settings = [self.suffix, asdict(self.limits), self.combine, self.metric, self.seed, self.batch, self.effort]

@@ -147,6 +147,18 @@ def test_a_search_with_a_storage_goes_on(source, data, tmp_path):
     assert len(second.trials) == 3
 
 
+def test_a_search_of_a_model_in_memory_goes_on(source, data, tmp_path):
+    """Its file, written for the search, says when that was."""
+    options = {"storage": str(tmp_path / "s.journal"), "passes": [PRUNE], "trials": 1}
+    model = keras().saving.load_model(source)
+    first, second = (find(model, data, tmp_path, f"{number}.keras", **options) for number in range(2))
+    assert first.trials == second.trials
+    kernel = model.trainable_variables[0]
+    kernel.assign(kernel.numpy() * 1.01)
+    other = find(model, data, tmp_path, "other.keras", **options)
+    assert other.trials[0].figures != first.trials[0].figures
+
+
 def test_a_study_is_known_by_all_that_its_trials_depend_on(source, data, tmp_path):
     from dataclasses import replace
 
