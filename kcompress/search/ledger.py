@@ -42,7 +42,7 @@ BEAT_SECONDS = 5.0
 PENALTY, MOST_PENALTY, POINTS = 1.0, 50.0, 10.0
 """What a budget exceeded by its own size costs: as if the file were e times as large, or 10 points worse."""
 RUNNERS = 3
-"""So many of the smallest candidates are worth measuring, since the smallest may miss the budget in the end."""
+"""So many of the smallest candidates are of use, since the smallest may miss a budget in the end."""
 FAILURES = 5
 """So many candidates in a row, from the first on, that can't be built, end a search."""
 
@@ -236,9 +236,7 @@ class Ledger:
         return REASON in frozen.user_attrs or (AGAIN in frozen.user_attrs and LEFT not in frozen.user_attrs)
 
     def _best(self, counted: Sequence[Any]) -> int | None:
-        """The size that is to be beaten, where the smallest is looked for: of those that met the budgets, that of the
-        last one that is still rebuilt if better ones miss.
-        """
+        """The size that is to be beaten where the smallest is looked for: that of the last runner that met the budgets."""
         if not self.plan.smallest or self.plan.kind == "pareto":
             return None
         met = [t for t in map(trial_of, counted) if t.state == "done" and over(t.figures, self.limits) == 0]
