@@ -236,7 +236,7 @@ class Ledger:
         return REASON in frozen.user_attrs or (AGAIN in frozen.user_attrs and LEFT not in frozen.user_attrs)
 
     def _best(self, counted: Sequence[Any]) -> int | None:
-        """The size that is to be beaten where the smallest is looked for: that of the last runner that met the budgets."""
+        """The size to be beaten, where the smallest is looked for: that of the last runner that met the budgets."""
         if not self.plan.smallest or self.plan.kind == "pareto":
             return None
         met = [t for t in map(trial_of, counted) if t.state == "done" and over(t.figures, self.limits) == 0]
