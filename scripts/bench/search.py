@@ -73,8 +73,8 @@ def smallest(names: list[str], folder: Path) -> None:
 
     for name in names:
         source = FIXTURES / f"{name}.keras"
-        own = compress(source, folder / "8.tflite", passes=["fold.batchnorm", "quantize.int8"], data=str(DATA))
-        other = folder / "other.tflite"
+        own = compress(source, folder / f"8-{name}.tflite", passes=["fold.batchnorm", "quantize.int8"], data=str(DATA))
+        other = folder / f"other-{name}.tflite"
         import keras
         from _others import tflite_converter
 
