@@ -64,7 +64,7 @@ def rebuild(
     left = list(candidates)
     try:
         while left and len(found) < MOST:
-            trial = left.pop(following(left, found, limits.max_drop))
+            trial = left.pop(following(left, found, limits))
             draft = partial(output.with_stem(f"{output.stem}.{len(found) + 1}"))
             steps = steps_of(trial)
             report = compress(steps, draft)
@@ -79,17 +79,17 @@ def rebuild(
     return found
 
 
-def following(left: Sequence[Trial], found: Sequence[Rebuilt], limit: float | None) -> int:
-    """The place of the candidate to rebuild next: the first one that lost less than those that missed, by as much as
-    they missed the drop by; the first of all where there is none.
+def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Limits) -> int:
+    """The place of the candidate to rebuild next: the first one whose trial lost less than those of all that missed.
+
+    The last one that may be rebuilt is the first that has met all budgets. Where there is none, it is the first of all.
     """
-    bound = math.inf
-    for each in found:
-        short, full = each.trial.figures.drop, each.figures.drop
-        if limit is not None and short is not None and full is not None and full > limit:
-            bound = min(bound, short - (full - limit))
-    drops = [trial.figures.drop for trial in left]
-    return next((place for place, drop in enumerate(drops) if drop is not None and drop <= bound), 0)
+    missed = [each for each in found if limits.max_drop is not None and (each.figures.drop or 0.0) > limits.max_drop]
+    bound = min((each.trial.figures.drop for each in missed if each.trial.figures.drop is not None), default=math.inf)
+    places = [n for n, trial in enumerate(left) if trial.figures.drop is not None and trial.figures.drop < bound]
+    if len(found) == MOST - 1:
+        places = [n for n in range(len(left)) if over(left[n].full or left[n].figures, limits) == 0] or places
+    return next(iter(places), 0)
 
 
 def judged(report: Report, limits: Limits, output: Path) -> Report:

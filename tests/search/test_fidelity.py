@@ -73,14 +73,24 @@ def rebuilt(short, full):
     return SimpleNamespace(trial=trial(0, 500, short), figures=Figures(bytes=500, drop=full))
 
 
-def test_after_a_miss_the_next_one_lost_less_by_what_was_missed():
-    left = [trial(1, 400, 2.4), trial(2, 450, 2.1), trial(3, 500, 1.0)]
-    assert following(left, [], 1.0) == 0
-    assert following(left, [rebuilt(2.5, 1.3)], 1.0) == 1
-    assert following(left, [rebuilt(2.5, 1.3), rebuilt(2.1, 1.2)], 1.0) == 2
-    assert following(left[:2], [rebuilt(2.5, 1.9)], 1.0) == 0, "nobody lost so little: the best of the rest"
-    assert following(left, [rebuilt(2.5, 0.9)], 1.0) == 0, "what was missed is another budget"
-    assert following(left, [rebuilt(2.5, 1.3)], None) == 0
+def test_after_a_miss_the_next_one_lost_less_in_its_trial():
+    left = [trial(1, 400, 2.7), trial(2, 450, 2.1), trial(3, 500, 1.0)]
+    limits = Limits(max_drop=1.0)
+    assert following(left, [], limits) == 0
+    assert following(left, [rebuilt(2.5, 1.3)], limits) == 1
+    assert following(left, [rebuilt(2.5, 1.3), rebuilt(2.1, 1.2)], limits) == 2
+    assert following(left[:2], [rebuilt(1.5, 1.9)], limits) == 0, "nobody lost so little: the best of the rest"
+    assert following(left, [rebuilt(2.5, 0.9)], limits) == 0, "what was missed is another budget"
+    assert following(left, [rebuilt(2.5, 1.3)], Limits(max_size=9)) == 0
+
+
+def test_the_last_that_may_be_rebuilt_is_one_that_met_the_budgets():
+    limits, misses = Limits(max_drop=1.0), [rebuilt(2.7, 1.3), rebuilt(2.6, 1.3), rebuilt(2.5, 1.3)]
+    left = [trial(1, 400, 2.4), trial(2, 450, 2.1), trial(3, 500, 0.9)]
+    assert following(left, misses, limits) == 2
+    left[1] = replace(left[1], full=Figures(bytes=450, drop=0.5))
+    assert following(left, misses, limits) == 1, "with all of the training it did"
+    assert following(left[:1], misses, limits) == 0
 
 
 def test_the_line_of_a_trial_tells_what_may_come_of_it():
