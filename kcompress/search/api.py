@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from kcompress.passes.base import Pass
 
 RECIPE = ".recipe.yaml"
+SHARE = "trials had a share of the training; what was rebuilt had all of it, and was judged on the test data"
 SEEN = (
     "trials were judged on a fifth of the training data; where the source was trained on that, they seem to lose more "
     "than they do: give other data with --validation"
@@ -275,7 +276,7 @@ class _Search:
             limits=job.limits,
             hoped=ledger.limits,
             seconds=time.perf_counter() - self.started,
-            notes=(SEEN,) if job.validation is None else (),
+            notes=(*((SHARE,) if job.shortened else ()), *((SEEN,) if job.validation is None else ())),
         )
         page = document(report)
         documents = {path: page.render(path.suffix.lower()) for path in self.files.reports}

@@ -83,7 +83,6 @@ def remarks(report: SearchReport) -> list[str]:
         if len(groups) > 1:
             lines += [f"{name}[{number}] is for {', '.join(group)}" for number, group in enumerate(groups, 1)]
     lines += [
-        "trials had a share of the training; what was rebuilt had all of it, and was judged on the test data",
         *_gauged(report),
         *report.notes,
         *rows.remarks(report.winner),
