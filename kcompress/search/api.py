@@ -19,7 +19,7 @@ from kcompress.publish import put
 from kcompress.report import Report
 from kcompress.run import Hooks
 from kcompress.search import groups
-from kcompress.search.choice import hopeful, nothing, ranked
+from kcompress.search.choice import nothing, ranked
 from kcompress.search.files import Files
 from kcompress.search.final import Rebuilt, discard, rebuild
 from kcompress.search.job import EFFORT, Job
@@ -204,9 +204,6 @@ class _Search:
         ledger = run_trials(job, plan, self.options, starts, self.scratch, self.hooks)
         trials = ledger.trials()
         order = ranked(trials, ledger.limits, job.smallest)
-        if job.shortened:
-            hopes = hopeful(order, ledger.limits)
-            order = [*hopes, *(trial for trial in order if trial not in hopes)]
         if not order:
             raise UsageError(nothing(trials))
         rebuilt = rebuild(
@@ -276,7 +273,7 @@ class _Search:
             limits=job.limits,
             hoped=ledger.limits,
             seconds=time.perf_counter() - self.started,
-            notes=(*((SHARE,) if job.shortened else ()), *((SEEN,) if job.validation is None else ())),
+            notes=tuple(note for note, said in ((SHARE, job.shortened), (SEEN, job.validation is None)) if said),
         )
         page = document(report)
         documents = {path: page.render(path.suffix.lower()) for path in self.files.reports}

@@ -1,14 +1,10 @@
 """Which trials are worth a rebuild: those that met the budgets, the best first, then those that came closest."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from kcompress.budgets import Limits
 from kcompress.search.figures import Figures, over
 from kcompress.search.trials import Trial
-
-HOPES = 2
-"""Trials that missed the drop by little, and are rebuilt before the best of those that met it."""
 
 
 def distinct(trials: Sequence[Trial]) -> list[Trial]:
@@ -30,26 +26,6 @@ def ranked(trials: Sequence[Trial], limits: Limits, smallest: bool) -> list[Tria
     return sorted(
         measured, key=lambda t: (over(t.figures, limits), *_both(t.figures)[:: 1 if smallest else -1], t.number)
     )
-
-
-def hopeful(order: Sequence[Trial], limits: Limits) -> list[Trial]:
-    """Of ranked trials those that more training may bring within the drop, the smallest first.
-
-    They miss nothing but the drop, whose interval reaches into the budget, and are smaller than the best that met it.
-    """
-    if limits.max_drop is None or not order:
-        return []
-    others, limit, best = replace(limits, max_drop=None), limits.max_drop, order[0]
-    size = best.figures.bytes if over(best.figures, limits) == 0 else None
-    close = [
-        trial
-        for trial in order
-        if over(trial.figures, others) == 0
-        and trial.figures.ci95 is not None
-        and trial.figures.ci95[0] <= limit < _both(trial.figures)[1]
-        and (size is None or _both(trial.figures)[0] < size)
-    ]
-    return sorted(sorted(close, key=lambda trial: _both(trial.figures)[1])[:HOPES], key=lambda t: _both(t.figures))
 
 
 def nothing(trials: Sequence[Trial]) -> str:

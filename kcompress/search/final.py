@@ -3,7 +3,6 @@
 That is the same run as `kcompress compress` with the recipe that was found, so it makes the same file.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from kcompress.budgets import Limits, judge
 from kcompress.publish import partial
 from kcompress.report import Report
+from kcompress.search.choice import front
 from kcompress.search.figures import Figures, drop_of, over
 from kcompress.search.trials import Trial
 
@@ -80,16 +80,27 @@ def rebuild(
 
 
 def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Limits) -> int:
-    """The place of the candidate to rebuild next: the first one whose trial lost less than those of all that missed.
+    """The place of the candidate to rebuild next.
 
-    The last one that may be rebuilt is the first that has met all budgets. Where there is none, it is the first of all.
+    That is the first one, until one misses the drop. Then it is one of a size in the middle between the largest that
+    missed and the smallest that has met the budgets; the last one that may be rebuilt is the latter.
     """
     missed = [each for each in found if limits.max_drop is not None and (each.figures.drop or 0.0) > limits.max_drop]
-    bound = min((each.trial.figures.drop for each in missed if each.trial.figures.drop is not None), default=math.inf)
-    places = [n for n, trial in enumerate(left) if trial.figures.drop is not None and trial.figures.drop < bound]
-    if len(found) == MOST - 1:
-        places = [n for n in range(len(left)) if over(left[n].full or left[n].figures, limits) == 0] or places
-    return next(iter(places), 0)
+    if not missed:
+        return 0
+    low = max(_size(each.trial) for each in missed)
+    larger = [trial for trial in left if _size(trial) > low]
+    sure = min((t for t in larger if over(t.full or t.figures, limits) == 0), key=_size, default=None)
+    between = front([trial for trial in larger if sure is None or _size(trial) < _size(sure)])
+    if sure is not None and (not between or len(found) == MOST - 1):
+        return left.index(sure)
+    middle = low if sure is None else (low + _size(sure)) / 2
+    nearest = min(between, key=lambda trial: abs(_size(trial) - middle), default=left[0])
+    return left.index(nearest)
+
+
+def _size(trial: Trial) -> int:
+    return trial.figures.bytes or 0
 
 
 def judged(report: Report, limits: Limits, output: Path) -> Report:

@@ -69,28 +69,38 @@ def test_nothing_is_gauged_where_that_was_not_planned():
     assert not ledger.next().whole
 
 
-def rebuilt(short, full):
-    return SimpleNamespace(trial=trial(0, 500, short), figures=Figures(bytes=500, drop=full))
+LIMITS = Limits(max_drop=1.0)
 
 
-def test_after_a_miss_the_next_one_lost_less_in_its_trial():
-    left = [trial(1, 400, 2.7), trial(2, 450, 2.1), trial(3, 500, 1.0)]
-    limits = Limits(max_drop=1.0)
-    assert following(left, [], limits) == 0
-    assert following(left, [rebuilt(2.5, 1.3)], limits) == 1
-    assert following(left, [rebuilt(2.5, 1.3), rebuilt(2.1, 1.2)], limits) == 2
-    assert following(left[:2], [rebuilt(1.5, 1.9)], limits) == 0, "nobody lost so little: the best of the rest"
-    assert following(left, [rebuilt(2.5, 0.9)], limits) == 0, "what was missed is another budget"
-    assert following(left, [rebuilt(2.5, 1.3)], Limits(max_size=9)) == 0
+def rebuilt(size, drop):
+    return SimpleNamespace(trial=trial(0, size, 2.0), figures=Figures(bytes=size, drop=drop))
 
 
-def test_the_last_that_may_be_rebuilt_is_one_that_met_the_budgets():
-    limits, misses = Limits(max_drop=1.0), [rebuilt(2.7, 1.3), rebuilt(2.6, 1.3), rebuilt(2.5, 1.3)]
-    left = [trial(1, 400, 2.4), trial(2, 450, 2.1), trial(3, 500, 0.9)]
-    assert following(left, misses, limits) == 2
-    left[1] = replace(left[1], full=Figures(bytes=450, drop=0.5))
-    assert following(left, misses, limits) == 1, "with all of the training it did"
-    assert following(left[:1], misses, limits) == 0
+def test_the_first_one_is_rebuilt_until_one_misses_the_drop():
+    left = [trial(1, 400, 2.4), trial(2, 450, 2.1)]
+    assert following(left, [], LIMITS) == 0
+    assert following(left, [rebuilt(300, 0.9)], LIMITS) == 0, "what was missed is another budget"
+    assert following(left, [rebuilt(300, 1.3)], Limits(max_size=9)) == 0
+
+
+def test_after_a_miss_the_next_one_is_in_the_middle_between_that_and_one_that_met_the_budgets():
+    left = [trial(1, 310, 2.0), trial(2, 400, 1.9), trial(3, 410, 2.3), trial(4, 480, 1.8), trial(5, 520, 0.9)]
+    assert following(left, [rebuilt(300, 1.3)], LIMITS) == 1, "410 is nearer, but larger and worse than 400"
+    assert following(left[2:], [rebuilt(300, 1.3), rebuilt(400, 1.1)], LIMITS) == 1
+    left[1] = replace(left[1], full=Figures(bytes=400, drop=0.5))
+    assert following(left, [rebuilt(300, 1.3)], LIMITS) == 0, "with all of the training, 400 met them"
+    assert following(left, [rebuilt(330, 1.3)], LIMITS) == 1, "nothing is between"
+
+
+def test_the_last_that_may_be_rebuilt_is_the_smallest_that_met_the_budgets():
+    left = [trial(1, 400, 2.4), trial(2, 900, 0.5), trial(3, 500, 0.9)]
+    assert following(left, [rebuilt(size, 1.3) for size in (300, 320, 340)], LIMITS) == 2
+
+
+def test_where_nothing_met_the_budgets_the_next_larger_one_is_rebuilt_and_then_the_first():
+    left = [trial(1, 250, 2.4), trial(2, 450, 2.1), trial(3, 400, 2.3)]
+    assert following(left, [rebuilt(300, 1.3)], LIMITS) == 2
+    assert following(left, [rebuilt(500, 1.3)], LIMITS) == 0
 
 
 def test_the_line_of_a_trial_tells_what_may_come_of_it():
