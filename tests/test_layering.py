@@ -18,6 +18,8 @@ The order, lowest first; a part imports itself and what stands below it, not wha
     comparison, inspection, demonstration, terminal
     combination, sensitivity
     search
+    options
+    commands
     cli
 
 `check` stands alone: it imports the standard library, click, `errors` and `sizes`, and only `cli` imports it. The
@@ -50,6 +52,8 @@ ORDER = (
     ("comparison", "inspection", "demonstration", "terminal"),
     ("combination", "sensitivity"),
     ("search",),
+    ("options",),
+    ("commands",),
     ("cli",),
 )
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
