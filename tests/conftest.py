@@ -31,7 +31,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="module")
 def frozen() -> None:
     """What was imported is not looked through each time that a run frees its memory: that took most of its time."""
-    if not gc.get_freeze_count():  # a search ends with none
+    if not gc.get_freeze_count():
         gc.collect()
         gc.freeze()
 

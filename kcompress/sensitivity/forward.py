@@ -5,7 +5,7 @@ that is changed, and those beside, cost nothing. Each stage is compiled once.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from kcompress.graph.signature import Signature
 from kcompress.graph.stages import Stage, Tensors, sound, stages, starts, whole
 from kcompress.graph.view import nodes
 from kcompress.sensitivity.changes import Replaced
+from kcompress.training.compiled import on_backend
 
 Arrays = list[NDArray[Any]]
 STAGES = 16
@@ -47,7 +48,7 @@ class Forward:
         self.stages, self._inputs, self._outputs = found, inputs, outputs
         self._used = {number for stage in found for number in stage.inputs}
         self._weights = {id(v): _tensor(np.asarray(v), v.dtype) for stage in found for v in stage.variables}
-        self._steps = [_compiled(partial(stage.run)) for stage in found]  # TensorFlow takes methods for one function
+        self._steps = [on_backend(partial(stage.run)) for stage in found]  # TensorFlow takes methods for one function
 
     def own(self, inputs: Mapping[str, NDArray[Any]]) -> tuple[dict[int, Any], Arrays]:
         """What goes into the stages where nothing is changed, and the outputs."""
@@ -86,22 +87,6 @@ def _starts(model: Any, graph: Flow, sign: Signature, inputs: Mapping[str, NDArr
         return math.prod(size or longest for size in graph.shapes[number][1:])
 
     return starts(graph, kernels, STAGES, width, KEPT // max(1, samples))
-
-
-def _compiled(step: Callable[[Any, Tensors], Tensors]) -> Callable[[Any, Tensors], Tensors]:
-    """The same on whichever backend Keras has; nothing is compiled anew for new tensors of the same shapes."""
-    import keras
-
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        return jax.jit(step)  # type: ignore[no-any-return]
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(step, autograph=False, reduce_retracing=True)  # type: ignore[no-any-return]
-    return step
 
 
 def _tensor(values: Any, dtype: str) -> Any:

@@ -10,8 +10,6 @@ from kcompress.graph.observe import to_arrays
 
 Run = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
 """Takes a batch, input name to array, and gives arrays."""
-Weights = tuple[list[Any], list[Any]]
-"""What stands for a model's trainable variables and for the others, in Keras's order: tensors."""
 
 
 def compiled(model: Any, dtypes: Mapping[str, str], pack: Callable[[dict[str, Any]], Any], choose: Any) -> Run:
@@ -20,33 +18,33 @@ def compiled(model: Any, dtypes: Mapping[str, str], pack: Callable[[dict[str, An
     `pack` turns the tensors, in the dtypes given, into what the model takes. `choose` takes what it gives, and what its
     non-trainable variables would be after that, and gives a list of tensors.
     """
-    run = with_weights(model, dtypes, pack, choose)
-    weights = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
-    return lambda batch: run(weights, batch)
-
-
-def with_weights(
-    model: Any, dtypes: Mapping[str, str], pack: Callable[[dict[str, Any]], Any], choose: Any
-) -> Callable[[Weights, Mapping[str, NDArray[Any]]], list[NDArray[Any]]]:
-    """The same with the weights given at each call; nothing is compiled anew where all of them are tensors."""
     import keras
 
-    def step(trainable: Any, rest: Any, inputs: dict[str, Any]) -> list[Any]:
+    def call(trainable: Any, rest: Any, inputs: dict[str, Any]) -> list[Any]:
         outputs, after = model.stateless_call(trainable, rest, pack(inputs), training=False)
         return list(choose(outputs, after))
+
+    step = on_backend(call)
+    weights = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+
+    def run(batch: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        inputs = {name: keras.ops.convert_to_tensor(np.asarray(batch[name], kind)) for name, kind in dtypes.items()}
+        return [np.asarray(array) for array in to_arrays(step(*weights, inputs))]
+
+    return run
+
+
+def on_backend(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """A function of tensors, compiled where the backend compiles; not anew for other tensors of the same shapes."""
+    import keras
 
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
 
-        step = jax.jit(step)
-    elif backend == "tensorflow":
+        return jax.jit(step)  # type: ignore[no-any-return]
+    if backend == "tensorflow":
         import tensorflow as tf
 
-        step = tf.function(step, autograph=False, reduce_retracing=True)
-
-    def run(weights: Weights, batch: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        inputs = {name: keras.ops.convert_to_tensor(np.asarray(batch[name], kind)) for name, kind in dtypes.items()}
-        return [np.asarray(array) for array in to_arrays(step(*weights, inputs))]
-
-    return run
+        return tf.function(step, autograph=False, reduce_retracing=True)  # type: ignore[no-any-return]
+    return step

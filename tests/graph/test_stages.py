@@ -49,10 +49,7 @@ def test_stages_begin_with_layers_of_the_weights_where_the_fewest_values_cross()
         return starts(graph, kernels(model), count, lambda n: graph.shapes[n][-1], most)
 
     assert of(9) == [1, 2, 3, 4, 5]
-    assert of(3) == [
-        3,
-        4,
-    ]  # 4 values go into 3, 30 into both 4 and 5
+    assert of(3) == [3, 4], "4 values go into 3, 30 into both 4 and 5"
     assert of(1) == of(0) == []
     assert of(9, 8 + 20 + 4 + 30) == [1, 2, 3, 5]
     assert of(9, 3) == []

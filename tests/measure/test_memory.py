@@ -5,7 +5,10 @@ import gc
 import numpy as np
 import pytest
 
+from kcompress import compress
 from kcompress.measure.memory import CLEAR, peak_memory, settled
+from kcompress.run import Hooks
+from tests.models import dense
 
 MEGABYTE = 1_000_000
 pytestmark = pytest.mark.skipif(not CLEAR.exists(), reason="only Linux keeps a high-water mark that can be reset")
@@ -45,3 +48,11 @@ def test_what_a_caller_froze_stays_so():
     with settled():
         pass
     assert gc.get_freeze_count() > 10_000
+
+
+def test_a_run_is_settled_while_its_passes_run(tmp_path):
+    counts = []
+    gc.unfreeze()
+    hooks = Hooks(passed=lambda *_: counts.append(gc.get_freeze_count()))
+    compress(dense(), tmp_path / "o.keras", passes=["quantize.float16"], hooks=hooks)
+    assert counts[0] > 10_000 and gc.get_freeze_count() == 0
