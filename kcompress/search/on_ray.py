@@ -64,7 +64,7 @@ def _backend() -> dict[str, str]:
 
 
 def _told(ledger: Ledger, asked: Asked, done: Any) -> None:
-    """Write down what a task came to; one whose process died is left to another."""
+    """Write down what a task came to; one whose process died, which Ray begins again once, has failed."""
     import ray
 
     try:
