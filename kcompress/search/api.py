@@ -21,7 +21,7 @@ from kcompress.run import Hooks
 from kcompress.search import groups
 from kcompress.search.choice import nothing, ranked
 from kcompress.search.files import Files
-from kcompress.search.final import Rebuilt, discard, rebuild
+from kcompress.search.final import Order, Rebuilt, discard, rebuild
 from kcompress.search.job import EFFORT, Job
 from kcompress.search.ledger import Ledger
 from kcompress.search.marks import Value
@@ -198,14 +198,17 @@ class _Search:
         """Try candidates, rebuild the best of them, write it, the recipe and the reports."""
         job, starts = self._layered()
         plan = self._plan(job)
+        if plan.mildest is not None:
+            starts = [dict(plan.mildest), *starts]
         if plan.kind == "grid":
             starts = grid(job.template.dimensions, plan.trials, job.seed)
             plan = replace(plan, trials=len(starts))
         ledger = run_trials(job, plan, self.options, starts, self.scratch, self.hooks)
         trials = ledger.trials()
-        order = ranked(trials, ledger.limits, job.smallest)
-        if not order:
+        candidates = ranked(trials, ledger.limits, job.smallest)
+        if not candidates:
             raise UsageError(nothing(trials))
+        order = Order(candidates, ledger.fair, ranked(trials, ledger.doubting, job.smallest)[0])
         rebuilt = rebuild(
             order, job.limits, self.files.output, lambda trial: job.template.fill(trial.values), self._compress
         )
@@ -226,6 +229,7 @@ class _Search:
 
     def _plan(self, job: Job) -> Plan:
         options = self.options
+        knowing = job.gauged and job.seen and options.sampler in INFORMED
         more = {"grid": options.trials, "pareto": "pareto"}.get(options.sampler)
         return Plan(
             study=job.name(more),
@@ -235,7 +239,8 @@ class _Search:
             seed=job.seed,
             smallest=job.smallest,
             deadline=options.deadline,
-            gauged=job.shortened and job.limits.max_drop is not None,
+            gauged=job.gauged,
+            mildest=job.template.severe(0.0) if knowing else None,
             silent_seconds=options.silent_seconds,
         )
 
@@ -271,9 +276,10 @@ class _Search:
             importances=importances(ledger),
             groups=job.template.groups,
             limits=job.limits,
+            fair=ledger.fair,
             hoped=ledger.limits,
             seconds=time.perf_counter() - self.started,
-            notes=tuple(note for note, said in ((SHARE, job.shortened), (SEEN, job.validation is None)) if said),
+            notes=tuple(note for note, said in ((SHARE, job.shortened), (SEEN, job.seen)) if said),
         )
         page = document(report)
         documents = {path: page.render(path.suffix.lower()) for path in self.files.reports}

@@ -4,6 +4,7 @@ The source is read once. Each candidate's training is shorter than the recipe sa
 """
 
 import logging
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ from kcompress.search.effort import shortened, untrained
 from kcompress.search.figures import Figures, drop_of, over
 from kcompress.search.job import Job, at_most
 from kcompress.search.marks import Value
+from kcompress.search.trials import Asked
 
 GLANCED = 2_500
 """The most samples that tell whether to go on with a candidate."""
@@ -77,6 +79,13 @@ class Bench:
         share = self.job.effort if effort is None else effort
         short = [shortened(step, share) for step in self.job.template.passes(values)]
         return preflight.combining(recipes.interleaved(short), self.job.combine)
+
+    def carry_out(self, asked: Asked) -> tuple[Figures, Figures | None]:
+        """Measure the candidate of a trial, after all of the training too if it is asked for; see `measure`."""
+        figures = self.measure(asked.values, asked.best, asked.max_drop)
+        if not asked.whole:
+            return figures, None
+        return figures, self.full(asked.values) if self.job.shortened else figures
 
     def measure(self, values: Mapping[str, Value], best: int | None = None, max_drop: float | None = None) -> Figures:
         """Build a candidate and measure it.
@@ -150,7 +159,9 @@ class Bench:
         """Judge a model between two trainings; give it up where the drop is far beyond the budget."""
         from kcompress.formats._keras_runner import KerasRunner
 
-        if limit is None or not steps[number - 1].trains or not any(step.trains for step in steps[number:]):
+        if limit is None or math.isinf(limit):
+            return
+        if not steps[number - 1].trains or not any(step.trains for step in steps[number:]):
             return
         figures = self._judged(Figures(), KerasRunner(model), self.glanced)
         least = figures.ci95[0] if figures.ci95 else figures.drop

@@ -22,6 +22,19 @@ Compress = Callable[[list[dict[str, Any]], Path], Report]
 
 
 @dataclass(frozen=True)
+class Order:
+    """In what order candidates are rebuilt: the most promising first.
+
+    `fair` are the budgets for trials without the points that were taken for no loss, `safe` the most promising
+    candidate if none had been.
+    """
+
+    candidates: Sequence[Trial]
+    fair: Limits
+    safe: Trial
+
+
+@dataclass(frozen=True)
 class Rebuilt:
     """A candidate at full effort: its trial, its steps, what was measured on it, and the file, not yet in its place."""
 
@@ -53,7 +66,7 @@ class Rebuilt:
 
 
 def rebuild(
-    candidates: Sequence[Trial],
+    order: Order,
     limits: Limits,
     output: Path,
     steps_of: Callable[[Trial], list[dict[str, Any]]],
@@ -61,10 +74,10 @@ def rebuild(
 ) -> list[Rebuilt]:
     """Rebuild candidates until one meets the budgets, a few at most; that one, or the closest, is the last entry."""
     found: list[Rebuilt] = []
-    left = list(candidates)
+    left = list(order.candidates)
     try:
         while left and len(found) < MOST:
-            trial = left.pop(following(left, found, limits))
+            trial = left.pop(following(left, found, limits, order))
             draft = partial(output.with_stem(f"{output.stem}.{len(found) + 1}"))
             steps = steps_of(trial)
             report = compress(steps, draft)
@@ -79,20 +92,23 @@ def rebuild(
     return found
 
 
-def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Limits) -> int:
+def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Limits, order: Order) -> int:
     """The place of the candidate to rebuild next.
 
     That is the first one, until one misses the drop. Then it is one of a size in the middle between the largest that
-    missed and the smallest that has met the budgets; the last one that may be rebuilt is the latter.
+    missed and the smallest that has met the budgets; the last one that may be rebuilt is the safe one, or the latter.
     """
     missed = [each for each in found if limits.max_drop is not None and (each.figures.drop or 0.0) > limits.max_drop]
     if not missed:
         return 0
+    last = len(found) == MOST - 1
+    if last and order.safe in left:
+        return left.index(order.safe)
     low = max(_size(each.trial) for each in missed)
     larger = [trial for trial in left if _size(trial) > low]
-    sure = min((t for t in larger if over(t.full or t.figures, limits) == 0), key=_size, default=None)
+    sure = min((t for t in larger if over(t.full or t.figures, order.fair) == 0), key=_size, default=None)
     between = front([trial for trial in larger if sure is None or _size(trial) < _size(sure)])
-    if sure is not None and (not between or len(found) == MOST - 1):
+    if sure is not None and (not between or last):
         return left.index(sure)
     middle = low if sure is None else (low + _size(sure)) / 2
     nearest = min(between, key=lambda trial: abs(_size(trial) - middle), default=left[0])

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from kcompress.budgets import Limits
 from kcompress.search.choice import distinct
-from kcompress.search.fidelity import raised
+from kcompress.search.fidelity import Gauge, fair, raised
 from kcompress.search.figures import Figures, excess, over
 from kcompress.search.marks import Value
 from kcompress.search.samplers import sampler, suggested
@@ -117,7 +117,8 @@ class Ledger:
         whole = self.plan.gauged and self._gauge is None and not any(WHOLE in other.user_attrs for other in running)
         if whole:
             trial.set_user_attr(WHOLE, True)
-        return Asked(trial.number, values, self._best(counted), self.limits.max_drop, whole)
+        unknown = self.plan.gauged and self._gauge is None  # then a large drop need not be one in the end
+        return Asked(trial.number, values, self._best(counted), math.inf if unknown else self.limits.max_drop, whole)
 
     @property
     def limits(self) -> Limits:
@@ -125,9 +126,19 @@ class Ledger:
         return raised(self.plan.limits, self._gauge)
 
     @property
-    def _gauge(self) -> list[float] | None:
-        found: list[float] | None = self.study.user_attrs.get(GAUGE)
-        return found
+    def fair(self) -> Limits:
+        """The budgets for trials, without the points that are taken for no loss."""
+        return fair(self.plan.limits, self._gauge)
+
+    @property
+    def doubting(self) -> Limits:
+        """The budgets for trials if no points were taken for no loss."""
+        return raised(self.plan.limits, self._gauge and self._gauge._replace(harmless=False))
+
+    @property
+    def _gauge(self) -> Gauge | None:
+        found = self.study.user_attrs.get(GAUGE)
+        return None if found is None else Gauge(*found)
 
     def _repeat(self, trial: Any, other: Trial) -> None:
         trial.set_user_attr(REPEATS, other.number)
@@ -161,7 +172,8 @@ class Ledger:
         with self._unless_put_back():
             self._open[number].set_user_attr(FULL, full.to_json())
             if short.drop is not None and full.drop is not None and self._gauge is None:
-                self.study.set_user_attr(GAUGE, [short.drop, full.drop])
+                harmless = self._open[number].user_attrs[VALUES] == self.plan.mildest
+                self.study.set_user_attr(GAUGE, Gauge(short.drop, full.drop, harmless))
 
     def cut(self, number: int, figures: Figures, seconds: float, reason: str) -> None:
         """A trial was given up."""

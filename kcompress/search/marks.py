@@ -53,9 +53,11 @@ class Mark:
         return self.choices[len(self.choices) // 2] if self.choices else self.at(0.5)
 
     def at(self, share: float) -> Value:
-        """The number that is so far from the low end to the high end; of choices the one in the middle."""
+        """The value that is so far from the low end to the high end; of choices that are no numbers, the middle one."""
         if self.choices:
-            return self.middle
+            if any(isinstance(value, (bool, str)) for value in self.choices):
+                return self.middle
+            return sorted(self.choices, key=float)[round(share * (len(self.choices) - 1))]
         if self.log:
             return self.number(self.low * (self.high / self.low) ** share)
         return self.number(self.low + (self.high - self.low) * share)

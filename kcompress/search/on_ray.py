@@ -90,8 +90,7 @@ def _carry_out(document: dict[str, Any], asked: Asked) -> tuple[str, Any, float,
             _benches.clear()
             _benches[key] = Bench(Job.from_json(document))
             began = time.perf_counter()
-        figures = _benches[key].measure(asked.values, asked.best, asked.max_drop)
-        full = _benches[key].full(asked.values) if asked.whole else None
+        figures, full = _benches[key].carry_out(asked)
     except Cut as cut:
         return "cut", cut.figures.to_json(), time.perf_counter() - began, cut.reason, None
     except (KCompressError, ValueError) as error:

@@ -28,7 +28,8 @@ class SearchReport:
         rebuilt: those that were rebuilt with all of the training, the winner last.
         importances: `bytes` and `drop` to how much each searched value mattered, shares that add up to 1.
         groups: what was searched by groups of layers, and these.
-        limits, hoped: the budgets, and those for trials, which more training will do something for.
+        limits, fair, hoped: the budgets, those without the points that trials only seem to lose on data that the source
+            may know, and those for trials, which more training will do something for besides.
         source: path and size of the model that went in.
     """
 
@@ -41,6 +42,7 @@ class SearchReport:
     importances: Mapping[str, Mapping[str, float]]
     groups: Mapping[str, tuple[tuple[str, ...], ...]]
     limits: Limits
+    fair: Limits
     hoped: Limits
     seconds: float
     notes: tuple[str, ...] = field(default=())

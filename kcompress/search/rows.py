@@ -104,10 +104,13 @@ def _gauged(report: SearchReport) -> list[str]:
         return []
     trial = next(trial for trial in report.trials if trial.full is not None)
     assert trial.full is not None
-    return [
-        f"with all of the training trial {trial.number} lost {trial.full.drop:.2f} in place of "
-        f"{trial.figures.drop:.2f}, so others with a drop of up to {report.hoped.max_drop:.2f} may meet the budget"
-    ]
+    full, short = trial.full.drop, trial.figures.drop
+    lost = f"trial {trial.number} lost {full:.2f}"
+    if short != full:
+        lost = f"with all of the training {lost} in place of {short:.2f}"
+    if report.fair != report.limits:
+        lost += ", with the mildest values, so that is taken for what the source knows by heart"
+    return [f"{lost}; others with a drop of up to {report.hoped.max_drop:.2f} may meet the budget"]
 
 
 def show(report: SearchReport) -> None:

@@ -117,7 +117,8 @@ class Template:
     def severe(self, share: float) -> dict[str, Value]:
         """Values that are so far from the mildest to the most severe; in the middle where that is not known."""
         shares = {**dict.fromkeys(RISING, share), **dict.fromkeys(FALLING, 1 - share)}
-        return {d.name: d.mark.at(shares.get(d.place.field, 0.5)) for d in self.dimensions}
+        known = {d: shares.get(d.place.field) for d in self.dimensions}
+        return {d.name: d.mark.middle if at is None else d.mark.at(at) for d, at in known.items()}
 
     def starts(self) -> list[dict[str, Value]]:
         """Values in the middle, milder and more severe ones, which show where budgets come to be missed."""

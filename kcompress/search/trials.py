@@ -12,7 +12,7 @@ from kcompress.search.marks import Value
 SILENT_SECONDS = 60.0
 VALUES, FIGURES, SECONDS, REASON, REPEATS = "values", "figures", "seconds", "reason", "repeats"
 FULL, GAUGE = "full", "gauge"
-"""A trial's figures after all of the training, and the study's drops of the trial that has them: short and full."""
+"""A trial's figures after all of the training, and the study's Gauge, which is that trial's drops."""
 ALIVE, LEFT, AGAIN, WHOLE = "alive", "left", "again", "whole"
 """When a worker last said that it works on a trial; whether it left it; the one that this one is put back from; whether
 it is the one that gets all of the training too."""
@@ -34,6 +34,8 @@ class Plan:
     """The time after which no trial is begun, in seconds since 1970."""
     gauged: bool = False
     """Whether one trial is to be measured after all of the training too."""
+    mildest: Mapping[str, Value] | None = None
+    """The values that should cost nothing, where the source may know by heart what trials are judged on."""
     silent_seconds: float = SILENT_SECONDS
 
     def to_json(self) -> dict[str, Any]:
@@ -74,7 +76,7 @@ class Asked:
     """A trial that is to be carried out.
 
     `best` is the size that it has to beat, if there is one, `max_drop` what a drop after a share of the training may
-    be; `whole` asks for figures after all of it too.
+    be, infinity where that is not known yet; `whole` asks for figures after all of it too.
     """
 
     number: int

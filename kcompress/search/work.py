@@ -32,8 +32,7 @@ def carry_out(bench: Bench, ledger: Ledger, asked: Asked) -> None:
     """Carry out one trial."""
     began = time.perf_counter()
     try:
-        figures = bench.measure(asked.values, asked.best, asked.max_drop)
-        full = bench.full(asked.values) if asked.whole else None
+        figures, full = bench.carry_out(asked)
     except Cut as cut:
         ledger.cut(asked.number, cut.figures, time.perf_counter() - began, cut.reason)
     except (KCompressError, ValueError) as error:

@@ -1,20 +1,22 @@
 """What one trial with all of the training says of the others, and who is rebuilt after one that missed."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from kcompress.budgets import Limits
-from kcompress.search.fidelity import raised
+from kcompress.search.fidelity import Gauge, fair, raised
 from kcompress.search.figures import Figures
-from kcompress.search.final import following
+from kcompress.search.final import Order, following
 from kcompress.search.ledger import Ledger
 from kcompress.search.progress import line
 from kcompress.search.trials import Plan
 from tests.search.test_choice import trial
-from tests.search.test_ledger import TEMPLATE, open_ledger, outcome
+from tests.search.test_ledger import SPARSITY, TEMPLATE, open_ledger, outcome
 
+LIMITS = Limits(max_drop=1.0)
 PLAN = Plan("study", "bayes", 6, Limits(max_drop=1.0), gauged=True)
 
 
@@ -22,25 +24,35 @@ PLAN = Plan("study", "bayes", 6, Limits(max_drop=1.0), gauged=True)
     ("gauge", "limit"),
     [
         (None, 1.0),
-        ([2.5, 1.0], 2.5),
-        ([2.5, 0.5], 3.0),  # two points, not five times the drop
-        ([6.0, 3.0], 2.0),  # twice the drop, not three points
-        ([2.0, -0.5], 3.5),
-        ([0.5, 0.8], 1.0),  # more training made it worse: by chance
+        (Gauge(2.5, 1.0), 2.5),
+        (Gauge(2.5, 0.5), 3.0),  # two points, not five times the drop
+        (Gauge(6.0, 3.0), 2.0),  # twice the drop, not three points
+        (Gauge(2.0, -0.5), 3.5),
+        (Gauge(0.5, 0.8), 1.0),  # more training made it worse: by chance
+        (Gauge(8.5, 6.0, harmless=True), 9.5),  # six points are no loss, and more training gives 2.5 back
+        (Gauge(8.5, 8.5, harmless=True), 9.5),  # no training, so all is no loss
+        (Gauge(2.0, -0.5, harmless=True), 3.5),
     ],
 )
 def test_a_trial_may_lose_what_more_training_gives_back(gauge, limit):
     assert raised(Limits(max_drop=1.0, max_size=9), gauge) == Limits(max_drop=limit, max_size=9)
 
 
+def test_what_the_mildest_loses_is_taken_for_no_loss():
+    assert fair(LIMITS, Gauge(8.5, 6.0, harmless=True)) == Limits(max_drop=7.0)
+    for gauge in (Gauge(8.5, 6.0), Gauge(8.5, -0.5, harmless=True), None):
+        assert fair(LIMITS, gauge) == LIMITS
+    assert fair(Limits(max_size=9), Gauge(8.5, 6.0, harmless=True)) == Limits(max_size=9)
+
+
 def test_without_a_drop_allowed_nothing_is_raised():
-    assert raised(Limits(max_size=9), [2.0, 1.0]) == Limits(max_size=9)
+    assert raised(Limits(max_size=9), Gauge(2.0, 1.0)) == Limits(max_size=9)
 
 
 def test_the_first_trial_that_is_measured_gets_all_of_the_training():
     ledger = open_ledger(plan=PLAN)
     first = ledger.next()
-    assert first.whole and first.max_drop == 1.0
+    assert first.whole and first.max_drop == math.inf, "nothing is hopeless while that is not known"
     ledger.cut(first.number, Figures(bytes=900), 0.0, "too large")
     second = ledger.next()
     assert second.whole
@@ -53,6 +65,20 @@ def test_the_first_trial_that_is_measured_gets_all_of_the_training():
     assert ledger.next().best == 500, "trials within the raised budget are to be beaten"
     assert [each.full and each.full.drop for each in ledger.trials()] == [None, 1.0, None, None]
     assert "full" in ledger.trials()[1].to_json() and "full" not in ledger.trials()[2].to_json()
+
+
+def test_a_trial_of_the_mildest_values_should_lose_nothing():
+    mild, severe = TEMPLATE.severe(0.0), TEMPLATE.severe(1.0)
+    assert (mild[SPARSITY], severe[SPARSITY]) == (0.1, 0.9)
+    for mildest, fair_drop in ((mild, 4.0), (severe, 1.0), (None, 1.0)):
+        ledger = open_ledger(plan=replace(PLAN, mildest=mildest))
+        ledger.suggest([mild])
+        asked = ledger.next()
+        assert asked.values == mild
+        ledger.done(asked.number, Figures(bytes=500, drop=5.0), 0.0, full=Figures(bytes=500, drop=3.0))
+        assert ledger.fair == Limits(max_drop=fair_drop)
+        assert ledger.doubting == Limits(max_drop=5 / 3)
+        assert ledger.limits == (ledger.doubting if fair_drop == 1 else Limits(max_drop=6.0))
 
 
 def test_only_one_worker_trains_a_trial_whole(tmp_path):
@@ -69,38 +95,44 @@ def test_nothing_is_gauged_where_that_was_not_planned():
     assert not ledger.next().whole
 
 
-LIMITS = Limits(max_drop=1.0)
-
-
 def rebuilt(size, drop):
     return SimpleNamespace(trial=trial(0, size, 2.0), figures=Figures(bytes=size, drop=drop))
 
 
+def order(fair=1.0, safe=None):
+    return Order([], Limits(max_drop=fair), safe)
+
+
 def test_the_first_one_is_rebuilt_until_one_misses_the_drop():
     left = [trial(1, 400, 2.4), trial(2, 450, 2.1)]
-    assert following(left, [], LIMITS) == 0
-    assert following(left, [rebuilt(300, 0.9)], LIMITS) == 0, "what was missed is another budget"
-    assert following(left, [rebuilt(300, 1.3)], Limits(max_size=9)) == 0
+    assert following(left, [], LIMITS, order()) == 0
+    assert following(left, [rebuilt(300, 0.9)], LIMITS, order()) == 0, "what was missed is another budget"
+    assert following(left, [rebuilt(300, 1.3)], Limits(max_size=9), order()) == 0
 
 
 def test_after_a_miss_the_next_one_is_in_the_middle_between_that_and_one_that_met_the_budgets():
     left = [trial(1, 310, 2.0), trial(2, 400, 1.9), trial(3, 410, 2.3), trial(4, 480, 1.8), trial(5, 520, 0.9)]
-    assert following(left, [rebuilt(300, 1.3)], LIMITS) == 1, "410 is nearer, but larger and worse than 400"
-    assert following(left[2:], [rebuilt(300, 1.3), rebuilt(400, 1.1)], LIMITS) == 1
+    assert following(left, [rebuilt(300, 1.3)], LIMITS, order()) == 1, "410 is nearer, but larger and worse than 400"
+    assert following(left[2:], [rebuilt(300, 1.3), rebuilt(400, 1.1)], LIMITS, order()) == 1
     left[1] = replace(left[1], full=Figures(bytes=400, drop=0.5))
-    assert following(left, [rebuilt(300, 1.3)], LIMITS) == 0, "with all of the training, 400 met them"
-    assert following(left, [rebuilt(330, 1.3)], LIMITS) == 1, "nothing is between"
+    assert following(left, [rebuilt(300, 1.3)], LIMITS, order()) == 0, "with all of the training, 400 met them"
+    assert following(left, [rebuilt(330, 1.3)], LIMITS, order()) == 1, "nothing is between"
+    assert following(left[1:], [rebuilt(300, 1.3)], LIMITS, order(1.9)) == 0, "480 met them but for the data"
 
 
 def test_the_last_that_may_be_rebuilt_is_the_smallest_that_met_the_budgets():
     left = [trial(1, 400, 2.4), trial(2, 900, 0.5), trial(3, 500, 0.9)]
-    assert following(left, [rebuilt(size, 1.3) for size in (300, 320, 340)], LIMITS) == 2
+    missed = [rebuilt(size, 1.3) for size in (300, 320, 340)]
+    assert following(left, missed, LIMITS, order()) == 2
+    safe = order(3.0, left[1])
+    assert following(left, missed, LIMITS, safe) == 1, "nothing is taken for no loss any more"
+    assert following(left, missed[:2], LIMITS, safe) == 0
 
 
 def test_where_nothing_met_the_budgets_the_next_larger_one_is_rebuilt_and_then_the_first():
     left = [trial(1, 250, 2.4), trial(2, 450, 2.1), trial(3, 400, 2.3)]
-    assert following(left, [rebuilt(300, 1.3)], LIMITS) == 2
-    assert following(left, [rebuilt(500, 1.3)], LIMITS) == 0
+    assert following(left, [rebuilt(300, 1.3)], LIMITS, order()) == 2
+    assert following(left, [rebuilt(500, 1.3)], LIMITS, order()) == 0
 
 
 def test_the_line_of_a_trial_tells_what_may_come_of_it():

@@ -77,7 +77,8 @@ def test_numbers_are_as_a_person_would_write_them_and_stay_in_their_range():
 def test_middle_and_points_of_ranges_and_choices():
     assert Mark(low=0.2, high=0.8).middle == 0.5
     assert Mark(low=1e-4, high=1e-2, log=True).middle == pytest.approx(1e-3)
-    assert Mark(("a", "b", "c")).middle == "b"
+    assert Mark(("a", "b", "c")).middle == Mark(("a", "b", "c")).at(0.0) == "b"
+    assert [Mark((8, 2, 4)).at(share) for share in (0.0, 0.5, 1.0)] == [2, 4, 8]
     assert Mark(low=0, high=1).points(3) == (0, 0.5, 1)
     assert Mark(low=1e-4, high=1e-2, log=True).points(3) == pytest.approx((1e-4, 1e-3, 1e-2))
     assert Mark(low=2, high=4, whole=True).points(5) == (2, 3, 4)
