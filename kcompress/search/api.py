@@ -229,7 +229,7 @@ class _Search:
 
     def _plan(self, job: Job) -> Plan:
         options = self.options
-        knowing = job.gauged and job.seen and options.sampler in INFORMED
+        within = job.limits.max_drop is not None
         more = {"grid": options.trials, "pareto": "pareto"}.get(options.sampler)
         return Plan(
             study=job.name(more),
@@ -239,8 +239,8 @@ class _Search:
             seed=job.seed,
             smallest=job.smallest,
             deadline=options.deadline,
-            gauged=job.gauged,
-            mildest=job.template.severe(0.0) if knowing else None,
+            gauged=within and job.shortened,
+            mildest=job.template.severe(0.0) if within and job.seen and options.sampler in INFORMED else None,
             silent_seconds=options.silent_seconds,
         )
 

@@ -12,35 +12,26 @@ from kcompress.budgets import Limits
 
 
 class Gauge(NamedTuple):
-    """The drops of one trial, after a share of the training and after all of it; whether these should be nothing."""
+    """The drops of one trial, after a share of the training and after all of it."""
 
     short: float
     full: float
-    harmless: bool = False
-
-    @property
-    def bias(self) -> float:
-        """The points that are taken for no loss."""
-        return max(0.0, self.full) if self.harmless else 0.0
 
 
-def fair(limits: Limits, gauge: Gauge | None) -> Limits:
-    """Budgets for trials, without the points that are no loss."""
-    if limits.max_drop is None or gauge is None:
-        return limits
-    return replace(limits, max_drop=limits.max_drop + gauge.bias)
+def fair(limits: Limits, bias: float) -> Limits:
+    """Budgets for trials, without so many points that are taken for no loss."""
+    return limits if limits.max_drop is None else replace(limits, max_drop=limits.max_drop + bias)
 
 
-def raised(limits: Limits, gauge: Gauge | None) -> Limits:
+def raised(limits: Limits, gauge: Gauge | None, bias: float = 0.0) -> Limits:
     """Budgets for trials, which more training will do something for.
 
     Others gain as many points as the one that was gauged, or as large a share of their drop, whichever is less.
     """
     limit = limits.max_drop
     if limit is None or gauge is None:
-        return limits
-    short, full = gauge.short - gauge.bias, gauge.full - gauge.bias
-    room = limit + short - full
-    if full > 0:
-        room = min(room, limit * short / full)
-    return fair(replace(limits, max_drop=max(limit, room)), gauge)
+        return fair(limits, bias)
+    room, left = limit + gauge.short - gauge.full, gauge.full - bias
+    if left > 0:
+        room = min(room, limit * (gauge.short - bias) / left)
+    return fair(replace(limits, max_drop=max(limit, room)), bias)

@@ -53,11 +53,6 @@ class Job:
     """Whether the smallest file is looked for, so that one larger than the best so far need not be finished."""
 
     @property
-    def gauged(self) -> bool:
-        """Whether a trial's drop may be larger than that of what is written in the end."""
-        return self.limits.max_drop is not None and (self.shortened or self.seen)
-
-    @property
     def seen(self) -> bool:
         """Whether the source may have been trained on what trials are judged on."""
         return self.validation is None

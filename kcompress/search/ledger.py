@@ -23,6 +23,7 @@ from kcompress.search.template import Dimension
 from kcompress.search.trials import (
     AGAIN,
     ALIVE,
+    BIAS,
     FIGURES,
     FULL,
     GAUGE,
@@ -114,31 +115,48 @@ class Ledger:
             if other.user_attrs.get(VALUES) == values:
                 self._repeat(trial, trial_of(other))
                 return None
-        whole = self.plan.gauged and self._gauge is None and not any(WHOLE in other.user_attrs for other in running)
+        whole = self._whole(values, running)
         if whole:
             trial.set_user_attr(WHOLE, True)
-        unknown = self.plan.gauged and self._gauge is None  # then a large drop need not be one in the end
-        return Asked(trial.number, values, self._best(counted), math.inf if unknown else self.limits.max_drop, whole)
+        return Asked(trial.number, values, self._best(counted), self._enough, whole)
+
+    def _whole(self, values: Mapping[str, Value], running: Sequence[Any]) -> bool:
+        """Whether a trial is to get all of the training too: one of the mildest values, and the first other one."""
+        if values == self.plan.mildest:
+            return self._bias is None
+        others = (t.user_attrs for t in running if t.user_attrs.get(VALUES) != self.plan.mildest)
+        return self.plan.gauged and self._gauge is None and not any(WHOLE in other for other in others)
+
+    @property
+    def _enough(self) -> float | None:
+        """What a trial may lose; infinity as long as that is not known."""
+        known = (not self.plan.gauged or self._gauge) and (self.plan.mildest is None or self._bias is not None)
+        return self.limits.max_drop if known else math.inf
 
     @property
     def limits(self) -> Limits:
         """The budgets for trials, which more training will do something for."""
-        return raised(self.plan.limits, self._gauge)
+        return raised(self.plan.limits, self._gauge, self._bias or 0.0)
 
     @property
     def fair(self) -> Limits:
         """The budgets for trials, without the points that are taken for no loss."""
-        return fair(self.plan.limits, self._gauge)
+        return fair(self.plan.limits, self._bias or 0.0)
 
     @property
     def doubting(self) -> Limits:
         """The budgets for trials if no points were taken for no loss."""
-        return raised(self.plan.limits, self._gauge and self._gauge._replace(harmless=False))
+        return raised(self.plan.limits, self._gauge)
 
     @property
     def _gauge(self) -> Gauge | None:
         found = self.study.user_attrs.get(GAUGE)
         return None if found is None else Gauge(*found)
+
+    @property
+    def _bias(self) -> float | None:
+        found: float | None = self.study.user_attrs.get(BIAS)
+        return found
 
     def _repeat(self, trial: Any, other: Trial) -> None:
         trial.set_user_attr(REPEATS, other.number)
@@ -171,9 +189,12 @@ class Ledger:
     def _gauged(self, number: int, short: Figures, full: Figures) -> None:
         with self._unless_put_back():
             self._open[number].set_user_attr(FULL, full.to_json())
-            if short.drop is not None and full.drop is not None and self._gauge is None:
-                harmless = self._open[number].user_attrs[VALUES] == self.plan.mildest
-                self.study.set_user_attr(GAUGE, Gauge(short.drop, full.drop, harmless))
+            if short.drop is None or full.drop is None:
+                return
+            if self._open[number].user_attrs[VALUES] == self.plan.mildest:
+                self.study.set_user_attr(BIAS, max(0.0, full.drop))
+            elif self._gauge is None:
+                self.study.set_user_attr(GAUGE, Gauge(short.drop, full.drop))
 
     def cut(self, number: int, figures: Figures, seconds: float, reason: str) -> None:
         """A trial was given up."""

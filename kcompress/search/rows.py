@@ -99,18 +99,19 @@ def remarks(report: SearchReport) -> list[str]:
 
 
 def _gauged(report: SearchReport) -> list[str]:
-    """What one trial told of the others."""
+    """What some trials told of the others."""
     if report.hoped == report.limits:
         return []
-    trial = next(trial for trial in report.trials if trial.full is not None)
-    assert trial.full is not None
-    full, short = trial.full.drop, trial.figures.drop
-    lost = f"trial {trial.number} lost {full:.2f}"
-    if short != full:
-        lost = f"with all of the training {lost} in place of {short:.2f}"
+    lost = []
+    for trial in report.trials:
+        if trial.full is not None:
+            before = "" if trial.full == trial.figures else f" in place of {trial.figures.drop:.2f}"
+            lost.append(f"trial {trial.number} lost {trial.full.drop:.2f}{before}")
+    known = ""
     if report.fair != report.limits:
-        lost += ", with the mildest values, so that is taken for what the source knows by heart"
-    return [f"{lost}; others with a drop of up to {report.hoped.max_drop:.2f} may meet the budget"]
+        known = ", for what the mildest candidate lost is taken for what the source knows by heart"
+    least = f"others with a drop of up to {report.hoped.max_drop:.2f} may meet the budget"
+    return [f"with all of the training {' and '.join(lost)}; {least}{known}"]
 
 
 def show(report: SearchReport) -> None:

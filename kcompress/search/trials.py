@@ -11,8 +11,9 @@ from kcompress.search.marks import Value
 
 SILENT_SECONDS = 60.0
 VALUES, FIGURES, SECONDS, REASON, REPEATS = "values", "figures", "seconds", "reason", "repeats"
-FULL, GAUGE = "full", "gauge"
-"""A trial's figures after all of the training, and the study's Gauge, which is that trial's drops."""
+FULL, GAUGE, BIAS = "full", "gauge", "bias"
+"""A trial's figures after all of the training, the study's Gauge, which is that trial's drops, and the points that are
+taken for no loss."""
 ALIVE, LEFT, AGAIN, WHOLE = "alive", "left", "again", "whole"
 """When a worker last said that it works on a trial; whether it left it; the one that this one is put back from; whether
 it is the one that gets all of the training too."""
@@ -33,9 +34,10 @@ class Plan:
     deadline: float = math.inf
     """The time after which no trial is begun, in seconds since 1970."""
     gauged: bool = False
-    """Whether one trial is to be measured after all of the training too."""
+    """Whether a trial is to be measured after all of the training too, to tell what that gives back."""
     mildest: Mapping[str, Value] | None = None
-    """The values that should cost nothing, where the source may know by heart what trials are judged on."""
+    """The values that should cost nothing, where the source may know by heart what trials are judged on; measured after
+    all of the training too, to tell what they cost there."""
     silent_seconds: float = SILENT_SECONDS
 
     def to_json(self) -> dict[str, Any]:
@@ -54,7 +56,7 @@ class Plan:
 class Trial:
     """A finished trial. `reason` says why it was cut short or failed, or which one it repeats.
 
-    `full` are the figures after all of the training, of the one trial that is measured so too.
+    `full` are the figures after all of the training, of those that are measured so too.
     """
 
     number: int

@@ -29,20 +29,26 @@ PLAN = Plan("study", "bayes", 6, Limits(max_drop=1.0), gauged=True)
         (Gauge(6.0, 3.0), 2.0),  # twice the drop, not three points
         (Gauge(2.0, -0.5), 3.5),
         (Gauge(0.5, 0.8), 1.0),  # more training made it worse: by chance
-        (Gauge(8.5, 6.0, harmless=True), 9.5),  # six points are no loss, and more training gives 2.5 back
-        (Gauge(8.5, 8.5, harmless=True), 9.5),  # no training, so all is no loss
-        (Gauge(2.0, -0.5, harmless=True), 3.5),
     ],
 )
 def test_a_trial_may_lose_what_more_training_gives_back(gauge, limit):
     assert raised(Limits(max_drop=1.0, max_size=9), gauge) == Limits(max_drop=limit, max_size=9)
 
 
-def test_what_the_mildest_loses_is_taken_for_no_loss():
-    assert fair(LIMITS, Gauge(8.5, 6.0, harmless=True)) == Limits(max_drop=7.0)
-    for gauge in (Gauge(8.5, 6.0), Gauge(8.5, -0.5, harmless=True), None):
-        assert fair(LIMITS, gauge) == LIMITS
-    assert fair(Limits(max_size=9), Gauge(8.5, 6.0, harmless=True)) == Limits(max_size=9)
+@pytest.mark.parametrize(
+    ("gauge", "limit"),
+    [
+        (None, 7.0),
+        (Gauge(11.0, 6.5), 11.5),  # 4.5 points, for of the drop half a point is left
+        (Gauge(11.0, 8.0), 8.5),  # two and a half times the drop, not three points
+        (Gauge(7.0, 8.0), 7.0),
+        (Gauge(3.0, 4.0), 7.0),
+    ],
+)
+def test_what_the_mildest_loses_is_taken_for_no_loss(gauge, limit):
+    assert fair(LIMITS, 6.0) == Limits(max_drop=7.0)
+    assert raised(LIMITS, gauge, 6.0) == Limits(max_drop=limit)
+    assert fair(Limits(max_size=9), 6.0) == raised(Limits(max_size=9), gauge, 6.0) == Limits(max_size=9)
 
 
 def test_without_a_drop_allowed_nothing_is_raised():
@@ -70,15 +76,28 @@ def test_the_first_trial_that_is_measured_gets_all_of_the_training():
 def test_a_trial_of_the_mildest_values_should_lose_nothing():
     mild, severe = TEMPLATE.severe(0.0), TEMPLATE.severe(1.0)
     assert (mild[SPARSITY], severe[SPARSITY]) == (0.1, 0.9)
-    for mildest, fair_drop in ((mild, 4.0), (severe, 1.0), (None, 1.0)):
-        ledger = open_ledger(plan=replace(PLAN, mildest=mildest))
-        ledger.suggest([mild])
-        asked = ledger.next()
-        assert asked.values == mild
-        ledger.done(asked.number, Figures(bytes=500, drop=5.0), 0.0, full=Figures(bytes=500, drop=3.0))
-        assert ledger.fair == Limits(max_drop=fair_drop)
-        assert ledger.doubting == Limits(max_drop=5 / 3)
-        assert ledger.limits == (ledger.doubting if fair_drop == 1 else Limits(max_drop=6.0))
+    ledger = open_ledger(plan=replace(PLAN, mildest=mild))
+    ledger.suggest([mild, severe])
+    first, second, third = ledger.next(), ledger.next(), ledger.next()
+    assert (first.values, second.values) == (mild, severe)
+    assert (first.whole, second.whole, third.whole) == (True, True, False)
+    ledger.done(first.number, Figures(bytes=500, drop=5.0), 0.0, full=Figures(bytes=500, drop=3.0))
+    assert ledger.fair == ledger.limits == Limits(max_drop=4.0)
+    assert third.max_drop == ledger.next().max_drop == math.inf
+    ledger.done(second.number, Figures(bytes=500, drop=9.0), 0.0, full=Figures(bytes=500, drop=3.5))
+    assert ledger.doubting == Limits(max_drop=9 / 3.5)
+    assert ledger.next().max_drop == ledger.limits.max_drop == 9.5
+
+
+def test_what_the_mildest_values_lose_is_measured_where_trials_get_all_of_the_training():
+    mild = TEMPLATE.severe(0.0)
+    ledger = open_ledger(plan=replace(PLAN, gauged=False, mildest=mild))
+    ledger.suggest([mild])
+    first, second = ledger.next(), ledger.next()
+    assert (first.whole, second.whole) == (True, False)
+    ledger.done(first.number, Figures(bytes=500, drop=3.0), 0.0, full=Figures(bytes=500, drop=3.0))
+    assert ledger.next().max_drop == ledger.limits.max_drop == ledger.fair.max_drop == 4.0
+    assert ledger.doubting == LIMITS
 
 
 def test_only_one_worker_trains_a_trial_whole(tmp_path):
