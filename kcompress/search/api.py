@@ -90,8 +90,9 @@ def search(
     Args:
         model, output, calibration, test, teachers, combine, metric, seed, batch, trust: as for `compress`.
         data: where samples come from; a training split is needed.
-        validation: data that candidates are judged on. A model that was trained on what they are judged on looks better
-            there than it is, so that candidates seem to lose more than they do.
+        validation: data that candidates are judged on, and the model was not trained on. Without it they are judged on
+            what the model may know by heart, where they seem to lose more than they do; so bayes and pareto take what
+            the mildest candidate loses there for no loss.
         recipe, passes: steps with marks in place of values, such as `{search: [0.5, 0.95]}`; without any, steps that
             suit the format.
         max_drop, max_size, max_latency, max_macs: budgets, as for `compress`; at least one, except for pareto.

@@ -12,6 +12,7 @@ import kcompress
 from kcompress.budgets import limits
 from kcompress.data import Splits, resolve
 from kcompress.errors import DataError, KCompressError, OutputError, UsageError
+from kcompress.search import rows
 from kcompress.search.bench import Bench, Cut
 from kcompress.search.job import Job
 from kcompress.search.template import Template
@@ -277,6 +278,23 @@ def test_what_is_hopeless_between_two_trainings_is_given_up(source, data):
     assert drop > 5
     with pytest.raises(Cut, match=r"a drop of [\d.]+ after train.distill"):
         bench(source, data, steps, max_drop=0.1).measure(values)
+
+
+def test_what_the_source_knows_by_heart_is_no_loss(source, data, tmp_path):
+    """The source is always right on the training data, and on the test data as good as any other."""
+    with np.load(data) as arrays:
+        labels = np.random.default_rng(1).integers(0, 3, len(arrays["y_test"]))
+        np.savez(tmp_path / "d.npz", **{**arrays, "y_test": labels})
+    prune = "prune.magnitude:sparsity={search:[0.5,0.9]}"
+    options = {"passes": [prune, "quantize.weights:bits={search:[3,6]}"], "max_drop": 2.0}
+    report = find(source, tmp_path / "d.npz", tmp_path, **options)
+    first = report.trials[0]
+    assert list(first.values.values()) == [0.5, 6]
+    assert first.full == first.figures, "nothing trains here"
+    assert report.hoped.max_drop == report.fair.max_drop == 2 + first.figures.drop > 4
+    assert "by heart" in " ".join(rows.remarks(report))
+    assert report.exit_code == 0
+    assert report.winner.artifact.bytes < first.figures.bytes
 
 
 def test_trials_train_less(source, data):
