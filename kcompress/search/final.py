@@ -72,47 +72,86 @@ def rebuild(
     steps_of: Callable[[Trial], list[dict[str, Any]]],
     compress: Compress,
 ) -> list[Rebuilt]:
-    """Rebuild candidates until one meets the budgets, a few at most; that one, or the closest, is the last entry."""
+    """Rebuild candidates until one meets the budgets and smaller ones may not, a few at most.
+
+    The last entry is the smallest that met them, or the closest.
+    """
     found: list[Rebuilt] = []
     left = list(order.candidates)
     try:
-        while left and len(found) < MOST:
-            trial = left.pop(following(left, found, limits, order))
+        while len(found) < MOST and (place := following(left, found, limits, order)) is not None:
+            trial = left.pop(place)
             draft = partial(output.with_stem(f"{output.stem}.{len(found) + 1}"))
             steps = steps_of(trial)
             report = compress(steps, draft)
             found.append(Rebuilt(trial, steps, judged(report, limits, output), draft))
-            if found[-1].met:
-                break
     except BaseException:
         discard(found)
         raise
-    if not found[-1].met:
-        found.sort(key=lambda each: over(each.figures, limits), reverse=True)
-    return found
+    return sorted(found, key=lambda each: (each.met, -(_written(each) if each.met else over(each.figures, limits))))
 
 
-def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Limits, order: Order) -> int:
-    """The place of the candidate to rebuild next.
+def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Limits, order: Order) -> int | None:
+    """The place of the candidate to rebuild next, None where there is none.
 
-    That is the first one, until one misses the drop. Then it is one of a size in the middle between the largest that
-    missed and the smallest that has met the budgets; the last one that may be rebuilt is the safe one, or the latter.
+    That is the first one. After one that missed the drop it is a larger one, after one that surely met it, that is with
+    all of its interval, a smaller one.
     """
+    if not left or (found and found[-1].met and not surely_met(found[-1], limits)):
+        return None
     missed = [each for each in found if limits.max_drop is not None and (each.figures.drop or 0.0) > limits.max_drop]
-    if not missed:
-        return 0
-    last = len(found) == MOST - 1
+    met = min((each for each in found if each.met), key=lambda each: _size(each.trial), default=None)
+    low = max((_size(each.trial) for each in missed), default=0)
+    if met is not None:
+        return _smaller(left, low, met, limits)
+    return _larger(left, low, len(found) == MOST - 1, order) if missed else 0
+
+
+def surely_met(each: Rebuilt, limits: Limits) -> bool:
+    """Whether a budget for the drop is met by all of its interval."""
+    interval = each.figures.ci95
+    return limits.max_drop is not None and interval is not None and interval[1] < limits.max_drop
+
+
+def _smaller(left: Sequence[Trial], low: int, met: Rebuilt, limits: Limits) -> int | None:
+    """One of a size in the middle between what missed and what met the budgets.
+
+    It has to meet them if rebuilding gives it back as many points as it did the other.
+    """
+    back = (met.trial.figures.drop or 0.0) - (met.figures.drop or 0.0)
+
+    def may_meet(trial: Trial) -> bool:
+        drop = trial.figures.drop
+        return over(replace(trial.figures, drop=None if drop is None else drop - back), limits) == 0
+
+    between = front([trial for trial in left if low < _size(trial) < _size(met.trial) and may_meet(trial)])
+    return _nearest(left, between, ((low or min(map(_size, between), default=0)) + _size(met.trial)) / 2)
+
+
+def _larger(left: Sequence[Trial], low: int, last: bool, order: Order) -> int:
+    """One of a size in the middle between what missed and what met the budgets as a trial.
+
+    The last one that may be rebuilt is the safe one, or the latter.
+    """
     if last and order.safe in left:
         return left.index(order.safe)
-    low = max(_size(each.trial) for each in missed)
     larger = [trial for trial in left if _size(trial) > low]
     sure = min((t for t in larger if over(t.full or t.figures, order.fair) == 0), key=_size, default=None)
     between = front([trial for trial in larger if sure is None or _size(trial) < _size(sure)])
     if sure is not None and (not between or last):
         return left.index(sure)
-    middle = low if sure is None else (low + _size(sure)) / 2
-    nearest = min(between, key=lambda trial: abs(_size(trial) - middle), default=left[0])
-    return left.index(nearest)
+    place = _nearest(left, between, low if sure is None else (low + _size(sure)) / 2)
+    return 0 if place is None else place
+
+
+def _nearest(left: Sequence[Trial], some: Sequence[Trial], size: float) -> int | None:
+    """The place of the one among some whose size is nearest."""
+    nearest = min(some, key=lambda trial: abs(_size(trial) - size), default=None)
+    return None if nearest is None else left.index(nearest)
+
+
+def _written(each: Rebuilt) -> int:
+    return each.figures.bytes or 0
 
 
 def _size(trial: Trial) -> int:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from kcompress.budgets import Limits
+from kcompress.search import final
 from kcompress.search.fidelity import Gauge, fair, raised
 from kcompress.search.figures import Figures
 from kcompress.search.final import Order, following
@@ -114,8 +115,9 @@ def test_nothing_is_gauged_where_that_was_not_planned():
     assert not ledger.next().whole
 
 
-def rebuilt(size, drop):
-    return SimpleNamespace(trial=trial(0, size, 2.0), figures=Figures(bytes=size, drop=drop))
+def rebuilt(size, drop, met=False, width=1.0):
+    figures = Figures(bytes=size, drop=drop, ci95=(drop - width, drop + width))
+    return SimpleNamespace(trial=trial(0, size, 2.0), figures=figures, met=met)
 
 
 def order(fair=1.0, safe=None):
@@ -152,6 +154,46 @@ def test_where_nothing_met_the_budgets_the_next_larger_one_is_rebuilt_and_then_t
     left = [trial(1, 250, 2.4), trial(2, 450, 2.1), trial(3, 400, 2.3)]
     assert following(left, [rebuilt(300, 1.3)], LIMITS, order()) == 2
     assert following(left, [rebuilt(500, 1.3)], LIMITS, order()) == 0
+
+
+def test_where_the_drop_is_surely_met_smaller_ones_are_rebuilt():
+    left = [trial(1, 500, 2.0), trial(2, 250, 2.8), trial(3, 200, 2.9), trial(4, 220, 3.5), trial(5, 150, 3.0)]
+    large, small = rebuilt(400, -1.0, met=True), rebuilt(250, 1.2)
+    assert following(left, [large], LIMITS, order()) == 1, "275 is in the middle"
+    assert following(left, [rebuilt(400, 0.5, met=True)], LIMITS, order()) is None, "it may miss the drop"
+    assert following(left, [replace_interval(large, None)], LIMITS, order()) is None
+    assert following(left, [large], Limits(max_size=500), order()) is None, "of other budgets all is known"
+    small_loss = rebuilt(400, -0.6, met=True)  # 2.6 points less than as a trial, so that up to 3.6 may be one
+    assert following([trial(1, 300, 3.7)], [small_loss], LIMITS, order()) is None
+    assert following([trial(1, 300, 3.5)], [small_loss], LIMITS, order()) == 0
+    del left[1]
+    assert following(left, [large, small], LIMITS, order()) is None, "nothing is between"
+    assert following(left, [large, rebuilt(250, -0.5, met=True)], LIMITS, order()) == 1
+    assert following([*left, trial(6, 320, 2.5)], [large, small], LIMITS, order()) == 4
+
+
+def replace_interval(each, interval):
+    return SimpleNamespace(**{**vars(each), "figures": replace(each.figures, ci95=interval)})
+
+
+def test_the_smallest_that_met_the_budgets_is_the_winner(monkeypatch, tmp_path):
+    drops = {400: -1.0, 250: 1.2, 330: 0.9}
+    monkeypatch.setattr(final, "judged", lambda report, limits, output: report)
+    monkeypatch.setattr(final, "Rebuilt", lambda trial, steps, report, draft: report)
+    trials = [trial(1, 400, 2.0), trial(2, 250, 2.8), trial(3, 330, 2.5)]
+    told = []
+
+    def compress(steps, draft):
+        told.append(steps)
+        return rebuilt(steps, drops[steps], met=drops[steps] <= 1)
+
+    some = Order(trials, LIMITS, trials[0])
+    found = final.rebuild(some, LIMITS, tmp_path / "o.keras", lambda each: each.figures.bytes, compress)
+    assert told == [400, 330]
+    assert found[-1].figures.bytes == 330
+    drops[330] = 1.1
+    found = final.rebuild(some, LIMITS, tmp_path / "o.keras", lambda each: each.figures.bytes, compress)
+    assert [each.figures.bytes for each in found] == [330, 400]
 
 
 def test_the_line_of_a_trial_tells_what_may_come_of_it():
