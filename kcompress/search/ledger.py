@@ -118,7 +118,7 @@ class Ledger:
         whole = self._whole(values, running)
         if whole:
             trial.set_user_attr(WHOLE, True)
-        return Asked(trial.number, values, self._best(counted), self._enough, whole)
+        return Asked(trial.number, values, self._best(counted), self._enough(counted), whole)
 
     def _whole(self, values: Mapping[str, Value], running: Sequence[Any]) -> bool:
         """Whether a trial is to get all of the training too: one of the mildest values, and the first other one."""
@@ -127,11 +127,10 @@ class Ledger:
         others = (t.user_attrs for t in running if t.user_attrs.get(VALUES) != self.plan.mildest)
         return self.plan.gauged and self._gauge is None and not any(WHOLE in other for other in others)
 
-    @property
-    def _enough(self) -> float | None:
+    def _enough(self, counted: Sequence[Any]) -> float | None:
         """What a trial may lose; infinity as long as that is not known."""
-        known = (not self.plan.gauged or self._gauge) and (self.plan.mildest is None or self._bias is not None)
-        return self.limits.max_drop if known else math.inf
+        biased = self.plan.mildest is not None and all(t.user_attrs.get(VALUES) != self.plan.mildest for t in counted)
+        return math.inf if biased or (self.plan.gauged and self._gauge is None) else self.limits.max_drop
 
     @property
     def limits(self) -> Limits:

@@ -90,6 +90,16 @@ def test_a_trial_of_the_mildest_values_should_lose_nothing():
     assert ledger.next().max_drop == ledger.limits.max_drop == 9.5
 
 
+def test_the_mildest_values_may_be_too_large_to_tell_anything():
+    mild = TEMPLATE.severe(0.0)
+    ledger = open_ledger(plan=replace(PLAN, gauged=False, mildest=mild))
+    ledger.suggest([mild])
+    first = ledger.next()
+    assert first.max_drop == ledger.next().max_drop == math.inf
+    ledger.cut(first.number, Figures(bytes=900), 0.0, "over budget, whatever training does")
+    assert ledger.next().max_drop == ledger.fair.max_drop == 1.0
+
+
 def test_what_the_mildest_values_lose_is_measured_where_trials_get_all_of_the_training():
     mild = TEMPLATE.severe(0.0)
     ledger = open_ledger(plan=replace(PLAN, gauged=False, mildest=mild))
