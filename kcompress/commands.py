@@ -60,8 +60,7 @@ def compress(**given: Any) -> None:
     from kcompress import pipeline, terminal
     from kcompress.hosts import Hosts
 
-    as_json, quiet = given.pop("as_json"), given.pop("quiet")
-    options.use(given.pop("backend"))
+    as_json, quiet = begun(given)
     hosts = Hosts(**{name: given.pop(name) for name in ("coordinator", "processes", "process", "timeout")})
     model, output = given.pop("model"), given.pop("output")
     report = pipeline.compress(model, output, **given, hosts=hosts, hooks=terminal.hooks(quiet or as_json))
@@ -98,8 +97,7 @@ def ensemble(**given: Any) -> None:
     """
     from kcompress import combination, terminal
 
-    as_json, quiet = given.pop("as_json"), given.pop("quiet")
-    options.use(given.pop("backend"))
+    as_json, quiet = begun(given)
     report = combination.ensemble(given.pop("models"), **given, hooks=terminal.hooks(quiet or as_json))
     told(report.to_json, lambda: combination.show(report), as_json, quiet)
 
@@ -133,8 +131,7 @@ def sensitivity(**given: Any) -> None:
     from kcompress import terminal
     from kcompress.sensitivity import analysis
 
-    as_json, quiet = given.pop("as_json"), given.pop("quiet")
-    options.use(given.pop("backend"))
+    as_json, quiet = begun(given)
     found = analysis.sensitivity(given.pop("model"), **given, hooks=terminal.hooks(quiet or as_json))
     told(found.to_json, lambda: analysis.show(found), as_json, quiet)
 
@@ -202,8 +199,7 @@ def search(**given: Any) -> None:
     from kcompress import terminal
     from kcompress.search import api, rows
 
-    as_json, quiet = given.pop("as_json"), given.pop("quiet")
-    options.use(given.pop("backend"))
+    as_json, quiet = begun(given)
     model, output = given.pop("model"), given.pop("output")
     report = api.search(model, output, **given, hooks=terminal.hooks(quiet or as_json))
     told(report.to_json, lambda: rows.show(report), as_json, quiet)
@@ -268,6 +264,12 @@ def demo(folder: Path) -> None:
 
     options.use(None)
     sys.exit(demonstration.run(folder, terminal.hooks(False)))
+
+
+def begun(given: dict[str, Any]) -> tuple[bool, bool]:
+    """Settle on the backend; take what says how to print out of what was given: as JSON, or not at all."""
+    options.use(given.pop("backend"))
+    return given.pop("as_json"), given.pop("quiet")
 
 
 def told(to_json: Callable[[], Any], show: Callable[[], None], as_json: bool, quiet: bool = False) -> None:
