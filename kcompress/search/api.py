@@ -206,10 +206,10 @@ class _Search:
             plan = replace(plan, trials=len(starts))
         ledger = run_trials(job, plan, self.options, starts, self.scratch, self.hooks)
         trials = ledger.trials()
-        candidates = ranked(trials, ledger.limits, job.smallest)
+        candidates = ranked(trials, ledger.gauged.limits, job.smallest)
         if not candidates:
             raise UsageError(nothing(trials))
-        order = Order(candidates, ledger.fair, ranked(trials, ledger.doubting, job.smallest)[0])
+        order = Order(candidates, ledger.gauged.fair, ranked(trials, ledger.gauged.doubting, job.smallest)[0])
         rebuilt = rebuild(
             order, job.limits, self.files.output, lambda trial: job.template.fill(trial.values), self._compress
         )
@@ -277,8 +277,8 @@ class _Search:
             importances=importances(ledger),
             groups=job.template.groups,
             limits=job.limits,
-            fair=ledger.fair,
-            hoped=ledger.limits,
+            fair=ledger.gauged.fair,
+            hoped=ledger.gauged.limits,
             seconds=time.perf_counter() - self.started,
             notes=tuple(note for note, said in ((SHARE, job.shortened), (SEEN, job.seen)) if said),
         )

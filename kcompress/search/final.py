@@ -97,7 +97,7 @@ def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Limits, o
     That is the first one. After one that missed the drop it is a larger one, after one that surely met it, that is with
     all of its interval, a smaller one.
     """
-    if not left or (found and found[-1].met and not surely_met(found[-1], limits)):
+    if not left or (found and found[-1].met and not _surely_met(found[-1], limits)):
         return None
     missed = [each for each in found if limits.max_drop is not None and (each.figures.drop or 0.0) > limits.max_drop]
     met = min((each for each in found if each.met), key=lambda each: _size(each.trial), default=None)
@@ -107,7 +107,7 @@ def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Limits, o
     return _larger(left, low, len(found) == MOST - 1, order) if missed else 0
 
 
-def surely_met(each: Rebuilt, limits: Limits) -> bool:
+def _surely_met(each: Rebuilt, limits: Limits) -> bool:
     """Whether a budget for the drop is met by all of its interval."""
     interval = each.figures.ci95
     return limits.max_drop is not None and interval is not None and interval[1] < limits.max_drop

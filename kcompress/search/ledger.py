@@ -11,9 +11,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from kcompress.budgets import Limits
 from kcompress.search.choice import distinct
-from kcompress.search.fidelity import Gauge, fair, raised
+from kcompress.search.fidelity import Gauged
 from kcompress.search.figures import Figures, excess, over
 from kcompress.search.marks import Value
 from kcompress.search.samplers import sampler, suggested
@@ -23,10 +22,8 @@ from kcompress.search.template import Dimension
 from kcompress.search.trials import (
     AGAIN,
     ALIVE,
-    BIAS,
     FIGURES,
     FULL,
-    GAUGE,
     LEFT,
     REASON,
     REPEATS,
@@ -62,6 +59,7 @@ class Ledger:
         self.study = optuna.create_study(
             storage=storage, study_name=plan.study, directions=directions, load_if_exists=True
         )
+        self.gauged = Gauged(self.study, plan)
 
     def suggest(self, starts: Sequence[Mapping[str, Value]]) -> None:
         """Have these tried before anything else, if they were not yet."""
@@ -115,47 +113,10 @@ class Ledger:
             if other.user_attrs.get(VALUES) == values:
                 self._repeat(trial, trial_of(other))
                 return None
-        whole = self._whole(values, running)
+        whole = self.gauged.asks(values, running)
         if whole:
             trial.set_user_attr(WHOLE, True)
-        return Asked(trial.number, values, self._best(counted), self._enough(counted), whole)
-
-    def _whole(self, values: Mapping[str, Value], running: Sequence[Any]) -> bool:
-        """Whether a trial is to get all of the training too: one of the mildest values, and the first other one."""
-        if values == self.plan.mildest:
-            return self._bias is None
-        others = (t.user_attrs for t in running if t.user_attrs.get(VALUES) != self.plan.mildest)
-        return self.plan.gauged and self._gauge is None and not any(WHOLE in other for other in others)
-
-    def _enough(self, counted: Sequence[Any]) -> float | None:
-        """What a trial may lose; infinity as long as that is not known."""
-        biased = self.plan.mildest is not None and all(t.user_attrs.get(VALUES) != self.plan.mildest for t in counted)
-        return math.inf if biased or (self.plan.gauged and self._gauge is None) else self.limits.max_drop
-
-    @property
-    def limits(self) -> Limits:
-        """The budgets for trials, which more training will do something for."""
-        return raised(self.plan.limits, self._gauge, self._bias or 0.0)
-
-    @property
-    def fair(self) -> Limits:
-        """The budgets for trials, without the points that are taken for no loss."""
-        return fair(self.plan.limits, self._bias or 0.0)
-
-    @property
-    def doubting(self) -> Limits:
-        """The budgets for trials if no points were taken for no loss."""
-        return raised(self.plan.limits, self._gauge)
-
-    @property
-    def _gauge(self) -> Gauge | None:
-        found = self.study.user_attrs.get(GAUGE)
-        return None if found is None else Gauge(*found)
-
-    @property
-    def _bias(self) -> float | None:
-        found: float | None = self.study.user_attrs.get(BIAS)
-        return found
+        return Asked(trial.number, values, self._best(counted), self.gauged.enough(counted), whole)
 
     def _repeat(self, trial: Any, other: Trial) -> None:
         trial.set_user_attr(REPEATS, other.number)
@@ -173,27 +134,19 @@ class Ledger:
         """A trial was measured; `full` after all of the training too."""
         assert figures.bytes is not None
         if full is not None:
-            self._gauged(number, figures, full)
+            with self._unless_put_back():
+                self._open[number].set_user_attr(FULL, full.to_json())
+                self.gauged.note(self._open[number].user_attrs[VALUES], figures, full)
         self._note(number, figures, seconds, reason)
         both = [float(figures.bytes), 100.0 if figures.drop is None else figures.drop]
         self._close(number, values=both if self.plan.kind == "pareto" else self._cost(both, figures))
 
     def _cost(self, both: Sequence[float], figures: Figures) -> float:
         """Bytes or points lost, made larger by what budgets are exceeded by, so that near misses are no bad ones."""
-        above = over(figures, self.limits)
+        above = over(figures, self.gauged.limits)
         if self.plan.smallest:
             return both[0] * math.exp(min(PENALTY * above, MOST_PENALTY))
         return both[1] + POINTS * above
-
-    def _gauged(self, number: int, short: Figures, full: Figures) -> None:
-        with self._unless_put_back():
-            self._open[number].set_user_attr(FULL, full.to_json())
-            if short.drop is None or full.drop is None:
-                return
-            if self._open[number].user_attrs[VALUES] == self.plan.mildest:
-                self.study.set_user_attr(BIAS, max(0.0, full.drop))
-            elif self._gauge is None:
-                self.study.set_user_attr(GAUGE, Gauge(short.drop, full.drop))
 
     def cut(self, number: int, figures: Figures, seconds: float, reason: str) -> None:
         """A trial was given up."""
@@ -271,7 +224,7 @@ class Ledger:
         """The size to be beaten, where the smallest is looked for: that of the last runner that met the budgets."""
         if not self.plan.smallest or self.plan.kind == "pareto":
             return None
-        met = [t for t in map(trial_of, counted) if t.state == "done" and over(t.figures, self.limits) == 0]
+        met = [t for t in map(trial_of, counted) if t.state == "done" and over(t.figures, self.gauged.limits) == 0]
         sizes = sorted(trial.figures.bytes for trial in distinct(met) if trial.figures.bytes is not None)
         return sizes[RUNNERS - 1] if len(sizes) >= RUNNERS else None
 
@@ -283,7 +236,7 @@ class Ledger:
             trial.set_user_attr(SECONDS, seconds)
             if reason:
                 trial.set_user_attr(REASON, reason)
-            for name, share in excess(figures, self.limits).items() if self.plan.kind == "pareto" else ():
+            for name, share in excess(figures, self.gauged.limits).items() if self.plan.kind == "pareto" else ():
                 trial.set_constraint(name, share)
 
     def _unless_put_back(self) -> contextlib.AbstractContextManager[None]:

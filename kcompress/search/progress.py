@@ -22,7 +22,7 @@ class Telling:
             if trial.number not in self._told:
                 self._told.add(trial.number)
                 self._advance(1)
-                self._log(line(trial, self._ledger.plan.limits, self._ledger.limits))
+                self._log(line(trial, self._ledger.plan.limits, self._ledger.gauged.limits))
 
 
 def line(trial: Trial, limits: Limits, hoped: Limits) -> str:

@@ -66,7 +66,7 @@ def test_the_first_trial_that_is_measured_gets_all_of_the_training():
     short = Figures(bytes=500, drop=2.5)
     ledger.done(second.number, short, 0.0, full=replace(short, drop=1.0))
     third = ledger.next()
-    assert not third.whole and third.max_drop == ledger.limits.max_drop == 2.5
+    assert not third.whole and third.max_drop == ledger.gauged.limits.max_drop == 2.5
     ledger.done(third.number, Figures(bytes=400, drop=2.0), 0.0)
     ledger.done(ledger.next().number, Figures(bytes=300, drop=2.5), 0.0)
     assert ledger.next().best == 500, "trials within the raised budget are to be beaten"
@@ -83,11 +83,11 @@ def test_a_trial_of_the_mildest_values_should_lose_nothing():
     assert (first.values, second.values) == (mild, severe)
     assert (first.whole, second.whole, third.whole) == (True, True, False)
     ledger.done(first.number, Figures(bytes=500, drop=5.0), 0.0, full=Figures(bytes=500, drop=3.0))
-    assert ledger.fair == ledger.limits == Limits(max_drop=4.0)
+    assert ledger.gauged.fair == ledger.gauged.limits == Limits(max_drop=4.0)
     assert third.max_drop == ledger.next().max_drop == math.inf
     ledger.done(second.number, Figures(bytes=500, drop=9.0), 0.0, full=Figures(bytes=500, drop=3.5))
-    assert ledger.doubting == Limits(max_drop=9 / 3.5)
-    assert ledger.next().max_drop == ledger.limits.max_drop == 9.5
+    assert ledger.gauged.doubting == Limits(max_drop=9 / 3.5)
+    assert ledger.next().max_drop == ledger.gauged.limits.max_drop == 9.5
 
 
 def test_the_mildest_values_may_be_too_large_to_tell_anything():
@@ -97,7 +97,7 @@ def test_the_mildest_values_may_be_too_large_to_tell_anything():
     first = ledger.next()
     assert first.max_drop == ledger.next().max_drop == math.inf
     ledger.cut(first.number, Figures(bytes=900), 0.0, "over budget, whatever training does")
-    assert ledger.next().max_drop == ledger.fair.max_drop == 1.0
+    assert ledger.next().max_drop == ledger.gauged.fair.max_drop == 1.0
 
 
 def test_what_the_mildest_values_lose_is_measured_where_trials_get_all_of_the_training():
@@ -107,8 +107,8 @@ def test_what_the_mildest_values_lose_is_measured_where_trials_get_all_of_the_tr
     first, second = ledger.next(), ledger.next()
     assert (first.whole, second.whole) == (True, False)
     ledger.done(first.number, Figures(bytes=500, drop=3.0), 0.0, full=Figures(bytes=500, drop=3.0))
-    assert ledger.next().max_drop == ledger.limits.max_drop == ledger.fair.max_drop == 4.0
-    assert ledger.doubting == LIMITS
+    assert ledger.next().max_drop == ledger.gauged.limits.max_drop == ledger.gauged.fair.max_drop == 4.0
+    assert ledger.gauged.doubting == LIMITS
 
 
 def test_only_one_worker_trains_a_trial_whole(tmp_path):
@@ -117,7 +117,7 @@ def test_only_one_worker_trains_a_trial_whole(tmp_path):
     first, other = one.next(), two.next()
     assert first.whole and not other.whole
     one.done(first.number, outcome(first.values), 0.0, full=Figures(bytes=1, drop=-1.0))
-    assert two.limits == one.limits != PLAN.limits
+    assert two.gauged.limits == one.gauged.limits != PLAN.limits
 
 
 def test_nothing_is_gauged_where_that_was_not_planned():
