@@ -38,7 +38,8 @@ def outcome(trial: Trial, limits: Limits, hoped: Limits) -> list[str]:
     if figures.bytes is not None:
         found.append(format_size(figures.bytes))
     if figures.drop is not None:
-        after = "" if trial.full is None or trial.full.drop is None else f" ({trial.full.drop:.2f} with all training)"
+        full = trial.full if trial.full != figures else None  # the same where nothing trains
+        after = "" if full is None or full.drop is None else f" ({full.drop:.2f} with all training)"
         found.append(f"drop {figures.drop:.2f}{after}")
     if trial.state == "cut":
         return [*found, f"given up: {trial.reason}"]

@@ -212,3 +212,5 @@ def test_the_line_of_a_trial_tells_what_may_come_of_it():
     assert [each.split(", ")[2] for each in said] == ["meets the budgets", "may meet the budgets", "over budget"]
     both = replace(trial(0, 500, 2.0), full=Figures(bytes=500, drop=0.5))
     assert "drop 2.00 (0.50 with all training)" in line(both, limits, hoped)
+    same = trial(0, 500, 2.0)
+    assert line(replace(same, full=same.figures), limits, hoped) == line(same, limits, hoped), "nothing trains"
