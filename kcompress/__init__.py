@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from kcompress.combination import ensemble
-    from kcompress.comparison import compare
+    from kcompress.api.compare import compare
+    from kcompress.api.compress import compress
+    from kcompress.api.ensemble import ensemble
+    from kcompress.api.search import search
+    from kcompress.api.sensitivity import sensitivity
     from kcompress.hosts import Hosts
-    from kcompress.pipeline import compress
     from kcompress.report import Report
-    from kcompress.run import Hooks
-    from kcompress.search import SearchReport, search
-    from kcompress.sensitivity import sensitivity
+    from kcompress.run.run import Hooks
+    from kcompress.tuning.report import SearchReport
 
 _PLACES = {
-    "compress": "kcompress.pipeline",
-    "Hooks": "kcompress.run",
+    "Hooks": "kcompress.run.run",
     "Hosts": "kcompress.hosts",
     "Report": "kcompress.report",
-    "SearchReport": "kcompress.search",
-    "compare": "kcompress.comparison",
-    "ensemble": "kcompress.combination",
+    "SearchReport": "kcompress.tuning.report",
+    "compare": "kcompress.api.compare",
+    "compress": "kcompress.api.compress",
+    "ensemble": "kcompress.api.ensemble",
+    "search": "kcompress.api.search",
+    "sensitivity": "kcompress.api.sensitivity",
 }
-
-_PACKAGES = ("search", "sensitivity")
-"""Packages that can be called."""
 
 __all__ = [
     "Hooks",
@@ -54,8 +54,6 @@ def __getattr__(name: str) -> Any:
 
     if name in _PLACES:
         return getattr(importlib.import_module(_PLACES[name]), name)
-    if name in _PACKAGES:
-        return importlib.import_module(f"{__name__}.{name}")
     if name[:1].isupper():
         from kcompress.passes import find, names
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kcompress.errors import UsageError
-from kcompress.passes.discovery import find, names, suggest
+from kcompress.fields import suggest
+from kcompress.passes.discovery import find, names
 
 if TYPE_CHECKING:
     from kcompress.passes.base import Pass

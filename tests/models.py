@@ -85,7 +85,7 @@ BUILDERS = {f.__name__: f for f in (dense, residual, two_in_two_out, recurrent, 
 
 def batch_for(model: Any, count: int = 5, seed: int = 1) -> dict[str, Any]:
     """Random samples for every input of a model, whole numbers where it wants them."""
-    from kcompress.graph.signature import signature
+    from kcompress.model.signature import signature
 
     random = np.random.default_rng(seed)
     sign = signature(model)

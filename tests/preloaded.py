@@ -88,6 +88,6 @@ def become(arguments: list[str], cwd: str, environment: dict[str, str], streams:
 
 
 if __name__ == "__main__" and serve():
-    from kcompress import cli
+    from kcompress.cli.main import main
 
-    cli.main()
+    main()

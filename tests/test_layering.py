@@ -2,24 +2,19 @@
 
 The order, lowest first; a part imports itself and what stands below it, not what stands beside it:
 
-    errors, namesake
-    numerics, backend, sizes, cache
-    graph, data, hosts
-    layers
+    errors
+    numerics, backend, sizes, fields, cache
+    model, data, hosts
+    channels, quantization
     formats
     measure
     training
     passes
-    report, recipe, manual
-    budgets
-    preflight, resume, publish
+    recipe, report
     run
-    pipeline
-    comparison, inspection, demonstration, terminal
-    combination, sensitivity
-    search
-    options
-    commands
+    analysis
+    tuning
+    api
     cli
 
 `check` stands alone: it imports the standard library, click, `errors` and `sizes`, and only `cli` imports it. The
@@ -36,29 +31,24 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "kcompress"
 ORDER = (
-    ("errors", "namesake"),
-    ("numerics", "backend", "sizes", "git_sizes", "cache"),
-    ("graph", "data", "hosts"),
-    ("layers",),
+    ("errors",),
+    ("numerics", "backend", "sizes", "fields", "cache"),
+    ("model", "data", "hosts"),
+    ("channels", "quantization"),
     ("formats",),
     ("measure",),
     ("training",),
     ("passes",),
-    ("report", "recipe", "manual"),
-    ("budgets",),
-    ("preflight", "resume", "publish"),
+    ("recipe", "report"),
     ("run",),
-    ("pipeline",),
-    ("comparison", "inspection", "demonstration", "terminal"),
-    ("combination", "sensitivity"),
-    ("search",),
-    ("options",),
-    ("commands",),
+    ("analysis",),
+    ("tuning",),
+    ("api",),
     ("cli",),
 )
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 ALONE = "check"
-ALONE_MAY_IMPORT = {*sys.stdlib_module_names, "click", "kcompress.errors", "kcompress.sizes", "kcompress.git_sizes"}
+ALONE_MAY_IMPORT = {*sys.stdlib_module_names, "click", "kcompress.errors", "kcompress.sizes", "kcompress.check.git"}
 HEAVY = {
     *("keras", "tf_keras", "tensorflow", "tensorflow_model_optimization", "tf2onnx", "jax", "torch"),
     *("onnx", "onnxruntime", "ai_edge_litert", "ai_edge_quantizer", "optuna", "scipy", "matplotlib", "pandas"),
@@ -123,7 +113,7 @@ def test_every_part_in_the_order_exists():
     assert set(LEVEL) == {part_of(m) for m in SOURCES} - {"", ALONE}
 
 
-@pytest.mark.parametrize("module", ["kcompress.check", "kcompress.git_sizes", "kcompress.sizes", "kcompress.errors"])
+@pytest.mark.parametrize("module", [m for m in SOURCES if part_of(m) in (ALONE, "sizes", "errors")])
 def test_check_stands_alone(module):
     for name in imports(ast.parse(SOURCES[module].read_text(encoding="utf-8"))):
         assert module_of(name) in ALONE_MAY_IMPORT or name.split(".")[0] in ALONE_MAY_IMPORT, name
@@ -138,14 +128,14 @@ def test_nothing_heavy_is_imported_at_module_level(module):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("kcompress.graph.view", "from kcompress.formats import find"),
-        ("kcompress.graph.view", "def f():\n    from kcompress import pipeline"),
-        ("kcompress.graph.view", "import kcompress.passes.base"),
-        ("kcompress.graph.view", "from kcompress.data import Dataset"),
-        ("kcompress.graph.view", "from kcompress.check import check"),
-        ("kcompress.graph.view", "from kcompress import compress"),
-        ("kcompress.numerics.storage", "try:\n    import kcompress.graph.view\nexcept ImportError:\n    pass"),
-        ("kcompress.recipe", "if TYPE_CHECKING:\n    pass\nelse:\n    from kcompress.pipeline import compress"),
+        ("kcompress.model.view", "from kcompress.formats import find"),
+        ("kcompress.model.view", "def f():\n    from kcompress.api import compress"),
+        ("kcompress.model.view", "import kcompress.passes.base"),
+        ("kcompress.model.view", "from kcompress.data import Dataset"),
+        ("kcompress.model.view", "from kcompress.check.gate import check"),
+        ("kcompress.model.view", "from kcompress import compress"),
+        ("kcompress.numerics.storage", "try:\n    import kcompress.model.view\nexcept ImportError:\n    pass"),
+        ("kcompress.recipe", "if TYPE_CHECKING:\n    pass\nelse:\n    from kcompress.api.compress import compress"),
     ],
 )
 def test_an_import_that_points_up_or_sideways_is_seen(module, source):
@@ -155,15 +145,15 @@ def test_an_import_that_points_up_or_sideways_is_seen(module, source):
 @pytest.mark.parametrize(
     "source",
     [
-        "from kcompress.graph import kernels",
+        "from kcompress.model import kernels",
         "from kcompress.errors import UsageError",
         "from kcompress import __version__, errors",
-        "if TYPE_CHECKING:\n    from kcompress.pipeline import Hooks",
+        "if TYPE_CHECKING:\n    from kcompress.api.compress import Hooks",
         "import numpy, keras",
     ],
 )
 def test_an_import_that_points_down_is_fine(source):
-    assert wrong("kcompress.graph.view", source) == []
+    assert wrong("kcompress.model.view", source) == []
 
 
 def test_only_imports_inside_functions_wait_for_their_use():

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from kcompress.backend import installed
 from kcompress.data import Dataset
 from kcompress.errors import MissingExtraError, ModelError, UnsupportedError, UsageError
-from kcompress.layers.plan import QuantPlan
 from kcompress.numerics import affine
+from kcompress.quantization.plan import QuantPlan
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -122,7 +122,7 @@ class Format:
 
     @property
     def name(self) -> str:
-        return type(self).__module__.rsplit(".", 1)[-1]
+        return type(self).__module__.split(".")[-2]
 
     def require(self, purpose: str, writing: bool = False) -> None:
         """Raise MissingExtraError if a library that this format needs, for writing where asked, is not installed."""
@@ -153,13 +153,11 @@ class Format:
 def formats() -> dict[str, Format]:
     """All formats by name; importing them imports no backend."""
     found: dict[str, Format] = {}
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        if file.stem.startswith("_") or file.stem == "base":
-            continue
-        module = importlib.import_module(f"kcompress.formats.{file.stem}")
+    for file in sorted(Path(__file__).parent.glob("*/format.py")):
+        module = importlib.import_module(f"kcompress.formats.{file.parent.name}.format")
         for item in vars(module).values():
             if isinstance(item, type) and issubclass(item, Format) and item.__module__ == module.__name__:
-                found[file.stem] = item()
+                found[file.parent.name] = item()
     return found
 
 

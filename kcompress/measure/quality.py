@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from kcompress.data import Dataset
 from kcompress.errors import DataError, KCompressError, ModelError
 from kcompress.formats import Runner
-from kcompress.formats._safety import one_line
 from kcompress.formats.base import Tensors, by_position, run_batches
+from kcompress.formats.safety import one_line
 from kcompress.measure import scoring
 from kcompress.measure.scoring import ACCURACY, ERROR, Metric
 

@@ -19,14 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kcompress.data import Splits
 from kcompress.errors import ContractError, UsageError
+from kcompress.fields import explain
 from kcompress.formats import find
-from kcompress.graph.rebuild import copy, fingerprint
-from kcompress.graph.signature import signature
-from kcompress.graph.view import Node, nodes
-from kcompress.layers.plan import Activations, QuantPlan, WeightFormat
-from kcompress.passes.fields import explain
+from kcompress.model.rebuild import copy, fingerprint
+from kcompress.model.signature import signature
+from kcompress.model.view import Node, nodes
 from kcompress.passes.rules import Change, Goal, Selection, Skip, patterns, select
 from kcompress.passes.statistics import Statistics
+from kcompress.quantization.plan import Activations, QuantPlan, WeightFormat
 from kcompress.training.distribution import Devices
 from kcompress.training.teachers import Teacher
 

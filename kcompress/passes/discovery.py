@@ -1,12 +1,12 @@
 """Find passes by file name. Listing the names imports none of them; nothing has to be registered."""
 
-import difflib
 import importlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kcompress.errors import UsageError
+from kcompress.fields import suggest
 
 if TYPE_CHECKING:
     from kcompress.passes.base import Pass
@@ -36,12 +36,3 @@ def find(name: str) -> "type[Pass]":
     if len(found) != 1:
         raise TypeError(f"{module.__name__} must define exactly one Pass, not {len(found)}")
     return found[0]
-
-
-def suggest(given: str, allowed: tuple[str, ...]) -> str:
-    """`did you mean 'x'?`, or the list of what is allowed where nothing is near."""
-    tails = {name.split(".")[-1]: name for name in allowed}
-    near = difflib.get_close_matches(given, [*allowed, *tails], n=1)
-    if near:
-        return f"did you mean '{tails.get(near[0], near[0])}'?"
-    return f"allowed: {', '.join(allowed)}"

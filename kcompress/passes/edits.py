@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.flow import Call, Flow, flow
-from kcompress.graph.linear import Linear, Weights, linear, with_bias
-from kcompress.graph.quantized import is_altered
-from kcompress.graph.rebuild import edited
-from kcompress.graph.view import Node, nodes
-from kcompress.layers.plan import QuantPlan
+from kcompress.model.flow import Call, Flow, flow
+from kcompress.model.keras_quantization import is_altered
+from kcompress.model.linear import Linear, Weights, linear, with_bias
+from kcompress.model.rebuild import edited
+from kcompress.model.view import Node, nodes
+from kcompress.quantization.plan import QuantPlan
 
 
 class Edits:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from kcompress.graph.view import Node, Weight
+from kcompress.model.view import Node, Weight
 
 
 def moved(before: Node, after: Node, sparse: Collection[str] | None = None) -> str:

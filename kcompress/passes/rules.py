@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kcompress.graph.view import Node, matches, nodes
+from kcompress.model.view import Node, matches, nodes
 
 if TYPE_CHECKING:
     from kcompress.passes.base import Pass

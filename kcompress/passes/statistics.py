@@ -7,8 +7,8 @@ import numpy as np
 
 from kcompress.data import Dataset
 from kcompress.errors import DataError
-from kcompress.graph.moments import Moment, moments
-from kcompress.graph.signature import signature
+from kcompress.model.moments import Moment, moments
+from kcompress.model.signature import signature
 
 if TYPE_CHECKING:
     from kcompress.passes.base import Pass

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.graph.flow import flow
-from kcompress.graph.hooks import altered
-from kcompress.graph.replaced import replaced
-from kcompress.graph.signature import signature
-from kcompress.graph.view import Node, nodes
+from kcompress.model.flow import flow
+from kcompress.model.hooks import altered
+from kcompress.model.replaced import replaced
+from kcompress.model.signature import signature
+from kcompress.model.view import Node, nodes
 from kcompress.training.compiled import compiled
 
 MOMENTUM = 0.9

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.graph.observe import to_arrays
+from kcompress.model.observe import to_arrays
 
 Run = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
 """Takes a batch, input name to array, and gives arrays."""

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.errors import HostsError, UsageError
-from kcompress.graph.rebuild import copy
-from kcompress.graph.replaced import replaced
-from kcompress.graph.view import nodes
+from kcompress.model.rebuild import copy
+from kcompress.model.replaced import replaced
+from kcompress.model.view import nodes
 from kcompress.training.feed import Batch, Feed
 
 LARGE = 1 << 16

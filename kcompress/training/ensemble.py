@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from kcompress.data import Dataset
 from kcompress.errors import DataError, UnsupportedError
-from kcompress.graph.observe import outputs, to_arrays
-from kcompress.graph.signature import signature
 from kcompress.measure.scoring import kind_of
+from kcompress.model.observe import outputs, to_arrays
+from kcompress.model.signature import signature
 from kcompress.numerics.mixture import closest, likeliest
 from kcompress.training.forms import forms_together, renamed
 from kcompress.training.heldout import HeldOut, held_out, target

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kcompress.data import Dataset
 from kcompress.errors import DataError, UsageError
-from kcompress.graph.signature import signature
+from kcompress.model.signature import signature
 from kcompress.training.labelled import Labelled, labelled
 
 Array = NDArray[Any]

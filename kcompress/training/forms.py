@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.graph.observe import outputs, to_arrays
-from kcompress.graph.signature import signature
 from kcompress.measure.scoring import Kind
-from kcompress.training._choice import form
+from kcompress.model.observe import outputs, to_arrays
+from kcompress.model.signature import signature
+from kcompress.training.output_form import form
 from kcompress.training.soft_targets import Form
 
 CLASSES: dict[Form, Form] = {"logits": "logits", "probabilities": "logits", "sigmoid": "binary_logits"}

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from kcompress.data import Batch, Dataset
 from kcompress.data.batches import rebatch
 from kcompress.errors import DataError
-from kcompress.graph.signature import signature
 from kcompress.measure.scoring import check_classes
+from kcompress.model.signature import signature
 from kcompress.training.compiled import compiled
 from kcompress.training.forms import renamed
 from kcompress.training.labelled import as_labelled, filled

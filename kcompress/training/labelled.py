@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from kcompress.data import Batch, Dataset
 from kcompress.errors import DataError
-from kcompress.graph.signature import Signature, signature
 from kcompress.measure.scoring import labels_for
+from kcompress.model.signature import Signature, signature
 
 
 @dataclass(frozen=True)

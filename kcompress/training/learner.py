@@ -7,9 +7,9 @@ layers inside, features, come behind the model's own.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kcompress.graph.hooks import watched
-from kcompress.graph.signature import signature
-from kcompress.graph.view import Node
+from kcompress.model.hooks import watched
+from kcompress.model.signature import signature
+from kcompress.model.view import Node
 from kcompress.training.soft_targets import Form, to_logits
 
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from kcompress.data import Dataset
 from kcompress.errors import DataError, UnsupportedError, UsageError
-from kcompress.graph.observe import outputs as run
-from kcompress.graph.observe import to_arrays
-from kcompress.graph.signature import signature
 from kcompress.measure.scoring import Kind, check_classes, kind_of
-from kcompress.training._choice import choose
+from kcompress.model.observe import outputs as run
+from kcompress.model.observe import to_arrays
+from kcompress.model.signature import signature
 from kcompress.training.labelled import labelled
+from kcompress.training.output_form import choose
 
 BATCH = 32
 BY_DATA = ("crossentropy", "ce")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kcompress.errors import ModelError
-from kcompress.graph.rebuild import copy
-from kcompress.graph.replaced import replaced
-from kcompress.graph.signature import Signature, signature
+from kcompress.model.rebuild import copy
+from kcompress.model.replaced import replaced
+from kcompress.model.signature import Signature, signature
 from kcompress.training.teachers import fits, shown
 
 Shape = tuple[int | None, ...]

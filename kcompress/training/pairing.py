@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from kcompress.errors import UsageError
-from kcompress.graph.flow import flow
-from kcompress.graph.view import Node, nodes
+from kcompress.model.flow import flow
+from kcompress.model.view import Node, nodes
 
 AUTO = "auto"
 Shape = tuple[int | None, ...]

@@ -4,8 +4,8 @@ from typing import Any
 
 from kcompress.data.specs import load_function
 from kcompress.errors import ModelError
-from kcompress.graph.rebuild import copy
-from kcompress.graph.signature import signature
+from kcompress.model.rebuild import copy
+from kcompress.model.signature import signature
 
 
 def made(spec: str, seed: int) -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kcompress.cache import digest_of, root
 from kcompress.errors import ModelError
 from kcompress.formats import find
-from kcompress.graph.signature import signature
+from kcompress.model.signature import signature
 from kcompress.training.compiled import compiled
 from kcompress.training.feed import Stored
 

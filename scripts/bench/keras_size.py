@@ -22,11 +22,11 @@ keras = backend.load("tensorflow")
 import numpy as np
 
 from kcompress.formats import WriteOptions, formats
-from kcompress.formats.keras import WEIGHTS, load
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import QuantPlan
+from kcompress.formats.keras.format import WEIGHTS, load
+from kcompress.model.view import nodes
 from kcompress.passes import find
 from kcompress.passes.base import Context
+from kcompress.quantization.plan import QuantPlan
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 warnings.simplefilter("ignore")

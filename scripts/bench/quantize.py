@@ -28,12 +28,12 @@ import kcompress
 from kcompress import data
 from kcompress.errors import UnsupportedError, UsageError
 from kcompress.formats import WriteOptions, find, formats
-from kcompress.formats._flatbuffer import unpack
 from kcompress.formats.base import run_batches
-from kcompress.layers.plan import QuantPlan
+from kcompress.formats.tflite.flatbuffer import unpack
 from kcompress.measure.files import measure_file
 from kcompress.measure.quality import evaluate
 from kcompress.passes import find as find_pass
+from kcompress.quantization.plan import QuantPlan
 from scripts.bench import _others
 from tests.formats import architectures
 

@@ -75,8 +75,8 @@ COMMANDS = {
     "ensemble": "ensemble lenet300.keras resnet8.keras out.keras --data fashion_mnist.npz --how weighted --json",
     "ensemble-stacked": "ensemble lenet300.keras lenet300.keras out.onnx --data fashion_mnist.npz --how stacked --json",
     "search": "search lenet300.keras out.tflite --data fashion_mnist.npz --max-drop 2 --trials 3 --report r.json",
-    "search-groups": "search lenet300.keras out.keras --data fashion_mnist.npz --max-drop 2 --trials 3 --sampler random "
-    "--apply quantize.weights:bits={search:[3,8],groups:2} --report r.json",
+    "search-groups": "search lenet300.keras out.keras --data fashion_mnist.npz --max-drop 2 --trials 3 --sampler "
+    "random --apply quantize.weights:bits={search:[3,8],groups:2} --report r.json",
     "sensitivity": "sensitivity resnet8.keras --data fashion_mnist.npz --samples 64 --report r.json --report r.md",
     "inspect": "inspect mobilenet.keras --json",
     "compare": "compare resnet8.keras lenet300.keras --test fashion_mnist.npz --json",

@@ -68,8 +68,9 @@ def smallest(names: list[str], folder: Path) -> None:
     """Whole searches, beside uniform int8 files of our own and of TensorFlow's converter."""
     import numpy as np
 
-    from kcompress import compress, search
-    from kcompress.run import Hooks
+    from kcompress import compress
+    from kcompress import tuning as search
+    from kcompress.run.run import Hooks
 
     for name in names:
         source = FIXTURES / f"{name}.keras"
@@ -114,7 +115,7 @@ def bests(report: Any, limit: float) -> list[float]:
 
 def one_search(folder: Path, sampler: str, seed: int) -> list[float]:
     """The smallest file within a point after each trial of one search."""
-    from kcompress import search
+    from kcompress import tuning as search
 
     report = search(
         *(FIXTURES / "lenet300.keras", folder / f"{sampler}{seed}.keras"), passes=QUICK, data=str(DATA),
@@ -145,7 +146,7 @@ def samplers(folder: Path) -> None:
 
 def workers(folder: Path) -> None:
     """A study by one worker and by two, each with one thread; without what is built in the end."""
-    from kcompress import search
+    from kcompress import tuning as search
 
     passes = [
         {"pass": "prune.magnitude", "sparsity": {"search": [0.3, 0.6]}},

@@ -21,15 +21,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
+from kcompress.analysis import forward
+from kcompress.analysis.changes import changes
+from kcompress.analysis.levels import sweeps
+from kcompress.analysis.measuring import judged
+from kcompress.analysis.probe import Probe
 from kcompress.data import Dataset, Splits, resolve
-from kcompress.formats._keras_runner import KerasRunner
-from kcompress.formats.keras import load
+from kcompress.formats.keras.format import load
+from kcompress.formats.keras.runner import KerasRunner
 from kcompress.passes.base import Context
-from kcompress.sensitivity import forward
-from kcompress.sensitivity.changes import changes
-from kcompress.sensitivity.levels import sweeps
-from kcompress.sensitivity.measuring import judged
-from kcompress.sensitivity.probe import Probe
 
 FIELDS = {"prune.magnitude:sparsity": [0.5], "prune.structured:ratio": [0.25], "quantize.weights:bits": [4]}
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"

@@ -33,16 +33,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
+from kcompress.channels.channels import channels
+from kcompress.channels.cut import cut
 from kcompress.formats import WriteOptions, formats
-from kcompress.graph.channels import channels
-from kcompress.graph.cost import macs
-from kcompress.graph.cut import cut
-from kcompress.graph.view import nodes, own_name, parameters
-from kcompress.layers.plan import QuantPlan
+from kcompress.model.cost import macs
+from kcompress.model.view import nodes, own_name, parameters
 from kcompress.passes import find
 from kcompress.passes.base import Context
+from kcompress.quantization.plan import QuantPlan
 from scripts._fashion import part
-from tests.graph.cutting import difference, some_units, zeroed
+from tests.channels.cutting import difference, some_units, zeroed
 from tests.passes.fold.statistics import randomized
 
 LARGER = ("Inception", "Xception", "NASNet")  # these need inputs of more than 64 pixels

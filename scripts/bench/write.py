@@ -19,10 +19,10 @@ keras = backend.load("tensorflow")
 import numpy as np
 
 from kcompress.formats import WriteOptions, formats
-from kcompress.formats.keras import load
-from kcompress.layers.plan import QuantPlan
+from kcompress.formats.keras.format import load
 from kcompress.passes import find
 from kcompress.passes.base import Context
+from kcompress.quantization.plan import QuantPlan
 
 RUNS = 3
 warnings.simplefilter("ignore")

@@ -8,12 +8,12 @@ import numpy as np
 
 from kcompress import data
 from kcompress.formats import WriteOptions, formats
-from kcompress.formats._flatbuffer import operators, schema
-from kcompress.formats._keras_runner import KerasRunner
-from kcompress.formats._tflite_rows import float_operators
-from kcompress.layers.plan import QuantPlan
+from kcompress.formats.keras.runner import KerasRunner
+from kcompress.formats.tflite.flatbuffer import operators, schema
+from kcompress.formats.tflite.rows import float_operators
 from kcompress.passes import find
 from kcompress.passes.base import Context
+from kcompress.quantization.plan import QuantPlan
 from tests.models import keras
 from tests.passes.fold.statistics import randomized
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kcompress.formats import formats
-from kcompress.formats._flatbuffer import unpack
 from kcompress.formats.base import run_batches
+from kcompress.formats.tflite.flatbuffer import unpack
 from tests.formats.architectures import SIZES, build, faults, images, write
 from tests.models import keras
 

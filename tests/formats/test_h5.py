@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from kcompress.api.compress import compress
 from kcompress.errors import ModelError, UnsafeError
 from kcompress.formats import find
-from kcompress.formats._keras_runner import KerasRunner
-from kcompress.pipeline import compress
+from kcompress.formats.keras.runner import KerasRunner
 from tests.models import dense, keras
 
 keras()

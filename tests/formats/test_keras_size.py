@@ -10,13 +10,15 @@ import h5py
 import numpy as np
 import pytest
 
-from kcompress.formats import WriteOptions, _archive, _hdf5, formats
-from kcompress.formats.keras import WEIGHTS, load
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import QuantPlan
+from kcompress.formats import WriteOptions, formats
+from kcompress.formats.h5 import hdf5 as _hdf5
+from kcompress.formats.keras import archive as _archive
+from kcompress.formats.keras.format import WEIGHTS, load
+from kcompress.model.view import nodes
 from kcompress.numerics.packing import pack_levels
 from kcompress.passes import find
 from kcompress.passes.base import Context
+from kcompress.quantization.plan import QuantPlan
 from tests.passes.models import Projection, everything
 
 

@@ -7,15 +7,16 @@ import onnx
 import pytest
 
 from kcompress.errors import UnsupportedError
-from kcompress.formats import WriteOptions, _ort, formats
-from kcompress.formats._keras_runner import KerasRunner
-from kcompress.formats._onnx_integer import float_operators
-from kcompress.formats._onnx_weights import storage_bits
+from kcompress.formats import WriteOptions, formats
 from kcompress.formats.base import run_batches
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import Activations, QuantPlan
+from kcompress.formats.keras.runner import KerasRunner
+from kcompress.formats.onnx import runner as _ort
+from kcompress.formats.onnx.integer import float_operators
+from kcompress.formats.onnx.weights import storage_bits
+from kcompress.model.view import nodes
 from kcompress.passes import find
 from kcompress.passes.base import Context
+from kcompress.quantization.plan import Activations, QuantPlan
 from tests.formats.test_quantized import calibration, integer_file, quantized
 from tests.models import BUILDERS, batch_for, keras, residual, seeded
 from tests.passes.models import convolutional

@@ -6,8 +6,11 @@ import numpy as np
 import onnx
 import pytest
 
-from kcompress.formats import _onnx_integer, _onnx_order, _onnx_static, _ort
-from kcompress.formats._onnx_choice import COMPUTING, MOVING
+from kcompress.formats.onnx import integer as _onnx_integer
+from kcompress.formats.onnx import order as _onnx_order
+from kcompress.formats.onnx import runner as _ort
+from kcompress.formats.onnx import static as _onnx_static
+from kcompress.formats.onnx.choice import COMPUTING, MOVING
 
 RANGE = (-2.0, 2.0)
 STEP = 4 / 255

@@ -9,14 +9,14 @@ import pytest
 
 from kcompress import data
 from kcompress.formats import WriteOptions, formats
-from kcompress.formats._flatbuffer import schema, unpack
-from kcompress.formats._keras_runner import KerasRunner
-from kcompress.formats._tflite_rows import float_operators
 from kcompress.formats.base import run_batches
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import QuantPlan
+from kcompress.formats.keras.runner import KerasRunner
+from kcompress.formats.tflite.flatbuffer import schema, unpack
+from kcompress.formats.tflite.rows import float_operators
+from kcompress.model.view import nodes
 from kcompress.passes import find
 from kcompress.passes.base import Context
+from kcompress.quantization.plan import QuantPlan
 from tests.models import BUILDERS, batch_for, keras, residual
 from tests.passes.models import convolutional
 from tests.shell import assert_refused, kcompress

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from kcompress.formats import WriteOptions, formats
-from kcompress.formats._keras_runner import KerasRunner
 from kcompress.formats.base import run_batches
-from kcompress.layers.plan import FLOAT16, QuantPlan
+from kcompress.formats.keras.runner import KerasRunner
 from kcompress.passes import find
 from kcompress.passes.base import Context
+from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import BUILDERS, batch_for, residual
 
 WRITERS = [name for name, form in formats().items() if form.writes]

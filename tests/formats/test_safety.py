@@ -4,8 +4,8 @@ import keras
 import pytest
 
 from kcompress.errors import ModelError
-from kcompress.formats._safety import implied_bytes
-from kcompress.graph.cost import macs
+from kcompress.formats.safety import implied_bytes
+from kcompress.model.cost import macs
 
 
 @pytest.fixture

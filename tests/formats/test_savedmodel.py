@@ -5,10 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
-from kcompress import comparison, inspection
+from kcompress.api import compare as comparison
+from kcompress.api import inspect as inspection
+from kcompress.api.compress import compress
 from kcompress.errors import ModelError, UnsafeError, UnsupportedError
 from kcompress.formats import find
-from kcompress.pipeline import compress
 from tests.models import batch_for, dense, keras, two_in_two_out
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from kcompress.errors import ContractError, KCompressError, UsageError
-from kcompress.graph.rebuild import copy, fingerprint
-from kcompress.layers.plan import FLOAT16, QuantPlan
+from kcompress.model.rebuild import copy, fingerprint
 from kcompress.passes.base import Change, Context, Pass, PassResult, Rule, Skip
+from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import dense, keras, seeded
 
 k = keras()

@@ -7,13 +7,13 @@ import pytest
 
 from kcompress import data
 from kcompress.errors import UsageError
-from kcompress.formats._keras_runner import KerasRunner
-from kcompress.graph.rebuild import fingerprint
-from kcompress.graph.signature import signature
-from kcompress.graph.view import nodes
+from kcompress.fields import allowed
+from kcompress.formats.keras.runner import KerasRunner
+from kcompress.model.rebuild import fingerprint
+from kcompress.model.signature import signature
+from kcompress.model.view import nodes
 from kcompress.passes import find, names
 from kcompress.passes.base import Context, Need, Pass
-from kcompress.passes.fields import allowed
 from tests.models import batch_for, seeded
 from tests.passes.models import convolutional, everything, without_kernels
 

@@ -8,9 +8,9 @@ import pytest
 
 import kcompress
 from kcompress.errors import UsageError
+from kcompress.fields import suggest
 from kcompress.passes import find, names
 from kcompress.passes.base import Pass
-from kcompress.passes.discovery import suggest
 
 PACKAGE = Path(kcompress.__file__).parent
 

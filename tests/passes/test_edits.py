@@ -1,7 +1,7 @@
 """Where passes that rescale channels may change a layer."""
 
-from kcompress.layers.plan import FLOAT16, QuantPlan
 from kcompress.passes.edits import Edits
+from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import keras
 
 k = keras()

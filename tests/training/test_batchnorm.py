@@ -1,6 +1,6 @@
 import numpy as np
 
-from kcompress.graph.rebuild import copy
+from kcompress.model.rebuild import copy
 from kcompress.training.batchnorm import estimate, quicker
 from tests.models import keras, residual, seeded
 

@@ -6,9 +6,9 @@ import pytest
 
 from kcompress.data.objects import open_data
 from kcompress.errors import DataError, ModelError
-from kcompress.graph.rebuild import fingerprint
-from kcompress.graph.signature import signature
-from kcompress.graph.view import nodes
+from kcompress.model.rebuild import fingerprint
+from kcompress.model.signature import signature
+from kcompress.model.view import nodes
 from kcompress.training.ensemble import ensemble
 from kcompress.training.forms import forms_of
 from kcompress.training.losses import loss_for

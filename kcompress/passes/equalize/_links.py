@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.flow import Call, passes_on
-from kcompress.graph.linear import Array
+from kcompress.model.flow import Call, passes_on
+from kcompress.model.linear import Array
 from kcompress.passes.edits import activation_name
 
 SPATIAL = ("MaxPooling", "AveragePooling", "ZeroPadding", "Cropping", "UpSampling", "GlobalMax", "GlobalAverage")

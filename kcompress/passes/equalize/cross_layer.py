@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from kcompress.graph.flow import Call
-from kcompress.graph.linear import Array, Linear, linear
-from kcompress.graph.view import Node
+from kcompress.model.flow import Call
+from kcompress.model.linear import Array, Linear, linear
+from kcompress.model.view import Node
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 from kcompress.passes.edits import Edits, activation_name
 from kcompress.passes.equalize._links import Channels, is_homogeneous, link

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.flow import Call, passes_on
-from kcompress.graph.linear import Array, Linear
-from kcompress.graph.view import Node
+from kcompress.model.flow import Call, passes_on
+from kcompress.model.linear import Array, Linear
+from kcompress.model.view import Node
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 from kcompress.passes.edits import Edits, activation_name
 

@@ -7,8 +7,8 @@ from itertools import zip_longest
 from typing import Any
 
 from kcompress.errors import ModelError
-from kcompress.graph.flow import flow
-from kcompress.graph.view import Node, nodes
+from kcompress.model.flow import flow
+from kcompress.model.view import Node, nodes
 
 IGNORED = ("name", "trainable", "dtype", "seed", "batch_input_shape", "batch_shape")
 """Settings that do not change what a layer computes from its weights."""

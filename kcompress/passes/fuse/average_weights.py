@@ -7,13 +7,13 @@ import numpy as np
 from pydantic import field_validator, model_validator
 
 from kcompress.errors import UsageError
-from kcompress.graph.rebuild import assign, copy
-from kcompress.graph.view import Node, nodes
-from kcompress.layers.twins import bake
+from kcompress.model.rebuild import assign, copy
+from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 from kcompress.passes.fuse._architecture import check_same
 from kcompress.passes.moved import moved
 from kcompress.passes.rules import patterns
+from kcompress.quantization.fake_quantized import bake
 
 
 class AverageWeights(Pass):

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.graph.channels import Channels
-from kcompress.graph.cut import Dropped
-from kcompress.graph.identities import Ids
-from kcompress.graph.shares import Shares
+from kcompress.channels.channels import Channels
+from kcompress.channels.cut import Dropped
+from kcompress.channels.identities import Ids
+from kcompress.channels.shares import Shares
 from kcompress.passes.prune._groups import Group
 
 NEAR = 1e-3  # shares of a budget that are not worth looking for

@@ -4,10 +4,11 @@ from math import prod
 
 import numpy as np
 
-from kcompress.graph.channels import Channels, Slices
-from kcompress.graph.cut import Dropped
-from kcompress.graph.identities import Ids
-from kcompress.graph.view import Node
+from kcompress.channels.channels import Channels
+from kcompress.channels.cut import Dropped
+from kcompress.channels.identities import Ids
+from kcompress.channels.trace import Slices
+from kcompress.model.view import Node
 
 
 def described(channels: Channels, node: Node, dropped: Dropped) -> str | None:

@@ -11,19 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.channels import Axis, Channels
-from kcompress.graph.constants import Constants
-from kcompress.graph.constants.making import nonzero, padding, shifted, weights
-from kcompress.graph.constants.numbers import Numbers, along
-from kcompress.graph.cut import Dropped
-from kcompress.graph.flow import Call
-from kcompress.graph.linear import Linear, linear, with_bias
-from kcompress.graph.liveness import Flags
-from kcompress.graph.quantized import is_altered
-from kcompress.graph.rebuild import assign, edited
-from kcompress.graph.rules import describes
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import QuantPlan
+from kcompress.channels.channels import Channels
+from kcompress.channels.constants import Constants
+from kcompress.channels.constants.making import nonzero, padding, shifted, weights
+from kcompress.channels.constants.numbers import Numbers, along
+from kcompress.channels.cut import Dropped
+from kcompress.channels.liveness import Flags
+from kcompress.channels.rules import describes
+from kcompress.channels.trace import Axis
+from kcompress.model.flow import Call
+from kcompress.model.keras_quantization import is_altered
+from kcompress.model.linear import Linear, linear, with_bias
+from kcompress.model.rebuild import assign, edited
+from kcompress.model.view import nodes
+from kcompress.quantization.plan import QuantPlan
 
 RECURRENT = ("LSTM", "GRU", "SimpleRNN")
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from kcompress.channels.channels import Channels
+from kcompress.channels.identities import Ids
+from kcompress.channels.reading import read
 from kcompress.data import Dataset
 from kcompress.errors import DataError, UsageError
-from kcompress.graph.channels import Channels
-from kcompress.graph.identities import Ids
-from kcompress.graph.reading import read
 from kcompress.passes.base import Context
 from kcompress.passes.prune._readings import activations, taylor
 from kcompress.passes.prune._tally import Tally, Values, relative

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.channels import Channels, Slices
-from kcompress.graph.cut import Dropped, factor
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import QuantPlan, WeightFormat
+from kcompress.channels.channels import Channels
+from kcompress.channels.cut import Dropped, factor
+from kcompress.channels.trace import Slices
+from kcompress.model.view import nodes
+from kcompress.quantization.plan import QuantPlan, WeightFormat
 
 
 def sliced_formats(model: Any, channels: Channels, dropped: Dropped, plan: QuantPlan) -> Mapping[str, WeightFormat]:

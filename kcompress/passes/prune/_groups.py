@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kcompress.graph.channels import Channels
-from kcompress.graph.identities import Ids
-from kcompress.graph.view import nodes
+from kcompress.channels.channels import Channels
+from kcompress.channels.identities import Ids
+from kcompress.model.view import nodes
 from kcompress.passes.rules import Selection
 
 if TYPE_CHECKING:

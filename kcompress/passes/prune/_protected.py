@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from kcompress.graph.channels import Channels
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import QuantPlan
+from kcompress.channels.channels import Channels
+from kcompress.model.view import nodes
 from kcompress.passes.rules import Selection
+from kcompress.quantization.plan import QuantPlan
 
 
 def protected(model: Any, channels: Channels, selection: Selection) -> dict[int, str]:

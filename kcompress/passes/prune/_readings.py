@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.channels.channels import Channels
+from kcompress.channels.gates import gated
+from kcompress.channels.reading import Place, numbered, places
 from kcompress.data import Dataset
 from kcompress.errors import DataError
-from kcompress.graph.channels import Channels
-from kcompress.graph.gates import gated
-from kcompress.graph.gradients import gradients
-from kcompress.graph.observe import outputs, run, to_arrays
-from kcompress.graph.reading import Place, numbered, places
-from kcompress.graph.signature import Signature, signature
-from kcompress.graph.view import Node
+from kcompress.model.gradients import gradients
+from kcompress.model.observe import outputs, run, to_arrays
+from kcompress.model.signature import Signature, signature
+from kcompress.model.view import Node
 from kcompress.passes.prune._tally import Tally, totals
 from kcompress.passes.statistics import BATCH, batches
 from kcompress.training.labelled import Labelled, labelled

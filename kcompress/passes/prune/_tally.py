@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.graph.identities import Ids, Units
+from kcompress.channels.identities import Ids, Units
 
 Values = NDArray[np.float64]
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.channels.channels import Channels
+from kcompress.channels.identities import Ids
 from kcompress.errors import ModelError
-from kcompress.graph.channels import Channels
-from kcompress.graph.identities import Ids
-from kcompress.graph.view import nodes
+from kcompress.model.view import nodes
 from kcompress.passes.prune._tally import Tally, totals
 
 PIECE = 2**22  # elements of filters that are in float64 at once

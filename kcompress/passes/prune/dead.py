@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.channels import channels
-from kcompress.graph.constants import constants
-from kcompress.graph.cut import Dropped, cut
-from kcompress.graph.identities import Ids
-from kcompress.graph.liveness import Read, emptied, live, read_for, reads, single
-from kcompress.graph.rebuild import copy
-from kcompress.graph.view import Node, nodes
-from kcompress.layers.plan import QuantPlan
+from kcompress.channels.channels import channels
+from kcompress.channels.constants import constants
+from kcompress.channels.cut import Dropped, cut
+from kcompress.channels.identities import Ids
+from kcompress.channels.liveness import Read, emptied, live, read_for, reads, single
+from kcompress.model.rebuild import copy
+from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 from kcompress.passes.prune._changes import described
 from kcompress.passes.prune._constants import fold, readings, state_tables
 from kcompress.passes.prune._formats import sliced_formats
 from kcompress.passes.prune._protected import protected, unscalable
 from kcompress.passes.rules import Selection
+from kcompress.quantization.plan import QuantPlan
 
 MULTIPLIED = "it is multiplied with another one, for which there is no weight to tell whether it matters"
 

@@ -11,12 +11,12 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from kcompress.graph.rebuild import assign, copy
-from kcompress.graph.view import Node, Weight
-from kcompress.layers.plan import QuantPlan, WeightFormat
+from kcompress.fields import tunable
+from kcompress.model.rebuild import assign, copy
+from kcompress.model.view import Node, Weight
 from kcompress.numerics import magnitude
 from kcompress.passes.base import Change, Companion, Context, Pass, PassResult, Skip
-from kcompress.passes.fields import tunable
+from kcompress.quantization.plan import QuantPlan, WeightFormat
 
 MODES = ("sparsity", "keep", "threshold", "n")
 DEFAULT_SPARSITY = 0.5

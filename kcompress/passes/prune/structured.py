@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from kcompress.channels.channels import Channels, channels
+from kcompress.channels.cut import Dropped, cut
+from kcompress.channels.shares import Shares
 from kcompress.errors import UsageError
-from kcompress.graph.channels import Channels, channels
-from kcompress.graph.cut import Dropped, cut
-from kcompress.graph.shares import Shares
-from kcompress.graph.view import Node, nodes
-from kcompress.layers.plan import QuantPlan
+from kcompress.fields import tunable
+from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult, Skip
-from kcompress.passes.fields import tunable
 from kcompress.passes.prune._amounts import Order, within
 from kcompress.passes.prune._changes import described
 from kcompress.passes.prune._criteria import score
@@ -29,6 +28,7 @@ from kcompress.passes.prune._formats import sliced_formats
 from kcompress.passes.prune._groups import Group, groups
 from kcompress.passes.prune._protected import protected, unscalable
 from kcompress.passes.rules import Selection
+from kcompress.quantization.plan import QuantPlan
 
 AMOUNTS = ("ratio", "macs", "parameters", "bytes")
 BUDGETS = AMOUNTS[1:]

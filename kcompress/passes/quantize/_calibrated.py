@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.kernels import einsum_axes
-from kcompress.graph.replaced import replaced
+from kcompress.model.kernels import einsum_axes
+from kcompress.model.replaced import replaced
 
 
 class Block:

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from kcompress.data import Dataset
 from kcompress.formats import formats
-from kcompress.graph.distortion import output_sqnr_db, sqnr_db
-from kcompress.graph.moments import Moment
-from kcompress.graph.rebuild import assign, copy
-from kcompress.graph.view import Node, Weight, nodes
-from kcompress.layers.plan import WeightFormat
+from kcompress.model.distortion import output_sqnr_db, sqnr_db
+from kcompress.model.moments import Moment
+from kcompress.model.rebuild import assign, copy
+from kcompress.model.view import Node, Weight, nodes
 from kcompress.numerics import affine
 from kcompress.numerics.ranges import Method, limits
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 from kcompress.passes.statistics import Statistics, batches
+from kcompress.quantization.plan import WeightFormat
 
 Moments = Mapping[str, Moment | None]
 COMPARED = 32

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from kcompress.graph.linear import linear
-from kcompress.graph.matrices import from_matrix, to_matrix
-from kcompress.graph.moments import Moment
-from kcompress.graph.rebuild import assign
-from kcompress.graph.view import Node, Weight
-from kcompress.layers.plan import WeightFormat
+from kcompress.model.linear import linear
+from kcompress.model.matrices import from_matrix, to_matrix
+from kcompress.model.moments import Moment
+from kcompress.model.rebuild import assign
+from kcompress.model.view import Node, Weight
 from kcompress.numerics import affine, rounding
 from kcompress.passes.base import Need
 from kcompress.passes.quantize._grid import GridPass, Moments
+from kcompress.quantization.plan import WeightFormat
 
 SHARES = tuple(1 - i / 32 for i in range(17))
 """Of the steps that clip nothing, those tried by ranges=output."""

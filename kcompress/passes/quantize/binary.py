@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from kcompress.graph.moments import Moment
-from kcompress.graph.view import Node, Weight
-from kcompress.layers.plan import WeightFormat
+from kcompress.model.moments import Moment
+from kcompress.model.view import Node, Weight
 from kcompress.numerics import affine
 from kcompress.passes.quantize._grid import GridPass, channel_axes
+from kcompress.quantization.plan import WeightFormat
 
 
 class Binary(GridPass):

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.distortion import sqnr_db
-from kcompress.graph.rebuild import assign, copy
-from kcompress.graph.view import Node
-from kcompress.layers.plan import FLOAT16
+from kcompress.model.distortion import sqnr_db
+from kcompress.model.rebuild import assign, copy
+from kcompress.model.view import Node
 from kcompress.numerics.storage import FLOAT16_MAX, on_float16_grid, to_float16_grid
 from kcompress.passes.base import Change, Context, PassResult, Skip
 from kcompress.passes.quantize._grid import KernelPass
+from kcompress.quantization.plan import FLOAT16
 
 
 class Float16(KernelPass):

@@ -8,15 +8,15 @@ from pydantic import Field, model_validator
 
 from kcompress.data import Dataset
 from kcompress.errors import DataError
-from kcompress.graph.moments import Moment
-from kcompress.graph.view import Node, Weight
-from kcompress.layers.plan import Activations, QuantPlan, WeightFormat
-from kcompress.layers.twins import Limits, described, fixed_limits, ranges, twinned
+from kcompress.model.moments import Moment
+from kcompress.model.view import Node, Weight
 from kcompress.numerics.ranges import Method, Range
 from kcompress.passes.base import Need
 from kcompress.passes.quantize._grid import COMPARED, channel_axes, symmetric
 from kcompress.passes.quantize._rounding import RoundingPass
 from kcompress.passes.statistics import batches
+from kcompress.quantization.fake_quantized import Limits, described, fixed_limits, ranges, twinned
+from kcompress.quantization.plan import Activations, QuantPlan, WeightFormat
 
 BITS = 8
 

@@ -5,11 +5,11 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from kcompress.errors import UsageError
-from kcompress.graph import quantized
-from kcompress.graph.matrices import has_matrix, to_matrix
-from kcompress.graph.observe import run
-from kcompress.graph.rebuild import copy
-from kcompress.graph.view import Node, nodes
+from kcompress.model import keras_quantization as quantized
+from kcompress.model.matrices import has_matrix, to_matrix
+from kcompress.model.observe import run
+from kcompress.model.rebuild import copy
+from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Context, Need, PassResult, Skip
 from kcompress.passes.quantize._calibrated import calibrate, misread
 from kcompress.passes.quantize._grid import KernelPass

@@ -4,14 +4,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from kcompress.graph.moments import Moment
-from kcompress.graph.view import Node, Weight
-from kcompress.layers.plan import WeightFormat
+from kcompress.fields import tunable
+from kcompress.model.moments import Moment
+from kcompress.model.view import Node, Weight
 from kcompress.numerics import affine
 from kcompress.numerics.ranges import Method
-from kcompress.passes.fields import tunable
 from kcompress.passes.quantize._grid import channel_axes, symmetric
 from kcompress.passes.quantize._rounding import RoundingPass, shrunk
+from kcompress.quantization.plan import WeightFormat
 
 
 class Weights(RoundingPass):

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.graph.rebuild import assign
-from kcompress.layers.readers import Reader, read_through
+from kcompress.model.rebuild import assign
 from kcompress.passes.base import Companion
+from kcompress.quantization.readers import Reader, read_through
 from kcompress.training.masks import Masks
 
 UPDATES = 50

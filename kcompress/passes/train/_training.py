@@ -13,13 +13,13 @@ from pydantic import model_validator
 
 from kcompress.data import Dataset
 from kcompress.errors import UsageError
-from kcompress.graph.replaced import replaced
-from kcompress.graph.view import Node, nodes
-from kcompress.layers.twins import bake
+from kcompress.model.replaced import replaced
+from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Companion, Context, Goal, Need, Pass, PassResult, Skip
 from kcompress.passes.moved import moved
 from kcompress.passes.train._companion import Pruning
 from kcompress.passes.train._twin import Twin
+from kcompress.quantization.fake_quantized import bake
 from kcompress.training import batchnorm
 from kcompress.training.checkpoints import Checkpoint
 from kcompress.training.distribution import Devices

@@ -8,13 +8,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from kcompress.data import Dataset
-from kcompress.graph.flow import flow
-from kcompress.graph.view import Node, Weight, nodes
-from kcompress.layers.plan import Activations, LearnedRange, QuantPlan, WeightFormat
-from kcompress.layers.steps import Steps, learned
-from kcompress.layers.twins import fixed_limits, ranges, twinned
+from kcompress.model.flow import flow
+from kcompress.model.view import Node, Weight, nodes
 from kcompress.passes.base import Companion, Context
 from kcompress.passes.statistics import batches
+from kcompress.quantization.fake_quantized import fixed_limits, ranges, twinned
+from kcompress.quantization.learned_scales import Steps, learned
+from kcompress.quantization.plan import Activations, LearnedRange, QuantPlan, WeightFormat
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from kcompress.data.specs import is_function
 from kcompress.errors import UsageError
-from kcompress.graph.signature import signature
+from kcompress.model.signature import signature
 from kcompress.passes.base import Context, Need
 from kcompress.passes.rules import patterns
 from kcompress.passes.train._training import Lesson, Task, TrainingPass, compiled

@@ -1,7 +1,7 @@
 """Train the model further on labelled data: minimize the mean loss of its outputs against the labels."""
 
 from kcompress.errors import UsageError
-from kcompress.graph.signature import signature
+from kcompress.model.signature import signature
 from kcompress.passes.train._training import Lesson, Task, TrainingPass, compiled
 from kcompress.training.learner import viewed
 from kcompress.training.losses import loss_for

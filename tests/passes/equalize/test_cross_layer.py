@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from kcompress.graph.linear import linear
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import FLOAT16, QuantPlan
+from kcompress.model.linear import linear
+from kcompress.model.view import nodes
 from kcompress.passes.base import Context
 from kcompress.passes.equalize.cross_layer import CrossLayer
 from kcompress.passes.fold.batchnorm import BatchNorm
 from kcompress.passes.prune.magnitude import Magnitude
+from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import keras, residual, seeded
 from tests.passes.fold.statistics import randomized
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import FLOAT16, QuantPlan
+from kcompress.model.view import nodes
 from kcompress.passes.base import Context, Skip
 from kcompress.passes.fold.batchnorm import BatchNorm
 from kcompress.passes.prune.magnitude import Magnitude
+from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import keras, residual, seeded
 from tests.passes.fold.statistics import randomized
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from kcompress.formats._keras_runner import KerasRunner
-from kcompress.graph.rebuild import fingerprint
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import QuantPlan
+from kcompress.formats.keras.runner import KerasRunner
+from kcompress.model.rebuild import fingerprint
+from kcompress.model.view import nodes
 from kcompress.passes.base import Context
 from kcompress.passes.prune.dead import Dead
+from kcompress.quantization.plan import QuantPlan
 from tests.models import batch_for, keras, seeded
 
 k = keras()

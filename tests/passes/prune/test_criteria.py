@@ -7,12 +7,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from kcompress.channels.channels import channels
 from kcompress.data import Splits
 from kcompress.data.objects import open_data
 from kcompress.errors import DataError, ModelError, UsageError
-from kcompress.graph.channels import channels
-from kcompress.graph.rebuild import fingerprint
-from kcompress.graph.signature import signature
+from kcompress.model.rebuild import fingerprint
+from kcompress.model.signature import signature
 from kcompress.passes.base import Context
 from kcompress.passes.prune import _readings
 from kcompress.passes.prune._criteria import BY_DATA, CRITERIA, score

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from kcompress.graph.channels import channels
-from kcompress.graph.cut import cut
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import FLOAT16, QuantPlan, WeightFormat
+from kcompress.channels.channels import channels
+from kcompress.channels.cut import cut
+from kcompress.model.view import nodes
 from kcompress.passes.base import Context
 from kcompress.passes.prune._changes import described
 from kcompress.passes.prune._formats import sliced_formats
 from kcompress.passes.quantize.weights import Weights
+from kcompress.quantization.plan import FLOAT16, QuantPlan, WeightFormat
 from tests.models import keras, recurrent, residual, seeded
 from tests.passes.models import everything
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcompress.graph.rebuild import fingerprint
-from kcompress.graph.view import nodes, parameters
+from kcompress.model.rebuild import fingerprint
+from kcompress.model.view import nodes, parameters
 from kcompress.passes.base import Context, Skip
 from kcompress.passes.prune.dead import Dead
 from kcompress.passes.prune.magnitude import Magnitude

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kcompress.layers.plan import FLOAT16, QuantPlan
+from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import keras, seeded
 from tests.passes.prune.planted import checked, constant, plant, reasons, stacked, told
 

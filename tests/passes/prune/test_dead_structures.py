@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from kcompress.graph.channels import channels
-from kcompress.graph.constants import constants
-from kcompress.layers.plan import FLOAT16, QuantPlan
+from kcompress.channels.channels import channels
+from kcompress.channels.constants import constants
 from kcompress.passes.base import Context
 from kcompress.passes.prune._constants import readings
 from kcompress.passes.quantize.float16 import Float16
 from kcompress.passes.quantize.weights import Weights
+from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import keras, seeded
 from tests.passes.prune.planted import checked, constant, plant, reasons, told
 

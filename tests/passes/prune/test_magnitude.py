@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from kcompress.errors import UsageError
-from kcompress.graph.rebuild import copy
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import FLOAT16, QuantPlan
+from kcompress.model.rebuild import copy
+from kcompress.model.view import nodes
 from kcompress.passes.base import Context, Skip
 from kcompress.passes.prune.magnitude import Magnitude
+from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import dense, keras, seeded
 from tests.passes.models import KERNELS, convolutional, everything
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from kcompress import data
+from kcompress.channels.channels import channels
+from kcompress.channels.shares import Shares
 from kcompress.errors import UnsupportedError, UsageError
-from kcompress.formats._keras_runner import KerasRunner
-from kcompress.graph.channels import channels
-from kcompress.graph.cost import macs
-from kcompress.graph.shares import Shares
-from kcompress.graph.view import nodes, parameters
-from kcompress.layers.plan import QuantPlan
+from kcompress.formats.keras.runner import KerasRunner
+from kcompress.model.cost import macs
+from kcompress.model.view import nodes, parameters
 from kcompress.passes import find
 from kcompress.passes.base import Context, Need
 from kcompress.passes.prune.structured import Structured
+from kcompress.quantization.plan import QuantPlan
 from tests.models import BUILDERS, batch_for, dense, keras, recurrent, residual, seeded
 from tests.passes.models import convolutional
 
@@ -202,7 +202,7 @@ def test_figures_are_those_of_the_rebuilt_model(name, fields):
 @pytest.mark.parametrize("build", [convolutional, residual, recurrent, lambda: chain(9, 5)])
 def test_shares_are_those_of_the_rebuilt_model(build):
     """Counted without building it, against the counter of multiply-adds and parameters on the model built."""
-    from kcompress.graph.cut import cut
+    from kcompress.channels.cut import cut
 
     model = build()
     found = channels(model)

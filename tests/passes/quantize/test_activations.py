@@ -7,7 +7,7 @@ import pytest
 
 from kcompress import data
 from kcompress.errors import DataError
-from kcompress.graph.view import nodes
+from kcompress.model.view import nodes
 from kcompress.passes import find
 from kcompress.passes.base import Context
 from tests.models import BUILDERS, batch_for, dense, keras, residual, seeded, tokens

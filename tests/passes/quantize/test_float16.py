@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import FLOAT16
+from kcompress.model.view import nodes
 from kcompress.passes.base import Context, Skip
 from kcompress.passes.prune.magnitude import Magnitude
 from kcompress.passes.quantize.float16 import Float16
+from kcompress.quantization.plan import FLOAT16
 from tests.models import dense, keras
 from tests.passes.models import KERNELS, everything
 

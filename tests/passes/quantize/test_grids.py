@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from kcompress.errors import UsageError
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import QuantPlan
+from kcompress.model.view import nodes
 from kcompress.passes import find
 from kcompress.passes.base import Context, Need
+from kcompress.quantization.plan import QuantPlan
 from tests.models import dense, residual
 from tests.passes.models import KERNELS, convolutional, everything
 

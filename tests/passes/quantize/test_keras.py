@@ -10,16 +10,16 @@ import pytest
 from kcompress import data
 from kcompress.errors import UsageError
 from kcompress.formats import WriteOptions, formats
-from kcompress.formats._keras_runner import KerasRunner
-from kcompress.formats.keras import WEIGHTS
-from kcompress.graph.cost import macs
-from kcompress.graph.observe import run
-from kcompress.graph.rebuild import copy, edited, fingerprint
-from kcompress.graph.view import nodes, nonzero, parameters
-from kcompress.layers.plan import QuantPlan
+from kcompress.formats.keras.format import WEIGHTS
+from kcompress.formats.keras.runner import KerasRunner
+from kcompress.model.cost import macs
+from kcompress.model.observe import run
+from kcompress.model.rebuild import copy, edited, fingerprint
+from kcompress.model.view import nodes, nonzero, parameters
 from kcompress.passes import find, names
 from kcompress.passes.base import Context, Need
-from kcompress.resume import Resume
+from kcompress.quantization.plan import QuantPlan
+from kcompress.run.resume import Resume
 from tests.models import batch_for, dense, keras, residual, seeded
 from tests.passes.models import KERNELS, Projection, convolutional, everything
 from tests.shell import assert_refused, kcompress

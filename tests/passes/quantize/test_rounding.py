@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from kcompress import data
+from kcompress.api.compress import Hooks, compress
 from kcompress.errors import DataError
-from kcompress.graph.rebuild import fingerprint
-from kcompress.graph.view import nodes
+from kcompress.model.rebuild import fingerprint
+from kcompress.model.view import nodes
 from kcompress.passes import find, statistics
 from kcompress.passes.base import Context, Need, Pass
 from kcompress.passes.quantize._grid import COMPARED
 from kcompress.passes.statistics import Statistics
-from kcompress.pipeline import Hooks, compress
 from tests.models import batch_for, keras, residual, seeded, tokens
 from tests.shell import assert_refused, kcompress
 

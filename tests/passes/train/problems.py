@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from kcompress.data import resolve
-from kcompress.graph.rebuild import copy
+from kcompress.model.rebuild import copy
 from kcompress.passes.base import Context
 from kcompress.training.teachers import Teacher
 from tests.models import keras

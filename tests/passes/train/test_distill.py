@@ -5,9 +5,9 @@ import pytest
 
 from kcompress.data import resolve
 from kcompress.errors import ModelError, UsageError
-from kcompress.graph.rebuild import copy, fingerprint
-from kcompress.layers.plan import FLOAT16, QuantPlan
+from kcompress.model.rebuild import copy, fingerprint
 from kcompress.passes import find
+from kcompress.quantization.plan import FLOAT16, QuantPlan
 from kcompress.training.teachers import Teacher
 from tests.models import keras
 from tests.passes.train.problems import accuracy, context, convolutional, spots

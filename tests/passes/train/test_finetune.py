@@ -3,10 +3,10 @@ import pytest
 
 from kcompress.data import resolve
 from kcompress.errors import DataError, UsageError
-from kcompress.graph.rebuild import fingerprint
-from kcompress.layers.plan import FLOAT16
+from kcompress.model.rebuild import fingerprint
 from kcompress.passes import find
 from kcompress.passes.base import Context
+from kcompress.quantization.plan import FLOAT16
 from kcompress.training.loop import jit
 from tests.models import keras, two_in_two_out
 from tests.passes.train.problems import accuracy, context, convolutional, spots
@@ -70,7 +70,7 @@ def test_a_constraint_of_the_models_own_still_holds():
 
 def test_weights_on_a_float16_grid_end_on_it():
     result = find("quantize.float16")().apply(convolutional(), context())
-    from kcompress.layers.plan import QuantPlan
+    from kcompress.quantization.plan import QuantPlan
 
     after = trained(result.model, context(plan=QuantPlan(result.formats)), epochs=1).model
     assert FLOAT16.holds(np.asarray(after.get_layer("conv2").kernel))

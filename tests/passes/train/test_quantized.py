@@ -7,14 +7,14 @@ import pytest
 
 from kcompress import data
 from kcompress.formats import WriteOptions, formats
-from kcompress.formats._keras_runner import KerasRunner
-from kcompress.graph.view import nodes
-from kcompress.layers.plan import Activations, QuantPlan
-from kcompress.layers.twins import fixed_limits, ranges, twinned
+from kcompress.formats.keras.runner import KerasRunner
+from kcompress.model.view import nodes
 from kcompress.numerics import affine
 from kcompress.passes import find
 from kcompress.passes.base import Context
 from kcompress.passes.statistics import batches
+from kcompress.quantization.fake_quantized import fixed_limits, ranges, twinned
+from kcompress.quantization.plan import Activations, QuantPlan
 from tests.passes.train.problems import accuracy, context, convolutional, spots
 
 Finetune, Weights, Binary = find("train.finetune"), find("quantize.weights"), find("quantize.binary")
@@ -148,8 +148,8 @@ def test_what_is_pruned_after_it_was_quantized_stays_zero_through_later_training
 
 
 def test_learned_ranges_are_told_by_the_values_that_they_are_for():
-    from kcompress.layers.plan import LearnedRange
     from kcompress.numerics.ranges import Range
+    from kcompress.quantization.plan import LearnedRange
 
     seen = Range(detailed=False)
     seen.add(np.array([0.0, 1.0, 5.0]))

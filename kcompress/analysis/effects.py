@@ -1,0 +1,171 @@
+"""What became of a model's outputs when one layer alone was changed, and what follows for settings per layer."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from kcompress.analysis.probe import Reference
+from kcompress.backend import installed
+from kcompress.errors import MissingExtraError, UsageError
+from kcompress.model.view import nodes
+from kcompress.numerics import allocation, clusters
+
+WEIGHTS, BITS = "quantize.weights", "bits"
+PER_BIT = 4.0
+"""By how much a bit less raises the distortion, where it was not measured: steps are twice as large, their squares
+four times."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one value of a pass's field costs where only these layers are changed.
+
+    Attributes:
+        layers: qualified names; several where they can only be changed together.
+        distortion: Σ (ŷ − y)² / Σ y² over the model's outputs, as logits where they are of classes; the mean over
+            several outputs, and infinite where outputs were.
+        drop: what the metric lost, in points for accuracy, positive where it is worse; None without labels.
+        agreement: share of samples on which the top-1 is the same, or the cosine similarity of other outputs.
+        cut: whether this value was not run, since a milder one was clearly bad; the figures are that one's then.
+    """
+
+    pass_name: str
+    field: str
+    layers: tuple[str, ...]
+    value: float
+    distortion: float
+    drop: float | None
+    agreement: float
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How sensitive the layers of a model are.
+
+    Attributes:
+        effects: by field, then by layers in the order of the model, then from mild to severe.
+        skipped: `PASS:FIELD` to the layers that the pass left alone, and why.
+        reference: what the effects were judged by.
+        weights: qualified name of a layer to the number of values in its kernels.
+        source, seconds: the file, and how long it took.
+    """
+
+    effects: tuple[Effect, ...]
+    skipped: Mapping[str, Mapping[str, str]]
+    reference: Reference
+    weights: Mapping[str, int] = field(default_factory=dict)
+    source: str = ""
+    seconds: float = 0.0
+
+    @property
+    def fields(self) -> list[tuple[str, str]]:
+        """Pass and field of what was tried, in order."""
+        return list(dict.fromkeys((effect.pass_name, effect.field) for effect in self.effects))
+
+    def of(self, pass_name: str, field: str) -> dict[tuple[str, ...], list[Effect]]:
+        """Layers to the effects of a field on them, from mild to severe."""
+        found: dict[tuple[str, ...], list[Effect]] = {}
+        for effect in self.effects:
+            if (effect.pass_name, effect.field) == (pass_name, field):
+                found.setdefault(effect.layers, []).append(effect)
+        return found
+
+    def clusters(self, pass_name: str, field: str, groups: int) -> list[tuple[str, ...]]:
+        """The layers in so many groups or fewer by how sensitive they are to a field, the most sensitive first.
+
+        Each layer is in one group: of several sets of coupled layers, the most sensitive counts. Layers that the pass
+        left alone for other reasons than that they were skipped, and so have no figure, are in the first group.
+        Raises UsageError for a field without effects, MissingExtraError without SciPy.
+        """
+        _need_scipy("grouping layers")
+        if groups < 1:
+            raise UsageError(f"groups={groups} is not at least 1; give the number of groups of layers, such as 3")
+        found = self.of(pass_name, field)
+        if not found:
+            measured = ", ".join(":".join(each) for each in self.fields) or "none"
+            raise UsageError(f"{pass_name}:{field}: no effects were measured; there are those of: {measured}")
+        names = list(found)
+        profiles = np.array([[_at_least(effect) for effect in found[layers]] for layers in names])
+        taken: set[str] = set()
+        grouped: list[list[str]] = []
+        for rows in clusters.clusters(profiles, groups):
+            own = [layer for row in rows for layer in names[row] if layer not in taken]
+            own = list(dict.fromkeys(own))
+            taken.update(own)
+            grouped.append(own)
+        unknown = [layer for layer in self.skipped.get(f"{pass_name}:{field}", ()) if layer not in taken]
+        grouped[0] += [layer for layer in unknown if layer in self.weights]
+        return [tuple(own) for own in grouped if own]
+
+    def allocation(self, model: Any, budget_bytes: float, bits: Sequence[int] = tuple(range(2, 9))) -> dict[str, int]:
+        """Bits for each layer's kernels that together cost the least distortion within the budget.
+
+        The budget is for all weights of the model: kernels in the bits chosen, whatever else there is as it is stored
+        now. Bits that were not measured are read off between their neighbours; where even the fewest bits take too
+        much, each layer has the fewest.
+        Raises UsageError where bits were not measured, MissingExtraError without SciPy.
+        """
+        _need_scipy("allocating bits to layers")
+        found = {layers[0]: effects for layers, effects in self.of(WEIGHTS, BITS).items()}
+        if not found:
+            raise UsageError(f"{WEIGHTS}:{BITS}: no effects were measured; measure them to allocate bits")
+        measured = [effect.value for effects in found.values() for effect in effects]
+        choices = sorted(each for each in set(bits) if min(measured) <= each <= max(measured))
+        if not choices:
+            raise UsageError(f"bits={list(bits)}: none is in [{min(measured):g}, {max(measured):g}], as was measured")
+        sizes = {node.name: sum(w.values.size for w in node.kernels) for node in nodes(model)}
+        names = [name for name in found if sizes.get(name)]
+        stored = sum(w.values.nbytes for node in nodes(model) for w in node.weights)
+        stored -= sum(w.values.nbytes for node in nodes(model) if node.name in names for w in node.kernels)
+        costs = np.array([[cost(found[name], each) for each in choices] for name in names])
+        room = np.array([[sizes[name] * each / 8 for each in choices] for name in names])
+        chosen = allocation.allocate(costs, room, budget_bytes - stored) if names else []
+        return {name: choices[0 if chosen is None else chosen[row]] for row, name in enumerate(names)}
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"kcompress", "source", "samples", "metric", "value", "effects", "skipped", "weights", "seconds"}`.
+
+        A distortion that is infinite is None.
+        """
+        from kcompress import __version__
+
+        def plain(effect: Effect) -> dict[str, Any]:
+            known = effect.distortion if math.isfinite(effect.distortion) else None
+            entry = {**asdict(effect), "layers": list(effect.layers), "distortion": known}
+            return {"pass": entry.pop("pass_name"), **entry}
+
+        reference = self.reference
+        return {
+            "kcompress": __version__,
+            "source": self.source,
+            "samples": reference.samples,
+            "metric": reference.metric,
+            "value": reference.source,
+            "effects": [plain(effect) for effect in self.effects],
+            "skipped": {name: dict(layers) for name, layers in self.skipped.items()},
+            "weights": dict(self.weights),
+            "seconds": self.seconds,
+        }
+
+
+def cost(effects: Sequence[Effect], bits: int) -> float:
+    """The distortion that so many bits cost, from the effects of some numbers of bits."""
+    known = sorted((effect.value, effect.distortion) for effect in effects if not effect.cut)
+    values = np.array([value for value, _ in known])
+    logs = clusters.logarithms(np.array([distortion for _, distortion in known]))
+    below = max(0.0, values[0] - bits)  # bits so few that they were not run
+    return float(10 ** (np.interp(bits, values, logs) + below * math.log10(PER_BIT)))
+
+
+def _at_least(effect: Effect) -> float:
+    """The distortion; where that of a milder value was clearly bad, as much as outputs that are not there at all."""
+    return max(effect.distortion, 1.0) if effect.cut else effect.distortion
+
+
+def _need_scipy(purpose: str) -> None:
+    if not installed("scipy"):
+        raise MissingExtraError("search", purpose)

@@ -1,0 +1,119 @@
+"""A model's outputs with some of its weights replaced, against its own, on samples that are held in memory."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress.analysis.changes import Replaced
+from kcompress.analysis.forward import Forward
+from kcompress.data import Dataset
+from kcompress.errors import DataError
+from kcompress.measure.quality import Judge, Totals
+from kcompress.measure.scoring import Metric
+from kcompress.model.signature import signature
+from kcompress.numerics.logits import logits, ratio
+from kcompress.training.forms import forms_together
+from kcompress.training.labelled import filled
+
+BATCH = 128
+VALUES = 50_000_000
+"""The most values of inputs, and of outputs, that are held in memory."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How far outputs are from the model's own: as `Effect` tells."""
+
+    distortion: float
+    drop: float | None
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What scores are judged by: how many samples, the metric's name and the model's own value; None without labels."""
+
+    samples: int
+    metric: str | None
+    source: float | None
+
+    @property
+    def unchanged(self) -> Score:
+        """The score of outputs that are the same."""
+        return Score(0.0, None if self.metric is None else 0.0, 1.0)
+
+    @property
+    def in_points(self) -> bool:
+        """Whether a drop is one of a share, such as accuracy, in points."""
+        return self.metric is not None and Metric(self.metric, None).scale > 0
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A batch: what stages of the model take, labels, the model's own outputs and the logits behind them."""
+
+    kept: dict[int, Any]
+    labels: Any
+    own: list[NDArray[Any]]
+    logits: list[NDArray[Any]]
+
+
+class Probe:
+    """Holds the samples and the model's own outputs.
+
+    Raises DataError for data without samples, or with labels that do not fit the outputs.
+    """
+
+    def __init__(self, model: Any, data: Dataset, samples: int, metric: Metric | None = None) -> None:
+        sign = signature(model)
+        self._judge = Judge(data.name, sign.outputs, metric, data.labelled)
+        self._batches: list[_Held] = []
+        total, count = Totals(), min(samples, _most(model))
+        forms: list[Any] = []
+        for batch in data.batches(sign.batch or BATCH, count):
+            assert isinstance(batch.x, dict)
+            inputs = {name: filled(x, sign.batch or batch.samples) for name, x in batch.x.items()}
+            if not self._batches:
+                self._forward = Forward(model, sign, inputs, count)
+            kept, outputs = self._forward.own(inputs)
+            own = [array[: batch.samples] for array in outputs]
+            self._judge.settle(batch.y, own)
+            self._judge.add(total, batch.y, own, own)
+            if not forms:
+                forms = forms_together((model,), inputs, self._judge.kinds or None)[0]
+            behind = [logits(output, form) for output, form in zip(own, forms, strict=True)]
+            self._batches.append(_Held(kept, batch.y, own, behind))
+        if not self._batches:
+            raise DataError(f"{data.name}: no samples; give data that is not empty")
+        self._forms = forms
+        self._signal = [sum(float((each.logits[n] ** 2).sum()) for each in self._batches) for n in range(len(forms))]
+        verdict = self._judge.verdict(total)
+        self.reference = Reference(verdict.samples, verdict.metric, verdict.source)
+
+    def score(self, replaced: Replaced) -> Score:
+        """Run all samples with new values in place of those of some variables."""
+        if not replaced:
+            return self.reference.unchanged
+        total, noise = Totals(), np.zeros(len(self._forms))
+        with np.errstate(all="ignore"):  # outputs that are not finite have an infinite distortion
+            for held in self._batches:
+                found = self._forward.changed(replaced, held.kept, held.own)
+                outputs = [array[: len(own)] for array, own in zip(found, held.own, strict=True)]
+                self._judge.add(total, held.labels, held.own, outputs)
+                for number, form in enumerate(self._forms):
+                    noise[number] += ((logits(outputs[number], form) - held.logits[number]) ** 2).sum()
+        verdict = self._judge.verdict(total)
+        distortion = float(np.mean([ratio(*each) for each in zip(noise.tolist(), self._signal, strict=True)]))
+        return Score(distortion, verdict.drop, float(verdict.agreement or 0.0))
+
+
+def _most(model: Any) -> int:
+    """How many samples of a model's inputs and outputs fit into memory; at least one."""
+    sizes = [
+        sum(math.prod(size or 1 for size in tensor.shape[1:]) for tensor in tensors)
+        for tensors in (model.inputs, model.outputs)
+    ]
+    return max(1, VALUES // max(1, *sizes))

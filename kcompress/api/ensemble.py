@@ -1,0 +1,192 @@
+"""Several model files as one: combined, written like any output, and measured beside its members."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from numpy.typing import NDArray
+
+from kcompress import backend
+from kcompress.api import compare as comparison
+from kcompress.api.compare import Comparison
+from kcompress.data import Splits, resolve
+from kcompress.errors import UsageError
+from kcompress.formats import Format, Runner, WriteOptions, find
+from kcompress.formats.base import Tensors, by_position
+from kcompress.formats.safety import trusting
+from kcompress.quantization.plan import QuantPlan
+from kcompress.run import preflight
+from kcompress.run.budgets import limits
+from kcompress.run.publish import partial, write
+from kcompress.run.run import Hooks, check_weights
+from kcompress.training.ensemble import How
+
+
+@dataclass(frozen=True)
+class EnsembleReport:
+    """The ensemble's figures, and for each member its own, with its quality against the ensemble's.
+
+    `weights` has for each output the share of each member; it is empty for a stacked ensemble.
+    """
+
+    how: str
+    ensemble: Comparison
+    members: tuple[Comparison, ...]
+    weights: dict[str, list[float]]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"kcompress", "how", "weights", "ensemble", "members": [...]}`; entries are as those of `compare`."""
+        from kcompress import __version__
+
+        members = [member.to_json() for member in self.members]
+        head = {"kcompress": __version__, "how": self.how, "weights": self.weights}
+        return {**head, "ensemble": self.ensemble.to_json(), "members": members}
+
+
+def ensemble(
+    models: Sequence[Any],
+    output: str | Path,
+    *,
+    how: str = "average",
+    data: object = None,
+    test: object = None,
+    metric: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    batch: int | None = None,
+    trust: Sequence[str] = (),
+    hooks: Hooks | None = None,
+) -> EnsembleReport:
+    """Write several models as one of Keras's own layers, and measure it and its members on the test data.
+
+    Args:
+        models: two or more paths of saved models, or Keras models, with the same inputs and outputs.
+        output: path to write; its suffix picks the format: .keras, .tflite or .onnx.
+        how: average of the probabilities, or values; weighted, by weights that suit the training data best; or stacked,
+            a dense layer on top of all members that is trained on it.
+        data, test: where samples come from; see `kcompress.data.resolve`. Weights and heads are found on the training
+            split, which is best data that no member was trained on.
+        metric: name of a Keras metric; accuracy for class labels, else mean absolute error, without it.
+
+    Raises:
+        KCompressError: with one line, for anything that is wrong with what was given; nothing is written then.
+    """
+    hooks, output = hooks or Hooks(), Path(output)
+    if len(models) < 2:
+        raise UsageError(f"an ensemble of {len(models)} model(s); give two or more, and the output behind them")
+    paths = [Path(model) if isinstance(model, (str, Path)) else None for model in models]
+    forms = [preflight.paths(path, output, [], overwrite) for path in paths]
+    splits = resolve(data, None, test)
+    _check(how, splits, metric)
+    backend.load()
+    with tempfile.TemporaryDirectory() as scratch, trusting(trust):
+        files = [
+            path or _saved(model, Path(scratch, f"{number}-{model.name}.keras"))
+            for number, (path, model) in enumerate(zip(paths, models, strict=True), 1)
+        ]
+        work = _Work(files, forms[0], how, splits, metric, seed, trust, hooks)
+        target = partial(output)
+        try:
+            report = work.write(target, WriteOptions(batch))
+            target.replace(output)
+        finally:
+            target.unlink(missing_ok=True)
+    figures = replace(report.ensemble.figures, path=str(output))
+    return replace(report, ensemble=replace(report.ensemble, figures=figures))
+
+
+def _check(how: str, splits: Splits, metric: str | None) -> None:
+    """UsageError for what can be known wrong before anything heavy is loaded."""
+    if how not in get_args(How):
+        raise UsageError(f"how={how} is no way to combine models; allowed: {', '.join(get_args(How))}")
+    preflight.needs([], splits, limits(None, None), metric)
+    if how != "average" and (splits.training is None or not splits.training.labelled):
+        raise UsageError(f"--how {how} needs labelled training data; give it with --data, or take average")
+
+
+def _saved(model: Any, path: Path) -> Path:
+    model.save(path)
+    return path
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What an ensemble is made of and measured on."""
+
+    files: Sequence[Path]
+    form: Format
+    how: Any
+    splits: Splits
+    metric: str | None
+    seed: int
+    trust: Sequence[str]
+    hooks: Hooks
+
+    def write(self, target: Path, options: WriteOptions) -> EnsembleReport:
+        """Combine the models, write the file, and measure it and them."""
+        from kcompress.formats.keras.runner import KerasRunner
+        from kcompress.measure import scoring
+        from kcompress.training import ensemble as training
+
+        models = []
+        for path in self.files:
+            with self.hooks.progress(f"reading {path.name}", None):
+                models.append(find(path).read(path, self.trust))
+            check_weights(path, models[-1])
+        splits = self.splits.fit_to(KerasRunner(models[0]).inputs)
+        named = None if self.metric is None else scoring.metric_named(self.metric)
+        with self.hooks.progress(f"combining {len(models)} models", None):
+            made = training.ensemble(models, [*map(str, self.files)], self.how, splits.training, self.seed)
+        del models
+        with self.hooks.progress(f"writing {target.name}", None):
+            written = write(self.form, made.model, QuantPlan(), target, options)
+        return replace(self._measured(made, target, splits, named), notes=written.remarks)
+
+    def _measured(self, made: Any, target: Path, splits: Splits, metric: Any) -> EnsembleReport:
+        from kcompress.formats.keras.runner import KerasRunner
+        from kcompress.measure.files import measure_file
+        from kcompress.measure.quality import Quality, evaluate
+
+        sample = splits.sample()
+        with self.hooks.progress("measuring size and speed", None):
+            figures, runner = measure_file(target, sample, self.trust)
+            others = [measure_file(path, sample, self.trust)[0] for path in self.files]
+        verdicts: list[Quality | None] = [None] * (1 + len(others))
+        if splits.test is not None:
+            reference = _Renamed(runner, KerasRunner(made.model))
+            runners: list[Runner] = [reference, *map(KerasRunner, made.members)]
+            with self.hooks.progress("measuring quality", splits.test.samples) as advance:
+                verdicts = [*evaluate(reference, runners, splits.test, metric, advance)]
+        first, *rest = map(Comparison, (figures, *others), verdicts)
+        return EnsembleReport(self.how, first, tuple(rest), made.weights)
+
+
+class _Renamed:
+    """A file's runner under the names of the model that was written: labels and inputs may go by them."""
+
+    def __init__(self, runner: Runner, model: Runner) -> None:
+        self._runner = runner
+        batch = next(iter(runner.inputs.values()))[0]
+        self.inputs = {name: (batch, *shape[1:]) for name, shape in model.inputs.items()}
+        self.outputs = model.outputs
+        same = set(runner.outputs) == set(model.outputs)
+        self._order = [runner.outputs.index(name) for name in model.outputs] if same else [*range(len(model.outputs))]
+
+    def __call__(self, x: Tensors) -> list[NDArray[Any]]:
+        outputs = self._runner(by_position(x, self._runner.inputs))
+        return [outputs[position] for position in self._order]
+
+
+def show(report: EnsembleReport) -> None:
+    """Print one table, a row per file, and what each member counts."""
+    from kcompress.report.terminal import show_tables
+
+    comparison.show([report.ensemble, *report.members])
+    lines = []
+    for output, shares in report.weights.items() if report.how == "weighted" else ():
+        parts = zip(report.members, shares, strict=True)
+        lines.append(f"{output}: " + ", ".join(f"{share:.4f} {member.figures.path}" for member, share in parts))
+    show_tables([], [*lines, *report.notes])

@@ -1,0 +1,5 @@
+"""`python -m kcompress.cli`."""
+
+from kcompress.cli.main import main
+
+main()

@@ -1,0 +1,91 @@
+"""Settings: how a pass declares a field, and how a wrong value is explained in one line.
+
+One declaration gives the command-line field, the recipe's JSON Schema, the search range and the documentation.
+"""
+
+import difflib
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from kcompress.errors import UsageError
+
+RISING, FALLING = ("sparsity", "ratio"), ("bits", "macs", "parameters", "bytes")
+"""Fields of which more, or less, is more severe."""
+
+
+def tunable(default: Any, low: float, high: float, **constraints: Any) -> Any:
+    """A field that a search may vary between `low` and `high`; `constraints` (gt, ge, lt, le) bound what is allowed."""
+    return Field(default, json_schema_extra={"tunable": [low, high]}, **constraints)
+
+
+def explain(owner: str, model: type[BaseModel], error: ValidationError) -> UsageError:
+    """The first problem of a validation error as a UsageError: what was received, what is allowed, what to do."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "value_error":
+        return UsageError(f"{owner}: {first['ctx']['error']}")
+    name, *inside = first["loc"] or ("",)
+    name = str(name)
+    if len(inside) > 1:  # a field of an entry of a list, such as ("rules", 0, "layers")
+        owner, name = f"{owner}: {name.removesuffix('s')} {int(inside[0]) + 1}", str(inside[1])
+        model = next(kind for kind in get_args(model.model_fields[str(first["loc"][0])].annotation))
+    if first["type"] == "extra_forbidden":
+        return UsageError(f"{owner}: no field '{name}'; {suggest(name, tuple(model.model_fields))}")
+    info = model.model_fields[name]
+    if first["type"] == "missing":
+        return UsageError(f"{owner}: '{name}' is missing; give {_advice(info)}")
+    return UsageError(f"{owner}: {name}={short(first['input'])} is not {allowed(info)}; give {_advice(info)}")
+
+
+def short(value: Any) -> str:
+    """A value as it was written, cut where it is long."""
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def allowed(info: FieldInfo) -> str:
+    """What a field accepts, in words: `in [0, 1)`, `one of per_layer, global`, `true or false`."""
+    kinds = kinds_of(info.annotation)
+    low, high = "(-inf", "inf)"
+    for bound in info.metadata:
+        low = f"[{bound.ge:g}" if hasattr(bound, "ge") else f"({bound.gt:g}" if hasattr(bound, "gt") else low
+        high = f"{bound.le:g}]" if hasattr(bound, "le") else f"{bound.lt:g})" if hasattr(bound, "lt") else high
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            return f"one of {', '.join(map(str, get_args(kind)))}"
+    if bool in kinds:
+        return "true or false"
+    if int in kinds and float not in kinds:
+        return "a whole number" if low == "(-inf" else f"a whole number in {low}, {high}"
+    if float in kinds:
+        return "a number" if (low, high) == ("(-inf", "inf)") else f"in {low}, {high}"
+    if str in kinds:
+        return "text or a list of texts"
+    if any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds):
+        return "a list of mappings"
+    return "what this field takes"
+
+
+def kinds_of(annotation: Any) -> tuple[Any, ...]:
+    """The types that an annotation allows; those of its entries where it is a tuple."""
+    if get_origin(annotation) is tuple:
+        return tuple(part for part in get_args(annotation) if part is not Ellipsis)
+    if get_origin(annotation) in (Union, types.UnionType):
+        return tuple(part for part in get_args(annotation) if part is not type(None))
+    return (annotation,)
+
+
+def _advice(info: FieldInfo) -> str:
+    text = (info.description or "another value").split(". ")[0].rstrip(".")
+    return " ".join((text[0].lower() + text[1:]).split())
+
+
+def suggest(given: str, allowed: tuple[str, ...]) -> str:
+    """`did you mean 'x'?`, or the list of what is allowed where nothing is near."""
+    tails = {name.split(".")[-1]: name for name in allowed}
+    near = difflib.get_close_matches(given, [*allowed, *tails], n=1)
+    if near:
+        return f"did you mean '{tails.get(near[0], near[0])}'?"
+    return f"allowed: {', '.join(allowed)}"

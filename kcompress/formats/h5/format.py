@@ -1,0 +1,104 @@
+"""HDF5 model files: those of Keras 3, of Keras 2, and of TensorFlow Model Optimization's wrappers.
+
+Stock Keras 3 is tried first. What it rejects is read by Keras 2 (`tf_keras`), stripped of wrappers, and built again
+with Keras 3's layers; see `_keras2`.
+"""
+
+import contextlib
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kcompress.backend import installed
+from kcompress.errors import KCompressError, MissingExtraError, ModelError, UnsafeError
+from kcompress.formats import safety as _safety
+from kcompress.formats.base import Description, Format, Runner
+from kcompress.formats.h5 import keras2 as _keras2
+from kcompress.formats.h5 import tfmot as _tfmot
+from kcompress.formats.keras.rows import describe_model
+from kcompress.formats.keras.runner import KerasRunner
+
+BOMB_FACTOR = 20  # Keras never compresses its HDF5 files
+BOMB_BYTES = 64_000_000
+
+
+class H5(Format):
+    suffixes = (".h5", ".hdf5")
+    reads = True
+
+    def read(self, path: Path, trust: Sequence[str] = ()) -> Any:
+        config, compiled = check(path, trust)
+        wrapped = _tfmot.is_wrapped(config)
+        if not wrapped:
+            try:
+                return _load(path, compiled, trust)
+            except KCompressError:
+                raise
+            except Exception as error:
+                if not installed("tf_keras"):
+                    raise MissingExtraError("tensorflow", f"reading {path.name}, a Keras 2 file,") from error
+        elif not installed("tensorflow_model_optimization"):
+            raise MissingExtraError("tensorflow", f"reading {path.name}, a TensorFlow Model Optimization file,")
+        return _keras2.read(path, wrapped)
+
+    def open(self, path: Path, trust: Sequence[str] = ()) -> Runner:
+        return KerasRunner(self.read(path, trust))
+
+    def describe(self, path: Path, trust: Sequence[str] = (), runner: Runner | None = None) -> Description:
+        import h5py
+
+        model = runner.model if isinstance(runner, KerasRunner) else self.read(path, trust)
+        with h5py.File(path, "r") as file:
+            stored = _safety.check_hdf5(path, file.get("model_weights", file))
+        return describe_model(self.name, model, stored)
+
+
+def check(path: Path, trust: Sequence[str]) -> tuple[dict[str, Any], bool]:
+    """Look into the file without building anything; return its config, and whether its compile state is Keras's own.
+
+    Raises ModelError for a file that is damaged or holds weights only, UnsafeError for one that would run code, reach
+    outside itself, or expand beyond what its size accounts for.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            raw, training = file.attrs.get("model_config"), file.attrs.get("training_config")
+            expanded = _safety.check_hdf5(path, file)
+        if raw is None:
+            raise ModelError(f"{path}: holds weights only; give the whole model, saved by model.save")
+        config = json.loads(raw)
+    except KCompressError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"{path}: damaged or no HDF5 file ({_safety.one_line(error)}); save the model again"
+        ) from error
+    if expanded > BOMB_BYTES and expanded > BOMB_FACTOR * path.stat().st_size:
+        raise UnsafeError(
+            f"{path}: expands from {path.stat().st_size:,} to {expanded:,} bytes; this looks like a decompression bomb"
+        )
+    _safety.check_config(path, _tfmot.without_wrappers(config), trust)
+    with contextlib.suppress(_safety.OutlineError):  # a Keras 2 config; Keras 2 will say whether the weights fit it
+        _safety.check_size(path, expanded, _safety.implied_bytes(path, config, trust))
+    return config, _compiles(path, training)
+
+
+def _compiles(path: Path, training: Any) -> bool:
+    if training is None:
+        return False
+    try:
+        _safety.check_config(path, json.loads(training))
+    except (UnsafeError, ValueError):
+        return False
+    return True
+
+
+def _load(path: Path, compiled: bool, trust: Sequence[str]) -> Any:
+    import keras
+
+    with _safety.trusting(trust), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about compile and optimizer state, which is not needed
+        return keras.saving.load_model(path, compile=compiled, safe_mode=_safety.LAMBDA not in trust)

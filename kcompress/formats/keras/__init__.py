@@ -1,0 +1,1 @@
+"""`.keras` files: read, write, run, describe."""

@@ -1,0 +1,157 @@
+"""The `.keras` archive of Keras 3: a zip of config.json, metadata.json and model.weights.h5.
+
+Stock Keras opens it whichever zip method its members use, and casts a weight from whichever float type it is stored
+in. So a weight that float16 holds exactly is stored as float16, HDF5's groups are written in their compact form
+(the default takes about 1 kB a layer), and the members are compressed by what measures best.
+"""
+
+import json
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kcompress.errors import KCompressError, ModelError, UnsafeError
+from kcompress.formats import safety as _safety
+from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
+from kcompress.formats.h5 import hdf5 as _hdf5
+from kcompress.formats.keras import archive as _archive
+from kcompress.formats.keras.rows import describe_model
+from kcompress.formats.keras.runner import KerasRunner
+from kcompress.model import keras_quantization as quantized
+from kcompress.model.rebuild import renumber_shared
+from kcompress.model.view import nodes
+from kcompress.numerics import affine
+from kcompress.quantization.plan import QuantPlan
+
+WEIGHTS = "model.weights.h5"
+CONFIG_LIMIT_BYTES = 100_000_000
+
+
+class Keras(Format):
+    suffixes = (".keras",)
+    activations = frozenset({("static", 8), ("static", 16), ("dynamic", 8)})
+    scale_digits = affine.SHORT  # weights are kept as floats, which compress well then
+    reads = writes = True
+
+    def read(self, path: Path, trust: Sequence[str] = ()) -> Any:
+        config = check(path, trust)
+        keep_compiled = _compiles_with_keras_only(path, config)
+        try:
+            with _safety.trusting(trust):
+                safe = _safety.LAMBDA not in trust
+                return load(path, compile=keep_compiled, safe_mode=safe)
+        except KCompressError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"{path}: cannot be loaded ({_safety.one_line(error)}); save it again with Keras 3"
+            ) from error
+
+    def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:
+        import keras
+
+        with tempfile.TemporaryDirectory() as folder:
+            raw, weights = Path(folder, "raw.weights.h5"), Path(folder, WEIGHTS)
+            with quantized.saved_whole(model):
+                model.save_weights(raw)
+            _hdf5.repack(raw, weights, _layouts(model, plan))
+            document = renumber_shared(keras.saving.serialize_keras_object(model))
+            config = json.dumps(document, separators=(",", ":")).encode()
+            metadata = json.dumps({"keras_version": keras.__version__, "date_saved": "1980-01-01@00:00:00"}).encode()
+            members: dict[str, bytes | Path] = {
+                "metadata.json": metadata,
+                "config.json": config,
+                WEIGHTS: weights,
+                **_assets(model, folder),
+            }
+            methods = {WEIGHTS: _archive.STORED}
+            if options.compression != "none":
+                deflate_only = options.compression == "deflate"
+                methods = {name: _archive.best_method(content, deflate_only) for name, content in members.items()}
+            _archive.write_zip(path, members, methods)
+        floats = ("activations are floats: Keras computes in float, on weights that lie on their grids",)
+        return Written(notes=floats if plan.activations is not None else ())
+
+    def open(self, path: Path, trust: Sequence[str] = ()) -> Runner:
+        return KerasRunner(self.read(path, trust))
+
+    def describe(self, path: Path, trust: Sequence[str] = (), runner: Runner | None = None) -> Description:
+        model = runner.model if isinstance(runner, KerasRunner) else self.read(path, trust)
+        with zipfile.ZipFile(path) as archive:
+            stored = archive.getinfo(WEIGHTS).compress_size
+        return describe_model(self.name, model, stored)
+
+
+def check(path: Path, trust: Sequence[str]) -> dict[str, Any]:
+    """Look into an archive without building anything; return its config.
+
+    Raises ModelError for a file that is damaged or no Keras archive, UnsafeError for one that would run code, reach
+    outside itself, or expand beyond what its config accounts for.
+    """
+    import h5py
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            outside = next((n for n in names if n.startswith(("/", "\\")) or ".." in Path(n).parts), None)
+            if outside:
+                raise UnsafeError(f"{path}: member '{outside}' points outside the archive; get the file again")
+            missing = [name for name in ("config.json", WEIGHTS) if name not in names]
+            if missing:
+                raise ModelError(f"{path}: no {missing[0]} in the archive; give a model saved whole by Keras 3")
+            if archive.getinfo("config.json").file_size > CONFIG_LIMIT_BYTES:
+                raise UnsafeError(f"{path}: config.json claims over {CONFIG_LIMIT_BYTES:,} bytes; get the file again")
+            config = json.loads(archive.read("config.json"))
+            _safety.check_config(path, config, trust)
+            implied = _safety.implied_bytes(path, config, trust)
+            _safety.check_size(path, sum(info.file_size for info in archive.infolist()), implied)
+            with archive.open(WEIGHTS) as member, h5py.File(member, "r") as file:
+                _safety.check_size(path, _safety.check_hdf5(path, file), implied)
+    except KCompressError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ModelError(
+            f"{path}: damaged or not a .keras archive ({_safety.one_line(error)}); save the model again"
+        ) from error
+    return dict(config)
+
+
+def load(path: Path, **options: Any) -> Any:
+    """Keras's own load_model, without its warning that optimizer state, which is not needed, does not fit."""
+    import keras
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
+        return keras.saving.load_model(path, **options)
+
+
+def _compiles_with_keras_only(path: Path, config: dict[str, Any]) -> bool:
+    """Whether the compile state names Keras's own losses and metrics; else the model is loaded without it."""
+    try:
+        _safety.check_config(path, config.get("compile_config") or {})
+    except UnsafeError:
+        return False
+    return True
+
+
+def _layouts(model: Any, plan: QuantPlan) -> dict[str, tuple[int, ...]]:
+    """The channels of each planned weight, by its content."""
+    return {
+        _hdf5.digest(weight.values): plan.weights[name].axes
+        for node in nodes(model)
+        for weight in node.weights
+        if (name := node.qualified(weight)) in plan.weights
+    }
+
+
+def _assets(model: Any, folder: str) -> dict[str, bytes]:
+    """Files that layers keep beside their weights, such as vocabularies, as Keras itself saves them."""
+    if not any(hasattr(layer, "save_assets") for layer in model._flatten_layers()):
+        return {}
+    full = Path(folder, "full.keras")
+    model.save(full)
+    with zipfile.ZipFile(full) as archive:
+        return {n: archive.read(n) for n in archive.namelist() if n.startswith("assets/") and not n.endswith("/")}

@@ -1,0 +1,1 @@
+"""`.onnx` files: written, run by ONNX Runtime, described."""

@@ -1,0 +1,1 @@
+"""SavedModel folders: run by TensorFlow, described."""

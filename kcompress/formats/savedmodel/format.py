@@ -1,0 +1,123 @@
+"""A SavedModel folder of TensorFlow: inspected, run and measured; it holds a graph without layers, so no pass can work.
+
+A graph can read and write files when it runs. So its operators are looked at before it is loaded.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress import backend
+from kcompress.errors import ModelError, UnsafeError, UnsupportedError
+from kcompress.formats.base import Description, Format, Row, Runner, Tensors, cast_inputs
+from kcompress.formats.safety import one_line
+
+TRUST = "tensorflow"
+UNSAFE = {
+    *("ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc", "LoadAndRemapMatrix"),
+    *("FixedLengthRecordReaderV2", "TFRecordReaderV2", "TextLineReaderV2", "WholeFileReaderV2", "IdentityReaderV2"),
+    *("TFRecordDataset", "TextLineDataset", "FixedLengthRecordDataset", "FixedLengthRecordDatasetV2", "RpcCall"),
+}
+SAVER = ("SaveV2", "RestoreV2", "MergeV2Checkpoints")
+SIGNATURE = "serving_default"
+
+
+class SavedModel(Format):
+    extra = "tensorflow"
+    modules = ("tensorflow",)
+
+    def read(self, path: Path, trust: Sequence[str] = ()) -> Any:
+        raise UnsupportedError(
+            f"{path}: a SavedModel holds a graph without layers: it can be inspected, measured and compared, but not "
+            "compressed; give the .keras or .h5 file that it was exported from"
+        )
+
+    def open(self, path: Path, trust: Sequence[str] = ()) -> Runner:
+        self.require(f"running {path.name}")
+        _check(path, trust)
+        return SavedModelRunner(path)
+
+    def describe(self, path: Path, trust: Sequence[str] = (), runner: Runner | None = None) -> Description:
+        self.require(f"reading {path.name}")
+        operators = _check(path, trust)
+        opened = runner if isinstance(runner, SavedModelRunner) else SavedModelRunner(path)
+        weights = [np.asarray(v) for v in opened.variables if v.dtype.is_floating]
+        rows = [Row("variables", "tensors", "", sum(w.size for w in weights), sum(map(np.count_nonzero, weights)))]
+        rows += [Row(name, f"{count} operators", "", 0, 0) for name, count in sorted(operators.items())]
+        return Description(
+            self.name,
+            opened.inputs,
+            opened.outputs,
+            parameters=rows[0].parameters,
+            nonzero=int(rows[0].nonzero),
+            weight_bytes=sum(w.nbytes for w in weights),
+            rows=tuple(rows),
+        )
+
+
+class SavedModelRunner:
+    """The `serving_default` signature, or the only one, as a Runner."""
+
+    def __init__(self, path: Path) -> None:
+        with backend.silenced():
+            import tensorflow as tf
+
+            try:
+                self._loaded = tf.saved_model.load(str(path))
+            except Exception as error:
+                raise ModelError(f"{path}: cannot be loaded ({one_line(error)}); export it again") from error
+        signatures = self._loaded.signatures
+        name = SIGNATURE if SIGNATURE in signatures else next(iter(signatures), None)
+        if name is None:
+            raise ModelError(f"{path}: has no signature to run; export it with model.export")
+        self._call = signatures[name]
+        specs = self._call.structured_input_signature[1]
+        self.inputs = {key: tuple(spec.shape) for key, spec in specs.items()}
+        self.outputs = tuple(self._call.structured_outputs)
+        self._dtypes = {key: spec.dtype.as_numpy_dtype for key, spec in specs.items()}
+        self.variables = list(self._call.variables)
+
+    def __call__(self, x: Tensors) -> list[NDArray[Any]]:
+        import tensorflow as tf
+
+        tensors = {name: tf.constant(value) for name, value in cast_inputs(x, self._dtypes).items()}
+        return [value.numpy() for value in self._call(**tensors).values()]
+
+
+def _check(path: Path, trust: Sequence[str]) -> Counter[str]:
+    """Count the operators of all graphs without loading them; UnsafeError for one that reaches outside.
+
+    Saving and restoring is let through where every SavedModel has it, outside its functions or in those that save.
+    """
+    with backend.silenced():
+        from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as Proto
+
+    proto = Proto()
+    try:
+        proto.ParseFromString((path / "saved_model.pb").read_bytes())
+    except Exception as error:
+        raise ModelError(f"{path}: saved_model.pb is damaged ({one_line(error)}); export it again") from error
+    operators: Counter[str] = Counter()
+    for function, operator in _operators(proto):
+        saving = "save" in function or "restore" in function
+        if TRUST not in trust and (operator in UNSAFE or (operator in SAVER and function and not saving)):
+            raise UnsafeError(
+                f"{path}: its graph has the operator {operator}, which reaches outside the model; "
+                f"pass --trust {TRUST} if the model is yours"
+            )
+        if operator not in SAVER:
+            operators[operator] += 1
+    return operators
+
+
+def _operators(proto: Any) -> Iterator[tuple[str, str]]:
+    for meta in proto.meta_graphs:
+        for node in meta.graph_def.node:
+            yield "", node.op
+        for function in meta.graph_def.library.function:
+            for node in function.node_def:
+                yield function.signature.name, node.op

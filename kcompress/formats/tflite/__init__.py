@@ -1,0 +1,1 @@
+"""`.tflite` files: written, run by LiteRT, described."""

@@ -1,1 +1,0 @@
-"""What stands between a trained model and a file: how each weight is to be stored."""

@@ -1,0 +1,182 @@
+"""Everything about a run that can be known wrong before anything heavy is loaded: paths, suffixes, limits, needs."""
+
+import itertools
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kcompress import backend
+from kcompress.errors import ModelError, OutputError, UsageError
+from kcompress.formats import Format, find, for_output, formats
+from kcompress.hosts import Group, Hosts, settle
+from kcompress.report.files import check_paths
+from kcompress.run.budgets import Limits
+
+KINDS = ("data", "model")
+
+if TYPE_CHECKING:
+    from kcompress.data import Splits
+    from kcompress.passes.base import Pass
+
+
+COMBINE = "combine"
+
+
+def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite: bool, writes: bool = True) -> Format:
+    """Check that the source can be read and the output written; return the output's format.
+
+    `source` is None where the model is given as an object. `writes` is False in a process that leaves writing to
+    another one.
+    """
+    form = for_output(output)
+    if source is not None:
+        origin = find(source)
+        if not origin.reads:
+            origin.read(source)  # raises with what can be done instead
+    form.require(f"writing {output}", writing=True)
+    if not writes:
+        return form
+    check_paths(list(reports))
+    targets(source, [output, *reports], overwrite)
+    return form
+
+
+def targets(source: Path | None, files: Sequence[Path], overwrite: bool) -> None:
+    """Check that these files can be written: the output first, all of them different, none of them there already."""
+    for target in files:
+        if source is not None and target.exists() and source.exists() and target.samefile(source):
+            raise OutputError(f"{target}: is the source itself, which is only read; give another output")
+        check_folder(target)
+        if target.exists() and not overwrite:
+            raise OutputError(f"{target}: exists already; pass --overwrite to replace it, or give another path")
+    if len({path.absolute() for path in files}) < len(files):
+        raise UsageError("the output and the reports must be different files; give each a path of its own")
+
+
+def check_folder(target: Path) -> None:
+    """OutputError if a file could not be written at this path."""
+    folder = target.parent
+    if not folder.is_dir():
+        raise OutputError(f"{target}: no folder {folder}; make it first")
+    if target.is_dir():
+        raise OutputError(f"{target}: is a folder; give the path of a file")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{target}: the folder {folder} cannot be written to ({error.strerror}); give another path"
+        ) from error
+
+
+def holds(steps: "Sequence[Pass]", form: Format) -> None:
+    """UsageError if a pass makes what the output's format cannot hold."""
+    for step, after in itertools.zip_longest(steps, steps[1:]):
+        if step.accompanies and (after is None or not after.trains):
+            raise UsageError(
+                f"{step.name}: it prunes while the pass behind it trains, and there is none that does; add one behind "
+                "it, such as --apply train.finetune, or give schedule=constant"
+            )
+        if step.outputs is not None and form.name not in step.outputs:
+            able = ", ".join(f".{name}" for name in sorted(step.outputs))
+            raise UsageError(
+                f"{step.name}: .{form.name} files do not hold what it makes; give an output that does ({able}), or "
+                "another pass"
+            )
+        asked = step.computation()
+        if asked is not None and asked.io != "float" and not form.integer_edges:
+            able = ", ".join(f".{each.name}" for each in formats().values() if each.integer_edges)
+            raise UsageError(
+                f"{step.name}: .{form.name} files have no {asked.io} inputs and outputs; leave io out, or give an "
+                f"output that does ({able})"
+            )
+        if asked is not None and (asked.mode, asked.bits) not in form.activations:
+            others = [f".{each.name}" for each in formats().values() if (asked.mode, asked.bits) in each.activations]
+            raise UsageError(
+                f"{step.name}: .{form.name} files do not hold {asked.bits}-bit {asked.mode} activations; "
+                f"give an output that does ({', '.join(others)}), or other settings"
+            )
+
+
+def teachers(steps: "Sequence[Pass]", given: Sequence[str | Path], data: "Splits") -> list[Path]:
+    """The paths of teachers; UsageError if no pass learns from them so, ModelError if a file can't be one."""
+    from kcompress.passes.base import Need
+
+    found = [Path(path) for path in given]
+    if found and not any(Need.TEACHER in step.needs for step in steps):
+        raise UsageError(f"--teacher {found[0]}: no pass learns from a teacher; add one, such as --apply train.distill")
+    for path in found:
+        _readable(path, "a teacher")
+    for step in steps:
+        how = step.config().get(COMBINE)
+        if how is not None and len(found) < 2:
+            raise UsageError(
+                f"{step.name}: combine={how} is for several teachers, {len(found)} given; give --teacher for each, or "
+                "leave combine out"
+            )
+        if how not in (None, "average") and data.training is not None and not data.training.labelled:
+            raise UsageError(
+                f"{step.name}: combine={how} needs labels, and {data.training.name} has none; give data with them, or "
+                "combine=average"
+            )
+    return found
+
+
+def files(steps: "Sequence[Pass]") -> None:
+    """ModelError if a file that a setting names can't be read as a model, UsageError if one is lacking."""
+    for step in steps:
+        for path in step.files():
+            _readable(path, f"a model for {step.name}")
+
+
+def _readable(path: Path, use: str) -> None:
+    """ModelError unless a Keras model can be read from this path."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; give the path of a saved model as {use}")
+    origin = find(path)
+    if not origin.reads:
+        origin.read(path)  # raises with what can be done instead
+
+
+def combining(steps: "Sequence[Pass]", how: str | None) -> "list[Pass]":
+    """The steps, with `how` for those that combine teachers and do not say it themselves; UsageError if none does."""
+    able = [step for step in steps if COMBINE in type(step).model_fields]
+    if how is not None and not able:
+        raise UsageError(f"--combine {how}: no pass combines teachers; add one, such as --apply train.distill")
+    if how is None:
+        return list(steps)
+    return [type(step)(**{COMBINE: how, **step.config()}) if step in able else step for step in steps]
+
+
+def distribution(steps: "Sequence[Pass]", kind: str | None, asked: Hosts | None) -> Group | None:
+    """The processes that train together, None for one; UsageError if the backend can't do what is asked for."""
+    if kind is None:
+        if asked is not None and (asked.given or asked.timeout is not None):
+            raise UsageError("--coordinator, --processes, --process and --timeout go with --distribute data or model")
+        return None
+    if kind not in KINDS:
+        raise UsageError(f"distribute={kind} is unknown; allowed: {', '.join(KINDS)}")
+    if not any(step.trains for step in steps):
+        raise UsageError(f"--distribute {kind}: no pass trains; add one, such as --apply train.finetune")
+    running = backend.select()
+    if running not in ("tensorflow", "jax"):
+        raise UsageError(f"--distribute {kind}: not with {running}; pass --backend jax or tensorflow")
+    if kind == "model" and running != "jax":
+        raise UsageError("--distribute model: TensorFlow can't split a Keras 3 model over devices; pass --backend jax")
+    return settle(asked, running)
+
+
+def needs(steps: "Sequence[Pass]", data: "Splits", budget: Limits, metric: str | None) -> None:
+    """UsageError if a pass, a budget or a metric needs data that was not given."""
+    from kcompress.passes.base import Need
+
+    asked = "--max-drop" if budget.max_drop is not None else "--metric" if metric is not None else None
+    if asked and (data.test is None or not data.test.labelled):
+        raise UsageError(f"{asked} needs labelled test data; give it with --data or --test")
+    given: dict[Any, Any] = {Need.CALIBRATION: data.calibration, Need.TRAINING: data.training}
+    for step in steps:
+        for need in sorted(step.required):
+            if need in given and given[need] is None:
+                option = "--calibration or --data" if need is Need.CALIBRATION else "--data"
+                raise UsageError(f"{step.name}: needs {need}; give it with {option}")

@@ -1,0 +1,1 @@
+"""The search for the settings that make a model smallest within budgets."""

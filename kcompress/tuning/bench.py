@@ -1,0 +1,197 @@
+"""Builds candidates and measures them, on data that is neither trained on nor the test data.
+
+The source is read once. Each candidate's training is shorter than the recipe says, and nothing of it is kept.
+"""
+
+import logging
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompress import backend
+from kcompress import recipe as recipes
+from kcompress.data import Dataset
+from kcompress.formats import Runner, WriteOptions, for_output
+from kcompress.formats.base import Tensors, by_position, file_bytes
+from kcompress.formats.safety import trusting
+from kcompress.hosts import Team
+from kcompress.measure.memory import release
+from kcompress.passes.base import Pass
+from kcompress.report import PassRecord
+from kcompress.run import preflight
+from kcompress.run.publish import write
+from kcompress.run.run import Hooks, Run
+from kcompress.tuning.effort import shortened, untrained
+from kcompress.tuning.figures import Figures, drop_of, over
+from kcompress.tuning.job import Job, at_most
+from kcompress.tuning.marks import Value
+from kcompress.tuning.trials import Asked
+
+GLANCED = 2_500
+"""The most samples that tell whether to go on with a candidate."""
+HOPELESS = 5.0
+"""A candidate is given up where the drop in the middle of its training is surely above so many times the budget."""
+MARGIN = 1.05
+"""What a file's size may change by training."""
+KEPT_VALUES = 50_000_000
+"""The most values of the source's outputs that are kept in memory."""
+
+
+class Cut(Exception):  # noqa: N818 - not an error: it ends a trial early
+    """A candidate that is given up: why, and what is known of it."""
+
+    def __init__(self, reason: str, figures: Figures) -> None:
+        super().__init__(reason)
+        self.reason, self.figures = reason, figures
+
+
+class Bench:
+    """Reads the source once and measures candidates one after the other."""
+
+    def __init__(self, job: Job, hooks: Hooks | None = None) -> None:
+        from kcompress.formats.keras.runner import KerasRunner
+
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a function for each model
+        self.job = job
+        self.form = for_output(Path(f"candidate{job.suffix}"))
+        splits = job.splits()
+        backend.load()
+        steps = self.steps(job.template.middle())
+        self.run = Run(
+            *(job.source, self.form, steps, splits, job.teachers or [job.source], job.seed, job.trust, hooks or Hooks())
+        )
+        with trusting(job.trust):
+            loaded, self.metric = self.run.prepare(job.metric)
+        self.run.join(None, Team(), 0.0)
+        self.model = loaded.pop()
+        assert self.run.splits.test is not None
+        self.judged: Dataset = self.run.splits.test
+        self.glanced = at_most(self.judged, GLANCED)
+        self.references = {id(data): _Kept(KerasRunner(self.model)) for data in (self.judged, self.glanced)}
+
+    def steps(self, values: Mapping[str, Value], effort: float | None = None) -> list[Pass]:
+        """The passes of a candidate, shortened and taken apart as a run does it."""
+        share = self.job.effort if effort is None else effort
+        short = [shortened(step, share) for step in self.job.template.passes(values)]
+        return preflight.combining(recipes.interleaved(short), self.job.combine)
+
+    def carry_out(self, asked: Asked) -> tuple[Figures, Figures | None]:
+        """Measure the candidate of a trial, after all of the training too if it is asked for; see `measure`."""
+        figures = self.measure(asked.values, asked.best, asked.max_drop)
+        if not asked.whole:
+            return figures, None
+        return figures, self.full(asked.values) if self.job.shortened else figures
+
+    def measure(self, values: Mapping[str, Value], best: int | None = None, max_drop: float | None = None) -> Figures:
+        """Build a candidate and measure it.
+
+        Raises Cut where that is given up, `best` being the size to be beaten and `max_drop` what it may lose, the
+        budget without it; KCompressError for values that nothing can be built from.
+        """
+        limit = self.job.limits.max_drop if max_drop is None else max_drop
+        with trusting(self.job.trust):
+            steps = self.steps(values)
+            preflight.holds(steps, self.form)
+            self._outline(steps, best)
+            glance = Hooks(passed=lambda number, model: self._glance(steps, number, model, limit))
+            return self._built(steps, glance, True)
+
+    def full(self, values: Mapping[str, Value]) -> Figures:
+        """What a candidate comes to with all of the training."""
+        with trusting(self.job.trust):
+            return self._built(self.steps(values, 1.0), Hooks(), True)
+
+    def _built(self, steps: Sequence[Pass], hooks: Hooks, whole: bool) -> Figures:
+        """Apply the passes and write the file; measure quality and speed too where the candidate is `whole`."""
+        run = self.run.variant(steps, hooks)
+        model, plan, records = run.passes([self.model])
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder, f"candidate{self.job.suffix}")
+            write(self.form, model, plan, target, WriteOptions(self.job.batch, run.splits.calibration))
+            del model
+            release()
+            figures = Figures(bytes=file_bytes(target), macs=self._macs(records), missed=_missed(records))
+            if not whole:
+                return figures
+            runner = self.form.open(target, self.job.trust)
+            if self.job.limits.max_latency is not None:
+                figures = replace(figures, latency_ms=self._latency(runner))
+            return self._judged(figures, runner, self.judged)
+
+    def _macs(self, records: Sequence[PassRecord]) -> int | None:
+        return records[-1].macs if records else self.run.source_macs
+
+    def _latency(self, runner: Runner) -> float:
+        from kcompress.measure.latency import latency_ms
+
+        sample = self.run.splits.sample()
+        assert sample is not None
+        return latency_ms(runner, by_position(sample, runner.inputs))["p50"]
+
+    def _judged(self, figures: Figures, runner: Runner, data: Dataset) -> Figures:
+        """The figures with those of quality."""
+        from kcompress.measure.quality import evaluate
+
+        reference = self.references[id(data)]
+        reference.start()
+        quality = evaluate(reference, [runner], data, self.metric)[0]
+        return replace(figures, drop=drop_of(quality), ci95=quality.ci95, agreement=quality.agreement)
+
+    def _outline(self, steps: Sequence[Pass], best: int | None) -> None:
+        """Build the candidate without training first, where its size or its multiply-adds may rule it out."""
+        outline, limits = untrained(steps), self.job.limits
+        if outline is None or (best is None and limits.max_size is None and limits.max_macs is None):
+            return
+        figures = self._built(outline, Hooks(), False)
+        assert figures.bytes is not None
+        known = replace(figures, missed=())
+        if over(replace(known, bytes=int(figures.bytes / MARGIN)), replace(limits, max_drop=None)) > 0:
+            raise Cut("over budget, whatever training does", known)
+        if best is not None and figures.bytes > best * MARGIN:
+            raise Cut("not smaller than the best", known)
+
+    def _glance(self, steps: Sequence[Pass], number: int, model: Any, limit: float | None) -> None:
+        """Judge a model between two trainings; give it up where the drop is far beyond the budget."""
+        from kcompress.formats.keras.runner import KerasRunner
+
+        if limit is None or math.isinf(limit):
+            return
+        if not steps[number - 1].trains or not any(step.trains for step in steps[number:]):
+            return
+        figures = self._judged(Figures(), KerasRunner(model), self.glanced)
+        least = figures.ci95[0] if figures.ci95 else figures.drop
+        if least is not None and least > HOPELESS * limit:
+            raise Cut(f"a drop of {figures.drop:.2f} after {steps[number - 1].name}", figures)
+
+
+def _missed(records: Sequence[PassRecord]) -> tuple[str, ...]:
+    return tuple(budget.name for record in records for budget in record.budgets if not budget.met)
+
+
+class _Kept:
+    """A runner that keeps its outputs, for the same batches in the same order."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner, self.inputs, self.outputs = runner, runner.inputs, runner.outputs
+        self._outputs: list[list[NDArray[Any]]] = []
+        self._room, self._next = KEPT_VALUES, 0
+
+    def start(self) -> None:
+        """The next batch is the first one again."""
+        self._next = 0
+
+    def __call__(self, x: Tensors) -> list[NDArray[Any]]:
+        number, self._next = self._next, self._next + 1
+        if number < len(self._outputs):
+            return self._outputs[number]
+        outputs = self._runner(x)
+        self._room -= sum(int(np.size(output)) for output in outputs)
+        if self._room >= 0 and number == len(self._outputs):
+            self._outputs.append(outputs)
+        return outputs

@@ -1,0 +1,170 @@
+"""The end of a search: candidates are rebuilt with all of the training, and judged by the file and the test data.
+
+That is the same run as `kcompress compress` with the recipe that was found, so it makes the same file.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kcompress.report import Report
+from kcompress.run.budgets import Limits, judge
+from kcompress.run.publish import partial
+from kcompress.tuning.choice import front
+from kcompress.tuning.figures import Figures, drop_of, over
+from kcompress.tuning.trials import Trial
+
+MOST = 4
+"""Candidates that are rebuilt."""
+Compress = Callable[[list[dict[str, Any]], Path], Report]
+"""Runs steps and writes a file."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """In what order candidates are rebuilt: the most promising first.
+
+    `fair` are the budgets for trials without the points that were taken for no loss, `safe` the most promising
+    candidate if none had been.
+    """
+
+    candidates: Sequence[Trial]
+    fair: Limits
+    safe: Trial
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A candidate at full effort: its trial, its steps, what was measured on it, and the file, not yet in its place."""
+
+    trial: Trial
+    steps: list[dict[str, Any]]
+    report: Report
+    draft: Path
+
+    @property
+    def figures(self) -> Figures:
+        artifact, quality = self.report.artifact, self.report.quality
+        missed = tuple(budget.name for record in self.report.passes for budget in record.budgets if not budget.met)
+        return Figures(
+            artifact.bytes,
+            drop_of(quality),
+            quality.ci95,
+            quality.agreement,
+            self.report.macs,
+            artifact.latency_ms["p50"],
+            missed,
+        )
+
+    @property
+    def met(self) -> bool:
+        return self.report.exit_code == 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {"trial": self.trial.number, "met": self.met, "figures": self.figures.to_json()}
+
+
+def rebuild(
+    order: Order,
+    limits: Limits,
+    output: Path,
+    steps_of: Callable[[Trial], list[dict[str, Any]]],
+    compress: Compress,
+) -> list[Rebuilt]:
+    """Rebuild candidates until one meets the budgets and smaller ones may not, a few at most.
+
+    The last entry is the smallest that met them, or the closest.
+    """
+    found: list[Rebuilt] = []
+    left = list(order.candidates)
+    try:
+        while len(found) < MOST and (place := following(left, found, limits, order)) is not None:
+            trial = left.pop(place)
+            draft = partial(output.with_stem(f"{output.stem}.{len(found) + 1}"))
+            steps = steps_of(trial)
+            report = compress(steps, draft)
+            found.append(Rebuilt(trial, steps, judged(report, limits, output), draft))
+    except BaseException:
+        discard(found)
+        raise
+    return sorted(found, key=lambda each: (each.met, -(_written(each) if each.met else over(each.figures, limits))))
+
+
+def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Limits, order: Order) -> int | None:
+    """The place of the candidate to rebuild next, None where there is none.
+
+    That is the first one. After one that missed the drop it is a larger one, after one that surely met it, that is with
+    all of its interval, a smaller one.
+    """
+    if not left or (found and found[-1].met and not _surely_met(found[-1], limits)):
+        return None
+    missed = [each for each in found if limits.max_drop is not None and (each.figures.drop or 0.0) > limits.max_drop]
+    met = min((each for each in found if each.met), key=lambda each: _size(each.trial), default=None)
+    low = max((_size(each.trial) for each in missed), default=0)
+    if met is not None:
+        return _smaller(left, low, met, limits)
+    return _larger(left, low, len(found) == MOST - 1, order) if missed else 0
+
+
+def _surely_met(each: Rebuilt, limits: Limits) -> bool:
+    """Whether a budget for the drop is met by all of its interval."""
+    interval = each.figures.ci95
+    return limits.max_drop is not None and interval is not None and interval[1] < limits.max_drop
+
+
+def _smaller(left: Sequence[Trial], low: int, met: Rebuilt, limits: Limits) -> int | None:
+    """One of a size in the middle between what missed and what met the budgets.
+
+    It has to meet them if rebuilding gives it back as many points as it did the other.
+    """
+    back = (met.trial.figures.drop or 0.0) - (met.figures.drop or 0.0)
+
+    def may_meet(trial: Trial) -> bool:
+        drop = trial.figures.drop
+        return over(replace(trial.figures, drop=None if drop is None else drop - back), limits) == 0
+
+    between = front([trial for trial in left if low < _size(trial) < _size(met.trial) and may_meet(trial)])
+    return _nearest(left, between, ((low or min(map(_size, between), default=0)) + _size(met.trial)) / 2)
+
+
+def _larger(left: Sequence[Trial], low: int, last: bool, order: Order) -> int:
+    """One of a size in the middle between what missed and what met the budgets as a trial.
+
+    The last one that may be rebuilt is the safe one, or the latter.
+    """
+    if last and order.safe in left:
+        return left.index(order.safe)
+    larger = [trial for trial in left if _size(trial) > low]
+    sure = min((t for t in larger if over(t.full or t.figures, order.fair) == 0), key=_size, default=None)
+    between = front([trial for trial in larger if sure is None or _size(trial) < _size(sure)])
+    if sure is not None and (not between or last):
+        return left.index(sure)
+    place = _nearest(left, between, low if sure is None else (low + _size(sure)) / 2)
+    return 0 if place is None else place
+
+
+def _nearest(left: Sequence[Trial], some: Sequence[Trial], size: float) -> int | None:
+    """The place of the one among some whose size is nearest."""
+    nearest = min(some, key=lambda trial: abs(_size(trial) - size), default=None)
+    return None if nearest is None else left.index(nearest)
+
+
+def _written(each: Rebuilt) -> int:
+    return each.figures.bytes or 0
+
+
+def _size(trial: Trial) -> int:
+    return trial.figures.bytes or 0
+
+
+def judged(report: Report, limits: Limits, output: Path) -> Report:
+    """The report of the file at its place, held to the budgets; without labels, the drop is one of agreement."""
+    measured = replace(report, quality=replace(report.quality, drop=drop_of(report.quality)))
+    return replace(report, budgets=judge(limits, measured), artifact=replace(report.artifact, path=str(output)))
+
+
+def discard(found: Sequence[Rebuilt]) -> None:
+    """Remove the files that were not put in their place."""
+    for each in found:
+        each.draft.unlink(missing_ok=True)

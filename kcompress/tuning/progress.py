@@ -1,0 +1,49 @@
+"""What a search says while it goes on: a line for each trial."""
+
+from collections.abc import Callable
+
+from kcompress.run.budgets import Limits
+from kcompress.sizes import format_size
+from kcompress.tuning.figures import over
+from kcompress.tuning.ledger import Ledger
+from kcompress.tuning.trials import Trial
+
+
+class Telling:
+    """Tells of each finished trial once."""
+
+    def __init__(self, ledger: Ledger, log: Callable[[str], None], advance: Callable[[int], None]) -> None:
+        self._ledger, self._log, self._advance = ledger, log, advance
+        self._told: set[int] = set()
+
+    def __call__(self) -> None:
+        """Look for what is new."""
+        for trial in self._ledger.trials():
+            if trial.number not in self._told:
+                self._told.add(trial.number)
+                self._advance(1)
+                self._log(line(trial, self._ledger.plan.limits, self._ledger.gauged.limits))
+
+
+def line(trial: Trial, limits: Limits, hoped: Limits) -> str:
+    """`trial 7: 45.2 KB, drop 0.75 points, meets the budgets`."""
+    return f"trial {trial.number}: {', '.join(outcome(trial, limits, hoped))}, {trial.seconds:.0f} s"
+
+
+def outcome(trial: Trial, limits: Limits, hoped: Limits) -> list[str]:
+    """What came of a trial, in pieces; `hoped` are the budgets for what is left to train."""
+    figures, found = trial.figures, []
+    if trial.state == "failed":
+        return [f"failed: {trial.reason}"]
+    if figures.bytes is not None:
+        found.append(format_size(figures.bytes))
+    if figures.drop is not None:
+        full = trial.full if trial.full != figures else None  # the same where nothing trains
+        after = "" if full is None or full.drop is None else f" ({full.drop:.2f} with all training)"
+        found.append(f"drop {figures.drop:.2f}{after}")
+    if trial.state == "cut":
+        return [*found, f"given up: {trial.reason}"]
+    if limits.any:
+        likely = "may meet the budgets" if over(figures, hoped) == 0 else "over budget"
+        found.append("meets the budgets" if over(figures, limits) == 0 else likely)
+    return [*found, trial.reason] if trial.reason else found

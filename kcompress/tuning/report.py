@@ -1,0 +1,97 @@
+"""What a search found: the winner, all trials, which of them no other beats, and what mattered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kcompress.report import Report
+from kcompress.run.budgets import Limits
+from kcompress.tuning.choice import front
+from kcompress.tuning.figures import Figures
+from kcompress.tuning.final import Rebuilt
+from kcompress.tuning.ledger import Ledger
+from kcompress.tuning.storage import quiet_optuna, unconcerned
+from kcompress.tuning.trials import FIGURES, Trial
+
+WEIGHED = ("bytes", "drop")
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """A finished search.
+
+    Attributes:
+        winner: the report of the file that was written, as `compress` gives it.
+        trial: the number of the winner's trial.
+        recipe, recipe_path: what reproduces it, and where that was written.
+        trials: all that were tried; their figures are of less training, on validation data.
+        rebuilt: those that were rebuilt with all of the training, the winner last.
+        importances: `bytes` and `drop` to how much each searched value mattered, shares that add up to 1.
+        groups: what was searched by groups of layers, and these.
+        limits, fair, hoped: the budgets, those without the points that trials only seem to lose on data that the source
+            may know, and those for trials, which more training will do something for besides.
+        source: path and size of the model that went in.
+    """
+
+    winner: Report
+    trial: int
+    recipe: Mapping[str, Any]
+    recipe_path: str
+    trials: tuple[Trial, ...]
+    rebuilt: tuple[Rebuilt, ...]
+    importances: Mapping[str, Mapping[str, float]]
+    groups: Mapping[str, tuple[tuple[str, ...], ...]]
+    limits: Limits
+    fair: Limits
+    hoped: Limits
+    seconds: float
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def front(self) -> tuple[Trial, ...]:
+        """The trials that no other beats in both size and drop, the smallest first."""
+        return tuple(front(self.trials))
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 if a budget was not met."""
+        return self.winner.exit_code
+
+    def to_json(self) -> dict[str, Any]:
+        """The search as plain data."""
+        return {
+            "kcompress": self.winner.version,
+            "winner": self.winner.to_json(),
+            "trial": self.trial,
+            "recipe": dict(self.recipe),
+            "recipe_path": self.recipe_path,
+            "trials": [trial.to_json() for trial in self.trials],
+            "front": [trial.number for trial in self.front],
+            "rebuilt": [each.to_json() for each in self.rebuilt],
+            "importances": {name: dict(shares) for name, shares in self.importances.items()},
+            "groups": {name: [list(group) for group in groups] for name, groups in self.groups.items()},
+            "seconds": self.seconds,
+            **({"notes": list(self.notes)} if self.notes else {}),
+        }
+
+
+def importances(ledger: Ledger) -> dict[str, dict[str, float]]:
+    """How much each searched value mattered for size and for drop; without what can't be told from so few trials."""
+    optuna = quiet_optuna()
+    found = {}
+    for figure in WEIGHED:
+
+        def target(frozen: Any, figure: str = figure) -> float:
+            return float(getattr(Figures.from_json(frozen.user_attrs[FIGURES]), figure))
+
+        measured = [trial for trial in ledger.trials() if trial.state == "done"]
+        if len({getattr(trial.figures, figure) for trial in measured} - {None}) < 2:
+            continue
+        try:
+            with unconcerned():
+                evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+                shares = optuna.importance.get_param_importances(ledger.study, evaluator=evaluator, target=target)
+        except (ValueError, RuntimeError, TypeError):  # too few trials, or all alike
+            continue
+        found[figure] = {name: float(share) for name, share in shares.items()}
+    return found

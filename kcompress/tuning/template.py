@@ -1,0 +1,208 @@
+"""A template: the steps of a recipe with marks in them, and what each mark leaves to choose.
+
+Where a mark has groups, each group of layers has a choice of its own. The first group's value becomes the step's own,
+and the others', where they differ from it, rules.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kcompress.errors import UsageError
+from kcompress.fields import FALLING, RISING, suggest
+from kcompress.passes.base import Pass
+from kcompress.passes.discovery import find
+from kcompress.recipe import build, is_mark
+from kcompress.tuning.marks import Mark, Value, parse
+
+Layers = tuple[str, ...]
+Grouping = Callable[["Place"], Sequence[Layers]]
+"""Gives the groups of layers for a mark that asks for some, the most sensitive first."""
+STARTS = (0.25, 0.75, 0.125)
+"""How severe the values are that a search begins with, besides those in the middle."""
+OWN = ("layers", "skip", "rules", "pass")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A marked field: that of step `step`, counted from 0, or of its rule `rule`."""
+
+    name: str
+    """How reports call it: `quantize.weights:bits`, with the step's number where that does not tell it apart."""
+    step: int
+    rule: int | None
+    pass_name: str
+    field: str
+    mark: Mark
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One value to choose; that of some layers where `layers` names them."""
+
+    name: str
+    place: Place
+    layers: Layers = ()
+
+    @property
+    def mark(self) -> Mark:
+        return self.place.mark
+
+
+@dataclass(frozen=True)
+class Template:
+    """Steps as mappings, with marks in them, and the groups of each marked place that has some."""
+
+    steps: tuple[dict[str, Any], ...]
+    places: tuple[Place, ...]
+    groups: Mapping[str, tuple[Layers, ...]]
+
+    @classmethod
+    def of(cls, steps: Sequence[dict[str, Any]]) -> "Template":
+        """Check the steps and their marks; groups are not known yet. UsageError with one line for what can't be."""
+        places = _places(steps)
+        if not places:
+            raise UsageError(
+                "the recipe has nothing to search; put a mark in place of a value, such as "
+                "prune.magnitude:sparsity={search:[0.5,0.95]}, or run kcompress compress"
+            )
+        found = cls(tuple(steps), tuple(places), {})
+        found.check()
+        return found
+
+    @property
+    def grouped(self) -> list[Place]:
+        """The places that ask for groups of layers."""
+        return [place for place in self.places if place.mark.groups is not None]
+
+    @property
+    def dimensions(self) -> list[Dimension]:
+        found: list[Dimension] = []
+        for place in self.places:
+            groups = self.groups.get(place.name, ())
+            if len(groups) < 2:
+                found.append(Dimension(place.name, place))
+            else:
+                found += [Dimension(f"{place.name}[{number}]", place, group) for number, group in enumerate(groups, 1)]
+        return found
+
+    def with_groups(self, grouping: Grouping) -> "Template":
+        """The template with groups of layers wherever a mark asks for them."""
+        groups = {place.name: tuple(map(tuple, grouping(place))) for place in self.grouped}
+        return Template(self.steps, self.places, groups)
+
+    def fill(self, values: Mapping[str, Value]) -> list[dict[str, Any]]:
+        """The steps with a value for each dimension, as a recipe has them."""
+        steps = copy.deepcopy(list(self.steps))
+        rules: dict[int, dict[str, dict[str, Value]]] = {}
+        for dimension in self.dimensions:
+            place, value = dimension.place, values[dimension.name]
+            step = steps[place.step]
+            owner = step if place.rule is None else step["rules"][place.rule]
+            if is_mark(owner[place.field]):
+                owner[place.field] = value
+            elif owner[place.field] != value:
+                for layer in dimension.layers:
+                    rules.setdefault(place.step, {}).setdefault(layer, {})[place.field] = value
+        for number, layers in rules.items():
+            steps[number]["rules"] = [*steps[number].get("rules", ()), *_alike(layers)]
+        return steps
+
+    def middle(self) -> dict[str, Value]:
+        """The value in the middle for each dimension."""
+        return {dimension.name: dimension.mark.middle for dimension in self.dimensions}
+
+    def severe(self, share: float) -> dict[str, Value]:
+        """Values that are so far from the mildest to the most severe; in the middle where that is not known."""
+        shares = {**dict.fromkeys(RISING, share), **dict.fromkeys(FALLING, 1 - share)}
+        known = {d: shares.get(d.place.field) for d in self.dimensions}
+        return {d.name: d.mark.middle if at is None else d.mark.at(at) for d, at in known.items()}
+
+    def starts(self) -> list[dict[str, Value]]:
+        """Values in the middle, milder and more severe ones, which show where budgets come to be missed."""
+        return [self.middle(), *map(self.severe, STARTS)]
+
+    def check(self) -> None:
+        """Build the steps once for each end and choice; UsageError with the first that a pass can't have."""
+        ungrouped = Template(self.steps, self.places, {})
+        start = {place.name: place.mark.ends[0] for place in self.places}
+        for place in self.places:
+            if place.mark.groups is not None:
+                _check_rule(place, ungrouped.fill(start)[place.step])
+            for value in place.mark.ends:
+                build(ungrouped.fill({**start, place.name: value})[place.step])
+        for number, step in enumerate(self.steps):
+            if all(place.step != number for place in self.places):
+                build(step)
+
+    def passes(self, values: Mapping[str, Value]) -> list[Pass]:
+        """The filled steps as passes; UsageError where they don't go together."""
+        return [build(step) for step in self.fill(values)]
+
+    def text(self) -> str:
+        """All that is in a template, as JSON."""
+        return json.dumps({"steps": self.steps, "groups": self.groups})
+
+    @classmethod
+    def from_text(cls, text: str) -> "Template":
+        """The template that `text` came from."""
+        document = json.loads(text)
+        groups = {name: tuple(map(tuple, found)) for name, found in document["groups"].items()}
+        return cls(tuple(document["steps"]), tuple(_places(document["steps"])), groups)
+
+
+def _places(steps: Sequence[dict[str, Any]]) -> list[Place]:
+    """The marked fields in order; names that would come twice get the number of the step in front."""
+    found: list[Place] = []
+    for number, step in enumerate(steps):
+        kind = find(step["pass"])
+        for rule, owner in _owners(step):
+            for field, value in owner.items():
+                if is_mark(value):
+                    found.append(_place(kind, number, rule, owner, field, value))
+    names = [place.name for place in found]
+    return [
+        Place(f"{p.step + 1} {p.name}", p.step, p.rule, p.pass_name, p.field, p.mark) if names.count(p.name) > 1 else p
+        for p in found
+    ]
+
+
+def _owners(step: dict[str, Any]) -> Iterator[tuple[int | None, dict[str, Any]]]:
+    yield None, step
+    rules = step.get("rules")
+    for number, rule in enumerate(rules if isinstance(rules, (list, tuple)) else ()):
+        if isinstance(rule, dict):
+            yield number, rule
+
+
+def _place(kind: type[Pass], number: int, rule: int | None, owner: dict[str, Any], field: str, value: Any) -> Place:
+    title = kind.title()
+    if field in OWN or field not in kind.model_fields:
+        able = tuple(name for name in kind.model_fields if name not in OWN)
+        raise UsageError(f"{title}: no field '{field}' to search; {suggest(field, able)}")
+    mark = parse(title, field, kind.model_fields[field], value)
+    if rule is None:
+        return Place(f"{title}:{field}", number, rule, title, field, mark)
+    if mark.groups is not None:
+        raise UsageError(f"{title}: groups in a rule for {owner.get('layers')}; give them to the step's own {field}")
+    return Place(f"{title}:{field}({rule + 1})", number, rule, title, field, mark)
+
+
+def _check_rule(place: Place, step: dict[str, Any]) -> None:
+    """UsageError if the field can't differ between layers."""
+    rule = {"layers": ["*"], place.field: place.mark.ends[-1]}
+    try:
+        build({**step, "rules": [rule]})
+    except UsageError as error:
+        reason = str(error).removeprefix(f"{place.pass_name}: ").removeprefix("rule for '*': ")
+        raise UsageError(f"{place.name}: groups can't be given to it ({reason}); leave groups out") from error
+
+
+def _alike(layers: Mapping[str, dict[str, Value]]) -> list[dict[str, Any]]:
+    """Rules for layers that have settings of their own, one for all that have the same."""
+    found: dict[str, tuple[list[str], dict[str, Value]]] = {}
+    for layer, settings in layers.items():
+        found.setdefault(json.dumps(settings, sort_keys=True), ([], settings))[0].append(layer.replace("[", "[[]"))
+    return [{"layers": names, **settings} for names, settings in found.values()]

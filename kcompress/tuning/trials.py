@@ -1,0 +1,100 @@
+"""What is written down of a search: its plan, what is asked of a worker, what came of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from kcompress.run.budgets import Limits
+from kcompress.tuning.figures import Figures
+from kcompress.tuning.marks import Value
+
+SILENT_SECONDS = 60.0
+VALUES, FIGURES, SECONDS, REASON, REPEATS = "values", "figures", "seconds", "reason", "repeats"
+FULL, GAUGE, BIAS = "full", "gauge", "bias"
+"""A trial's figures after all of the training, the study's Gauge, which is that trial's drops, and the points that are
+taken for no loss."""
+ALIVE, LEFT, AGAIN, WHOLE = "alive", "left", "again", "whole"
+"""When a worker last said that it works on a trial; whether it left it; the one that this one is put back from; whether
+it is the one that gets all of the training too."""
+STATES: dict[str, Literal["done", "cut", "failed"]] = {"COMPLETE": "done", "PRUNED": "cut", "FAIL": "failed"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to search: the study's name, by what sampler, how many trials, what is sought."""
+
+    study: str
+    kind: str
+    trials: int
+    limits: Limits
+    seed: int = 0
+    smallest: bool = True
+    """Whether bytes are to be as few as possible, else the drop."""
+    deadline: float = math.inf
+    """The time after which no trial is begun, in seconds since 1970."""
+    gauged: bool = False
+    """Whether a trial is to be measured after all of the training too, to tell what that gives back."""
+    mildest: Mapping[str, Value] | None = None
+    """The values that should cost nothing, where the source may know by heart what trials are judged on; measured after
+    all of the training too, to tell what they cost there."""
+    silent_seconds: float = SILENT_SECONDS
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        deadline = None if math.isinf(self.deadline) else self.deadline
+        return {**vars(self), "limits": asdict(self.limits), "deadline": deadline}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Self:
+        """The plan that `to_json` was called of."""
+        deadline = math.inf if document["deadline"] is None else document["deadline"]
+        return cls(**{**document, "limits": Limits(**document["limits"]), "deadline": deadline})
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial. `reason` says why it was cut short or failed, or which one it repeats.
+
+    `full` are the figures after all of the training, of those that are measured so too.
+    """
+
+    number: int
+    state: Literal["done", "cut", "failed"]
+    values: Mapping[str, Value]
+    figures: Figures
+    seconds: float
+    reason: str = ""
+    full: Figures | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        full = {"full": self.full.to_json()} if self.full else {}
+        plain = {key: value for key, value in vars(self).items() if key != "full"}
+        return {**plain, "values": dict(self.values), "figures": self.figures.to_json(), **full}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial that is to be carried out.
+
+    `best` is the size that it has to beat, if there is one, `max_drop` what a drop after a share of the training may
+    be, infinity where that is not known yet; `whole` asks for figures after all of it too.
+    """
+
+    number: int
+    values: Mapping[str, Value]
+    best: int | None
+    max_drop: float | None = None
+    whole: bool = False
+
+
+def trial_of(frozen: Any) -> Trial:
+    """A finished trial as Optuna has it."""
+    attributes = frozen.user_attrs
+    figures = Figures.from_json(attributes[FIGURES]) if FIGURES in attributes else Figures()
+    state = STATES[frozen.state.name]
+    lost = "its worker ended before it was done, twice" if state == "failed" else ""
+    reason = attributes.get(REASON, lost)
+    values, seconds = attributes.get(VALUES, {}), attributes.get(SECONDS, 0.0)
+    full = Figures.from_json(attributes[FULL]) if FULL in attributes else None
+    return Trial(frozen.number, state, values, figures, seconds, reason, full)

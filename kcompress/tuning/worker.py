@@ -1,0 +1,41 @@
+"""`python -m kcompress.tuning.worker JOB NUMBER`: carry out trials of a study until none is left."""
+
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from kcompress.errors import KCompressError
+from kcompress.tuning.bench import Bench
+from kcompress.tuning.job import Job
+from kcompress.tuning.ledger import Ledger
+from kcompress.tuning.storage import open_storage
+from kcompress.tuning.trials import Plan
+from kcompress.tuning.work import work
+
+TERMINATED = 143
+
+
+def main(path: str, number: str) -> None:
+    document = json.loads(Path(path).read_text())
+    job, plan = Job.from_json(document["job"]), Plan.from_json(document["plan"])
+    name = f"{socket.gethostname()} {os.getpid()} {number}"
+    ledger = Ledger(open_storage(document["storage"]), plan, job.template.dimensions, name)
+    if not ledger.finished:
+        work(Bench(job), ledger, lambda: None)
+
+
+def _terminate(_signal: int, _frame: Any) -> None:
+    """End as an interrupt does, so that the trial is left to others."""
+    raise SystemExit(TERMINATED)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        main(*sys.argv[1:])
+    except KCompressError as error:
+        sys.exit(f"Error: {error}")

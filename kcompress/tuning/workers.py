@@ -1,0 +1,99 @@
+"""Workers: this process alone, processes beside it, or tasks of a Ray cluster; all on one study."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kcompress.errors import KCompressError
+from kcompress.run.run import Hooks
+from kcompress.tuning.bench import Bench
+from kcompress.tuning.job import Job
+from kcompress.tuning.ledger import Ledger
+from kcompress.tuning.marks import Value
+from kcompress.tuning.options import Options
+from kcompress.tuning.progress import Telling
+from kcompress.tuning.storage import open_storage
+from kcompress.tuning.trials import Plan
+from kcompress.tuning.work import work
+
+LOOK_SECONDS = 0.5
+JOURNAL = "trials.journal"
+
+
+def run_trials(
+    job: Job, plan: Plan, options: Options, starts: Sequence[Mapping[str, Value]], scratch: Path, hooks: Hooks
+) -> Ledger:
+    """Carry out all trials that are still to be done; the ledger with what came of them."""
+    url = options.storage
+    if url is None and not options.alone and options.engine == "process":
+        url = str(scratch / JOURNAL)
+    ledger = Ledger(open_storage(url), plan, job.template.dimensions)
+    ledger.suggest(starts)
+    with hooks.progress("trying candidates", plan.trials) as advance:
+        tell = Telling(ledger, hooks.log, advance)
+        tell()
+        if options.engine == "ray":
+            from kcompress.tuning.on_ray import run_on_ray
+
+            run_on_ray(job, ledger, options, tell)
+        elif options.alone:
+            if not ledger.finished:
+                work(Bench(job, Hooks(hooks.progress)), ledger, tell)
+        else:
+            assert url is not None
+            _processes(job, plan, options, url, scratch, ledger, tell)
+    return ledger
+
+
+def environment(threads: int) -> dict[str, str]:
+    """What makes libraries of a process use so many threads."""
+    count = str(threads)
+    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OPENBLAS_NUM_THREADS")
+    found = dict.fromkeys(names, count)
+    if threads == 1:
+        flags = os.environ.get("XLA_FLAGS", "")
+        found["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    return found
+
+
+def _processes(job: Job, plan: Plan, options: Options, url: str, scratch: Path, ledger: Ledger, tell: Telling) -> None:
+    """Start the workers and wait until all trials are done, or all workers have ended."""
+    path = scratch / "job.json"
+    path.write_text(json.dumps({"job": job.to_json(), "plan": plan.to_json(), "storage": url}))
+    own = {**os.environ, **environment(options.threads_each)}
+    errors = [scratch / f"worker-{number}.txt" for number in range(options.workers or 1)]
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        for number, error in enumerate(errors):
+            command = [sys.executable, "-m", "kcompress.tuning.worker", str(path), str(number)]
+            with error.open("wb") as stream:
+                running.append(
+                    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=own)
+                )
+        while any(process.poll() is None for process in running):
+            time.sleep(LOOK_SECONDS)
+            tell()
+    finally:
+        _end(running)
+    tell()
+    if not ledger.finished:
+        said = [text for error in errors if (text := error.read_text(errors="replace").strip())]
+        last = said[0].splitlines()[-1].removeprefix("Error: ") if said else "they were killed"
+        raise KCompressError(f"all workers ended before the search was done: {last}")
+
+
+def _end(running: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """Have workers leave their trials to others and end."""
+    for process in running:
+        if process.poll() is None:
+            process.terminate()
+    for process in running:
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
