@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from kcompress.api.search import search
     from kcompress.api.sensitivity import sensitivity
     from kcompress.hosts import Hosts
+    from kcompress.progress import Hooks
     from kcompress.report import Report
-    from kcompress.run.run import Hooks
     from kcompress.tuning.report import SearchReport
 
 _PLACES = {
-    "Hooks": "kcompress.run.run",
+    "Hooks": "kcompress.progress",
     "Hosts": "kcompress.hosts",
     "Report": "kcompress.report",
     "SearchReport": "kcompress.tuning.report",

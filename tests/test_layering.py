@@ -3,7 +3,7 @@
 The order, lowest first; a part imports itself and what stands below it, not what stands beside it:
 
     errors
-    numerics, backend, sizes, fields, cache
+    numerics, backend, sizes, fields, cache, progress
     model, data, hosts
     channels, quantization
     formats
@@ -32,7 +32,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "kcompress"
 ORDER = (
     ("errors",),
-    ("numerics", "backend", "sizes", "fields", "cache"),
+    ("numerics", "backend", "sizes", "fields", "cache", "progress"),
     ("model", "data", "hosts"),
     ("channels", "quantization"),
     ("formats",),

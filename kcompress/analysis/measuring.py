@@ -20,9 +20,9 @@ from kcompress.measure.scoring import Metric, metric_named
 from kcompress.model.view import nodes
 from kcompress.passes.base import Context, Need, Pass
 from kcompress.passes.statistics import Statistics
+from kcompress.progress import Hooks
 from kcompress.run import preflight
 from kcompress.run.budgets import limits
-from kcompress.run.run import Hooks
 
 BAD_DROP, BAD_DISTORTION = 20.0, 1.0
 """The points of accuracy lost, and the distortion, above which more severe levels of a layer are not run."""

@@ -11,7 +11,7 @@ from kcompress.formats import find
 from kcompress.formats.base import Tensors
 from kcompress.measure.files import FileFigures
 from kcompress.measure.quality import Quality
-from kcompress.run.run import Hooks
+from kcompress.progress import Hooks
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ from kcompress.formats import WriteOptions
 from kcompress.formats.safety import trusting
 from kcompress.hosts import Hosts, together
 from kcompress.measure.memory import release, settled
+from kcompress.progress import Hooks
 from kcompress.report import Report
 from kcompress.report.handover import from_text, to_text
 from kcompress.run import preflight
 from kcompress.run.budgets import hold_to_strict, judge, limits
 from kcompress.run.publish import partial, publish, write
-from kcompress.run.run import Hooks, Run
+from kcompress.run.run import Run
 
 if TYPE_CHECKING:
     from kcompress.passes.base import Pass

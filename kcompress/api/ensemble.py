@@ -16,11 +16,12 @@ from kcompress.errors import UsageError
 from kcompress.formats import Format, Runner, WriteOptions, find
 from kcompress.formats.base import Tensors, by_position
 from kcompress.formats.safety import trusting
+from kcompress.progress import Hooks
 from kcompress.quantization.plan import QuantPlan
 from kcompress.run import preflight
 from kcompress.run.budgets import limits
 from kcompress.run.publish import partial, write
-from kcompress.run.run import Hooks, check_weights
+from kcompress.run.run import check_weights
 from kcompress.training.ensemble import How
 
 

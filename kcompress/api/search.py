@@ -15,11 +15,11 @@ from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
 from kcompress.formats import Format
 from kcompress.measure.memory import settled
+from kcompress.progress import Hooks
 from kcompress.report import Report
 from kcompress.run import preflight
 from kcompress.run.budgets import Limits, limits
 from kcompress.run.publish import put
-from kcompress.run.run import Hooks
 from kcompress.tuning import groups
 from kcompress.tuning.choice import nothing, ranked
 from kcompress.tuning.files import Files

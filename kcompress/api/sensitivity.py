@@ -17,10 +17,11 @@ from kcompress.data import resolve
 from kcompress.errors import ModelError, OutputError
 from kcompress.formats import find
 from kcompress.formats.safety import trusting
+from kcompress.progress import Hooks
 from kcompress.report.document import Document, check
 from kcompress.run import publish
 from kcompress.run.preflight import check_folder
-from kcompress.run.run import Hooks, check_weights
+from kcompress.run.run import check_weights
 
 if TYPE_CHECKING:
     from kcompress.data import Splits

@@ -9,8 +9,8 @@ from kcompress import backend
 from kcompress.api import compress as pipeline
 from kcompress.errors import ModelError, OutputError
 from kcompress.formats import formats
+from kcompress.progress import Hooks
 from kcompress.report import terminal
-from kcompress.run.run import Hooks
 
 MODEL, DATA = "resnet8.keras", "fashion_mnist.npz"
 JOBS = {

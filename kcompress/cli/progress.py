@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kcompress.run.run import Hooks
+    from kcompress.progress import Hooks
 
 
 def hooks(quiet: bool) -> "Hooks":
     """What a command passes on to the function that it calls; `quiet` shows nothing."""
-    from kcompress.run.run import Hooks
+    from kcompress.progress import Hooks
 
     if quiet:
         return Hooks()

@@ -6,8 +6,7 @@ and outputs kept their signature, every targeted layer is accounted for, and zer
 """
 
 import enum
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from kcompress.model.signature import signature
 from kcompress.model.view import Node, nodes
 from kcompress.passes.rules import Change, Goal, Selection, Skip, patterns, select
 from kcompress.passes.statistics import Statistics
+from kcompress.progress import Progress, no_progress
 from kcompress.quantization.plan import Activations, QuantPlan, WeightFormat
 from kcompress.training.distribution import Devices
 from kcompress.training.teachers import Teacher
@@ -41,11 +41,6 @@ class Need(enum.StrEnum):
     TEACHER = "a teacher"
 
 
-@contextmanager
-def _no_progress(_description: str, _total: int | None) -> Iterator[Callable[[int], None]]:
-    yield lambda _steps: None
-
-
 @dataclass(frozen=True)
 class Context:
     """All that a pass may know besides the model; there is no global state."""
@@ -55,7 +50,7 @@ class Context:
     target: str = "keras"
     """Name of the format that will be written."""
     plan: QuantPlan = field(default_factory=QuantPlan)
-    progress: Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]] = _no_progress
+    progress: Progress = no_progress
     """`with ctx.progress("calibrating", 512) as advance: advance(32)`."""
     log: Callable[[str], None] = lambda _line: None
     teachers: tuple[Teacher, ...] = ()

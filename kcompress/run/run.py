@@ -2,9 +2,8 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from kcompress.hosts import Team
 from kcompress.measure.memory import release
 from kcompress.model.cost import macs
 from kcompress.model.view import nodes, nonzero, parameters
+from kcompress.progress import Hooks
 from kcompress.quantization.plan import QuantPlan
 from kcompress.report import Budget, PassRecord, Report, SourceFigures
 from kcompress.run.resume import Resume
@@ -26,27 +26,6 @@ if TYPE_CHECKING:
     from kcompress.measure.quality import Quality
     from kcompress.passes.base import Pass
     from kcompress.training.teachers import Teacher
-
-Advance = Callable[[int], None]
-Progress = Callable[[str, int | None], AbstractContextManager[Advance]]
-
-
-@contextmanager
-def no_progress(_description: str, _total: int | None) -> Iterator[Advance]:
-    """Progress that nobody sees."""
-    yield lambda _steps: None
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """How a run talks while it works: `progress(description, total)` around long parts, `log(line)` for events.
-
-    `passed(number, model)` is called after each pass, counted from 1; what it raises ends the run.
-    """
-
-    progress: Progress = no_progress
-    log: Callable[[str], None] = lambda _line: None
-    passed: Callable[[int, Any], None] = lambda _number, _model: None
 
 
 class Run:

@@ -23,10 +23,11 @@ from kcompress.formats.safety import trusting
 from kcompress.hosts import Team
 from kcompress.measure.memory import release
 from kcompress.passes.base import Pass
+from kcompress.progress import Hooks
 from kcompress.report import PassRecord
 from kcompress.run import preflight
 from kcompress.run.publish import write
-from kcompress.run.run import Hooks, Run
+from kcompress.run.run import Run
 from kcompress.tuning.effort import shortened, untrained
 from kcompress.tuning.figures import Figures, drop_of, over
 from kcompress.tuning.job import Job, at_most

@@ -14,9 +14,9 @@ from kcompress.errors import UsageError
 from kcompress.formats import find
 from kcompress.formats.safety import trusting
 from kcompress.model.view import nodes
+from kcompress.progress import Hooks
 from kcompress.recipe import build
 from kcompress.run.budgets import Limits
-from kcompress.run.run import Hooks
 from kcompress.tuning.marks import EACH, Value
 from kcompress.tuning.template import Layers, Place, Template
 

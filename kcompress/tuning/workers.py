@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kcompress.errors import KCompressError
-from kcompress.run.run import Hooks
+from kcompress.progress import Hooks
 from kcompress.tuning.bench import Bench
 from kcompress.tuning.job import Job
 from kcompress.tuning.ledger import Ledger

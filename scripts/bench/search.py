@@ -70,7 +70,7 @@ def smallest(names: list[str], folder: Path) -> None:
 
     from kcompress import compress
     from kcompress import tuning as search
-    from kcompress.run.run import Hooks
+    from kcompress.progress import Hooks
 
     for name in names:
         source = FIXTURES / f"{name}.keras"

@@ -7,7 +7,7 @@ import pytest
 
 from kcompress import compress
 from kcompress.measure.memory import CLEAR, peak_memory, settled
-from kcompress.run.run import Hooks
+from kcompress.progress import Hooks
 from tests.models import dense
 
 MEGABYTE = 1_000_000
