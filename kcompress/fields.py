@@ -35,8 +35,8 @@ def explain(owner: str, model: type[BaseModel], error: ValidationError) -> Usage
         return UsageError(f"{owner}: no field '{name}'; {suggest(name, tuple(model.model_fields))}")
     info = model.model_fields[name]
     if first["type"] == "missing":
-        return UsageError(f"{owner}: '{name}' is missing; give {_advice(info)}")
-    return UsageError(f"{owner}: {name}={short(first['input'])} is not {allowed(info)}; give {_advice(info)}")
+        return UsageError(f"{owner}: '{name}' is missing; give {advice(info)}")
+    return UsageError(f"{owner}: {name}={short(first['input'])} is not {allowed(info)}; give {advice(info)}")
 
 
 def short(value: Any) -> str:
@@ -77,7 +77,7 @@ def kinds_of(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
-def _advice(info: FieldInfo) -> str:
+def advice(info: FieldInfo) -> str:
     text = (info.description or "another value").split(". ")[0].rstrip(".")
     return " ".join((text[0].lower() + text[1:]).split())
 

@@ -1,0 +1,118 @@
+"""The settings of a run, which verbs share; each is declared here and nowhere else."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from kcompress.settings import Settings, setting
+from kcompress.sizes import parse_count, parse_size
+from kcompress.typing import Combination, Distribution
+
+
+def _listed(value: Any) -> Any:
+    """One path, name or pass stands for a list of it."""
+    return (value,) if isinstance(value, (str, Path)) else tuple(value) if isinstance(value, list) else value
+
+
+def _size(value: Any) -> Any:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+def _count(value: Any) -> Any:
+    return None if value is None else parse_count(str(value))
+
+
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_listed)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class PassOptions(Settings):
+    """What is done to the model."""
+
+    recipe: Path | None = setting(None, metavar="FILE")
+    """A recipe: a YAML, TOML or JSON file with a list of passes, which come before the others."""
+    passes: Annotated[tuple[Any, ...], BeforeValidator(_listed)] = setting(
+        (), option="--apply", metavar="PASS[:field=value,...]"
+    )
+    """A pass, in order (repeatable)."""
+
+
+class DataOptions(Settings):
+    """What a model is trained, calibrated and judged on."""
+
+    data: Any = setting(None, metavar="SPEC")
+    """Data with train and test splits: .npz, .npy, a folder, .csv, .parquet or module:function."""
+    calibration: Any = setting(None, metavar="SPEC", unset="the train split of --data")
+    """Calibration data."""
+    test: Any = setting(None, metavar="SPEC", unset="the test split of --data")
+    """Test data."""
+    metric: str | None = setting(None, metavar="NAME", unset="accuracy for class labels, else mean absolute error")
+    """The name of a Keras metric."""
+
+
+class TeacherOptions(Settings):
+    """What a model learns from."""
+
+    teachers: Paths = setting((), option="--teacher", metavar="MODEL", unset="the model itself")
+    """A saved model to learn from in train.distill (repeatable)."""
+    combine: Combination | None = setting(None, metavar="HOW", unset="average")
+    """How several teachers become one, where no pass says so itself: average, weighted or stacked."""
+
+
+class Budgets(Settings):
+    """Limits that a run is held to; None where there is none."""
+
+    max_drop: float | None = setting(None, metavar="POINTS", ge=0, le=100)
+    """Points of quality that may be lost, such as 1.0."""
+    max_size: Annotated[int | None, BeforeValidator(_size)] = setting(None, metavar="SIZE", ge=1)
+    """The most bytes that the file may have, such as 250KB."""
+    max_latency: float | None = setting(None, metavar="MS", gt=0, allow_inf_nan=False)
+    """The most milliseconds for one sample on this machine, at the median, such as 2.5."""
+    max_macs: Annotated[int | None, BeforeValidator(_count)] = setting(None, metavar="COUNT")
+    """The most multiply-adds for one sample, such as 5M."""
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Those that were given, by name."""
+        values = {name: getattr(self, name) for name in Budgets.model_fields}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class FileOptions(Settings):
+    """How a file is written."""
+
+    batch: int | None = setting(None, metavar="N", ge=1, unset="dynamic")
+    """The batch size to fix in a .tflite or .onnx file, such as 1."""
+    overwrite: bool = setting(False)
+    """Whether files that exist are replaced."""
+
+
+class SharedOptions(Settings):
+    """What every verb that works on a model takes."""
+
+    seed: int = setting(0, metavar="N")
+    """The seed of everything random, a whole number."""
+    reports: Paths = setting((), option="--report", metavar="FILE")
+    """A file to write the report to: .json, .md or .html (repeatable)."""
+    trust: Names = setting((), metavar="MODULE")
+    """A module whose classes the model may use (repeatable)."""
+
+
+class RunOptions(SharedOptions, FileOptions, Budgets, TeacherOptions, DataOptions, PassOptions):
+    """All that `compress` and `search` have in common."""
+
+    @property
+    def budgets(self) -> Budgets:
+        """The budgets among them."""
+        return Budgets(**self.limits)
+
+
+class CompressOptions(RunOptions):
+    """The settings of `compress`."""
+
+    strict: bool = setting(False)
+    """Whether a layer that a pass or the file could not handle is an error."""
+    distribute: Distribution | None = setting(None, metavar="data|model", unset="one device")
+    """What is divided among all devices in training: data, with a copy of the model on each, or model, with large kernels
+    split (JAX)."""
