@@ -4,8 +4,8 @@
         max_drop: float | None = setting(None, metavar="POINTS", ge=0, le=100)
         '''Points of quality that may be lost, such as 1.0.'''
 
-gives the option `--max-drop POINTS`, its help, the line of the docstring of each function that takes it, and the message
-`--max-drop 200 is not in [0, 100]; give points of quality that may be lost, such as 1.0`. A docstring is a noun phrase.
+gives the option `--max-drop POINTS`, its help, its line in the docstrings of functions that take it, and the message
+`--max-drop 200 is not in [0, 100]; give points of quality that may be lost, such as 1.0`. So the text is a noun phrase.
 """
 
 import inspect
@@ -36,7 +36,7 @@ def setting(
         cli: whether the command line has it.
         constraints: ge, gt, le, lt, allow_inf_nan.
     """
-    extra = {"metavar": metavar, "option": option, "unset": unset, "cli": cli}
+    extra: dict[str, Any] = {"metavar": metavar, "option": option, "unset": unset, "cli": cli}
     return Field(default, json_schema_extra=extra, **constraints)
 
 
@@ -72,9 +72,7 @@ class Settings(BaseModel):
         if first["type"] == "value_error":
             return UsageError(f"{cls.option(name)}: {first['ctx']['error']}")
         info = cls.model_fields[name]
-        return UsageError(
-            f"{cls.option(name)} {short(first['input'])} is not {allowed(info)}; give {advice(info)}"
-        )
+        return UsageError(f"{cls.option(name)} {short(first['input'])} is not {allowed(info)}; give {advice(info)}")
 
 
 def extra_of(settings: type[Settings], name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""File sizes and percentages as text, both ways. KB is 1000 bytes and KiB is 1024; nothing here mixes them up."""
+"""Sizes, counts and percentages as text, both ways. KB is 1000 bytes and KiB is 1024; nothing here mixes them up."""
 
 import re
 from decimal import Decimal
@@ -17,6 +17,8 @@ BYTES_PER_UNIT = {
 }
 
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([a-z]*)")
+_COUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([kmg]?)")
+_COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _PERCENT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%?")
 
 
@@ -38,6 +40,19 @@ def parse_size(text: str) -> int:
     if size < 1:
         raise UsageError(f"{text!r} is less than one byte; give a size of at least 1, such as 250KB")
     return size
+
+
+def parse_count(text: str) -> int:
+    """Read a number from 1, such as `5M` or `250000`. Raises UsageError, with a one-line message, for anything else.
+
+    >>> parse_count("5M"), parse_count("2.5k")
+    (5000000, 2500)
+    """
+    match = _COUNT.fullmatch(text.strip().lower())
+    count = int(Decimal(match[1]) * _COUNTS[match[2]]) if match else 0
+    if count < 1:
+        raise UsageError(f"{text!r} is no number of at least 1; give one, such as 5M or 250000")
+    return count
 
 
 def format_size(size: int) -> str:

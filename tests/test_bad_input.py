@@ -77,7 +77,7 @@ LIGHT = {
     "size that is none": (["good.keras", "o.keras", "--max-size", "big"], 2, ["big", "250KB"]),
     "drop below zero": (["good.keras", "o.keras", "--max-drop", "-1"], 2, ["-1", "[0, 100]"]),
     "latency of nothing": (["good.keras", "o.keras", "--max-latency", "0"], 2, ["--max-latency 0", "milliseconds"]),
-    "MACs that are no number": (["good.keras", "o.keras", "--max-macs", "few"], 2, ["--max-macs few", "such as 5M"]),
+    "MACs that are no number": (["good.keras", "o.keras", "--max-macs", "few"], 2, ["--max-macs", "few", "such as 5M"]),
     "a value left to a search": (
         ["good.keras", "o.keras", "--apply", "prune.magnitude:sparsity={search:[0.5,0.9]}"],
         2,

@@ -3,7 +3,8 @@
 The order, lowest first; a part imports itself and what stands below it, not what stands beside it:
 
     errors
-    numerics, backend, sizes, fields, cache, progress
+    numerics, backend, sizes, typing, fields, cache, progress
+    settings
     model, data, hosts
     channels, quantization
     formats
@@ -32,7 +33,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "kcompress"
 ORDER = (
     ("errors",),
-    ("numerics", "backend", "sizes", "fields", "cache", "progress"),
+    ("numerics", "backend", "sizes", "typing", "fields", "cache", "progress"),
+    ("settings",),
     ("model", "data", "hosts"),
     ("channels", "quantization"),
     ("formats",),

@@ -22,7 +22,7 @@ from kcompress.passes.base import Context, Need, Pass
 from kcompress.passes.statistics import Statistics
 from kcompress.progress import Hooks
 from kcompress.run import preflight
-from kcompress.run.budgets import limits
+from kcompress.run.options import Budgets
 
 BAD_DROP, BAD_DISTORTION = 20.0, 1.0
 """The points of accuracy lost, and the distortion, above which more severe levels of a layer are not run."""
@@ -56,7 +56,7 @@ def measure(
     todo = sweeps(fields)
     if samples < 1:
         raise UsageError(f"samples={samples} is not at least 1; give the number of samples to look at, such as 512")
-    preflight.needs([step for sweep in todo for _, step in sweep.steps], splits, limits(None, None), None)
+    preflight.needs([step for sweep in todo for _, step in sweep.steps], splits, Budgets(), None)
     named = None if metric is None else metric_named(metric)
     if named is not None and not judged(splits).labelled:
         raise UsageError(f"metric={metric} needs labels; give labelled data with --data, or leave it out")

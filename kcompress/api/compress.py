@@ -21,7 +21,8 @@ from kcompress.progress import Hooks
 from kcompress.report import Report
 from kcompress.report.handover import from_text, to_text
 from kcompress.run import preflight
-from kcompress.run.budgets import hold_to_strict, judge, limits
+from kcompress.run.budgets import hold_to_strict, judge
+from kcompress.run.options import Budgets
 from kcompress.run.publish import partial, publish, write
 from kcompress.run.run import Run
 
@@ -92,7 +93,7 @@ def compress(
     hooks = hooks or Hooks()
     output, report_paths = Path(output), [Path(path) for path in reports]
     steps = preflight.combining(recipes.resolve(recipe, passes), combine)
-    budget = limits(max_drop, max_size, max_latency, max_macs)
+    budget = Budgets.of(locals())
     source = Path(model) if isinstance(model, (str, Path)) else None
     group = preflight.distribution(steps, distribute, hosts)
     writes = group is None or group.process == 0

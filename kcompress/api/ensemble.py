@@ -19,7 +19,7 @@ from kcompress.formats.safety import trusting
 from kcompress.progress import Hooks
 from kcompress.quantization.plan import QuantPlan
 from kcompress.run import preflight
-from kcompress.run.budgets import limits
+from kcompress.run.options import Budgets
 from kcompress.run.publish import partial, write
 from kcompress.run.run import check_weights
 from kcompress.training.ensemble import How
@@ -103,7 +103,7 @@ def _check(how: str, splits: Splits, metric: str | None) -> None:
     """UsageError for what can be known wrong before anything heavy is loaded."""
     if how not in get_args(How):
         raise UsageError(f"how={how} is no way to combine models; allowed: {', '.join(get_args(How))}")
-    preflight.needs([], splits, limits(None, None), metric)
+    preflight.needs([], splits, Budgets(), metric)
     if how != "average" and (splits.training is None or not splits.training.labelled):
         raise UsageError(f"--how {how} needs labelled training data; give it with --data, or take average")
 

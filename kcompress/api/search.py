@@ -18,7 +18,7 @@ from kcompress.measure.memory import settled
 from kcompress.progress import Hooks
 from kcompress.report import Report
 from kcompress.run import preflight
-from kcompress.run.budgets import Limits, limits
+from kcompress.run.options import Budgets
 from kcompress.run.publish import put
 from kcompress.tuning import groups
 from kcompress.tuning.choice import nothing, ranked
@@ -122,7 +122,7 @@ def search(
     saved = output.with_name(f"{output.name}{RECIPE}") if save_recipe is None else Path(save_recipe)
     files = Files(output, saved, tuple(map(Path, reports)))
     source, identity = Path(model) if isinstance(model, (str, Path)) else None, ""
-    budget = limits(max_drop, max_size, max_latency, max_macs)
+    budget = Budgets.of(locals())
     options = Options(sampler, trials, storage, workers, threads, engine, timeout, silent_seconds)
     options.check(budget)
     if not 0 < effort <= 1:
@@ -171,7 +171,7 @@ def _check(
     template: Template,
     form: Format,
     splits: Splits,
-    budget: Limits,
+    budget: Budgets,
     metric: str | None,
     combine: str | None,
     teachers: Sequence[str | Path],
@@ -180,7 +180,7 @@ def _check(
     steps = preflight.combining(recipes.interleaved(template.passes(template.middle())), combine)
     preflight.holds(steps, form)
     unlabelled = splits.test is not None and not splits.test.labelled  # then agreement stands in for a metric
-    preflight.needs(steps, splits, replace(budget, max_drop=None) if unlabelled else budget, metric)
+    preflight.needs(steps, splits, budget.but(max_drop=None) if unlabelled else budget, metric)
     preflight.files(steps)
     return preflight.teachers(steps, teachers, splits)
 

@@ -1,7 +1,7 @@
 """The settings of a run, which verbs share; each is declared here and nowhere else."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator
 
@@ -73,6 +73,15 @@ class Budgets(Settings):
     """The most multiply-adds for one sample, such as 5M."""
 
     @property
+    def any(self) -> bool:
+        """Whether there is one at all."""
+        return bool(self.limits)
+
+    def but(self, **changes: Any) -> Self:
+        """These with other values, which are not validated."""
+        return self.model_copy(update=changes)
+
+    @property
     def limits(self) -> dict[str, float]:
         """Those that were given, by name."""
         values = {name: getattr(self, name) for name in Budgets.model_fields}
@@ -105,7 +114,7 @@ class RunOptions(SharedOptions, FileOptions, Budgets, TeacherOptions, DataOption
     @property
     def budgets(self) -> Budgets:
         """The budgets among them."""
-        return Budgets(**self.limits)
+        return Budgets.of(self.limits)
 
 
 class CompressOptions(RunOptions):
@@ -114,5 +123,5 @@ class CompressOptions(RunOptions):
     strict: bool = setting(False)
     """Whether a layer that a pass or the file could not handle is an error."""
     distribute: Distribution | None = setting(None, metavar="data|model", unset="one device")
-    """What is divided among all devices in training: data, with a copy of the model on each, or model, with large kernels
-    split (JAX)."""
+    """What all devices divide in training: data, with a copy of the model on each, or model, with large kernels split
+    (JAX)."""

@@ -11,7 +11,7 @@ from kcompress.errors import ModelError, OutputError, UsageError
 from kcompress.formats import Format, find, for_output, formats
 from kcompress.hosts import Group, Hosts, settle
 from kcompress.report.files import check_paths
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 
 KINDS = ("data", "model")
 
@@ -167,7 +167,7 @@ def distribution(steps: "Sequence[Pass]", kind: str | None, asked: Hosts | None)
     return settle(asked, running)
 
 
-def needs(steps: "Sequence[Pass]", data: "Splits", budget: Limits, metric: str | None) -> None:
+def needs(steps: "Sequence[Pass]", data: "Splits", budget: Budgets, metric: str | None) -> None:
     """UsageError if a pass, a budget or a metric needs data that was not given."""
     from kcompress.passes.base import Need
 

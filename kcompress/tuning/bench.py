@@ -152,7 +152,7 @@ class Bench:
         figures = self._built(outline, Hooks(), False)
         assert figures.bytes is not None
         known = replace(figures, missed=())
-        if over(replace(known, bytes=int(figures.bytes / MARGIN)), replace(limits, max_drop=None)) > 0:
+        if over(replace(known, bytes=int(figures.bytes / MARGIN)), limits.but(max_drop=None)) > 0:
             raise Cut("over budget, whatever training does", known)
         if best is not None and figures.bytes > best * MARGIN:
             raise Cut("not smaller than the best", known)

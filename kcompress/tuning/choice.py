@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 from kcompress.tuning.figures import Figures, over
 from kcompress.tuning.trials import Trial
 
@@ -16,7 +16,7 @@ def distinct(trials: Sequence[Trial]) -> list[Trial]:
     return found
 
 
-def ranked(trials: Sequence[Trial], limits: Limits, smallest: bool) -> list[Trial]:
+def ranked(trials: Sequence[Trial], limits: Budgets, smallest: bool) -> list[Trial]:
     """Measured trials, the best first: without a budget, those that are best in size and drop together."""
     measured = distinct(trials)
     if not limits.any:

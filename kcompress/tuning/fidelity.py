@@ -7,10 +7,9 @@ to lose: what even the mildest candidate loses there is taken for no loss, which
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 from kcompress.tuning.figures import Figures
 from kcompress.tuning.marks import Value
 from kcompress.tuning.trials import BIAS, GAUGE, VALUES, WHOLE, Plan
@@ -23,12 +22,12 @@ class Gauge(NamedTuple):
     full: float
 
 
-def fair(limits: Limits, bias: float) -> Limits:
+def fair(limits: Budgets, bias: float) -> Budgets:
     """Budgets for trials, without so many points that are taken for no loss."""
-    return limits if limits.max_drop is None else replace(limits, max_drop=limits.max_drop + bias)
+    return limits if limits.max_drop is None else limits.but(max_drop=limits.max_drop + bias)
 
 
-def raised(limits: Limits, gauge: Gauge | None, bias: float = 0.0) -> Limits:
+def raised(limits: Budgets, gauge: Gauge | None, bias: float = 0.0) -> Budgets:
     """Budgets for trials, which more training will do something for.
 
     Others gain as many points as the one that was gauged, or as large a share of their drop, whichever is less.
@@ -39,7 +38,7 @@ def raised(limits: Limits, gauge: Gauge | None, bias: float = 0.0) -> Limits:
     room, left = limit + gauge.short - gauge.full, gauge.full - bias
     if left > 0:
         room = min(room, limit * (gauge.short - bias) / left)
-    return fair(replace(limits, max_drop=max(limit, room)), bias)
+    return fair(limits.but(max_drop=max(limit, room)), bias)
 
 
 class Gauged:
@@ -49,17 +48,17 @@ class Gauged:
         self._study, self._plan = study, plan
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> Budgets:
         """The budgets for trials, which more training will do something for."""
         return raised(self._plan.limits, self._gauge, self._bias or 0.0)
 
     @property
-    def fair(self) -> Limits:
+    def fair(self) -> Budgets:
         """The budgets for trials, without the points that are taken for no loss."""
         return fair(self._plan.limits, self._bias or 0.0)
 
     @property
-    def doubting(self) -> Limits:
+    def doubting(self) -> Budgets:
         """The budgets for trials if no points were taken for no loss."""
         return raised(self._plan.limits, self._gauge)
 

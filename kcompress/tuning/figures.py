@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from kcompress.measure.quality import Quality
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def drop_of(quality: Quality) -> float | None:
     return 100 * (1 - quality.agreement)
 
 
-def excess(figures: Figures, limits: Limits) -> dict[str, float]:
+def excess(figures: Figures, limits: Budgets) -> dict[str, float]:
     """How far each budget is exceeded, as a share of it: at most 0 where it is met; those not measured are left out."""
     measured = {
         "max_drop": figures.drop,
@@ -48,15 +48,15 @@ def excess(figures: Figures, limits: Limits) -> dict[str, float]:
         "max_macs": figures.macs,
     }
     found = {}
-    for name, limit in asdict(limits).items():
+    for name, limit in limits.limits.items():
         value = measured[name]
-        if limit is not None and value is not None:
+        if value is not None:
             found[name] = (value - limit) / (limit or 1)
     if figures.missed:
         found["goals"] = float(len(figures.missed))
     return found
 
 
-def over(figures: Figures, limits: Limits) -> float:
+def over(figures: Figures, limits: Budgets) -> float:
     """All that budgets are exceeded by, as shares of them; 0 where all are met."""
     return sum(max(0.0, share) for share in excess(figures, limits).values())

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kcompress.report import Report
-from kcompress.run.budgets import Limits, judge
+from kcompress.run.budgets import judge
+from kcompress.run.options import Budgets
 from kcompress.run.publish import partial
 from kcompress.tuning.choice import front
 from kcompress.tuning.figures import Figures, drop_of, over
@@ -30,7 +31,7 @@ class Order:
     """
 
     candidates: Sequence[Trial]
-    fair: Limits
+    fair: Budgets
     safe: Trial
 
 
@@ -67,7 +68,7 @@ class Rebuilt:
 
 def rebuild(
     order: Order,
-    limits: Limits,
+    limits: Budgets,
     output: Path,
     steps_of: Callable[[Trial], list[dict[str, Any]]],
     compress: Compress,
@@ -91,7 +92,7 @@ def rebuild(
     return sorted(found, key=lambda each: (each.met, -(_written(each) if each.met else over(each.figures, limits))))
 
 
-def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Limits, order: Order) -> int | None:
+def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Budgets, order: Order) -> int | None:
     """The place of the candidate to rebuild next, None where there is none.
 
     That is the first one. After one that missed the drop it is a larger one, after one that surely met it, that is with
@@ -107,13 +108,13 @@ def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Limits, o
     return _larger(left, low, len(found) == MOST - 1, order) if missed else 0
 
 
-def _surely_met(each: Rebuilt, limits: Limits) -> bool:
+def _surely_met(each: Rebuilt, limits: Budgets) -> bool:
     """Whether a budget for the drop is met by all of its interval."""
     interval = each.figures.ci95
     return limits.max_drop is not None and interval is not None and interval[1] < limits.max_drop
 
 
-def _smaller(left: Sequence[Trial], low: int, met: Rebuilt, limits: Limits) -> int | None:
+def _smaller(left: Sequence[Trial], low: int, met: Rebuilt, limits: Budgets) -> int | None:
     """One of a size in the middle between what missed and what met the budgets.
 
     It has to meet them if rebuilding gives it back as many points as it did the other.
@@ -158,7 +159,7 @@ def _size(trial: Trial) -> int:
     return trial.figures.bytes or 0
 
 
-def judged(report: Report, limits: Limits, output: Path) -> Report:
+def judged(report: Report, limits: Budgets, output: Path) -> Report:
     """The report of the file at its place, held to the budgets; without labels, the drop is one of agreement."""
     measured = replace(report, quality=replace(report.quality, drop=drop_of(report.quality)))
     return replace(report, budgets=judge(limits, measured), artifact=replace(report.artifact, path=str(output)))

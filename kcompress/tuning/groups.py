@@ -16,7 +16,7 @@ from kcompress.formats.safety import trusting
 from kcompress.model.view import nodes
 from kcompress.progress import Hooks
 from kcompress.recipe import build
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 from kcompress.tuning.marks import EACH, Value
 from kcompress.tuning.template import Layers, Place, Template
 
@@ -62,7 +62,7 @@ class Layering:
         assert self.sensitivity is not None and isinstance(place.mark.groups, int)
         return self.sensitivity.clusters(place.pass_name, place.field, place.mark.groups)
 
-    def starts(self, template: Template, limits: Limits) -> list[dict[str, Value]]:
+    def starts(self, template: Template, limits: Budgets) -> list[dict[str, Value]]:
         """Values to begin with: bits for each group that cost the least distortion in the bytes that there are."""
         place = next((p for p in template.places if _field(p) == BITS and template.groups.get(p.name)), None)
         if place is None or self.sensitivity is None or BITS not in map(":".join, self.sensitivity.fields):
@@ -78,7 +78,7 @@ class Layering:
             found.append(values)
         return found
 
-    def _budgets(self, bits: Sequence[int], limits: Limits) -> list[float]:
+    def _budgets(self, bits: Sequence[int], limits: Budgets) -> list[float]:
         """Bytes for all weights, as allocation takes them."""
         assert self.sensitivity is not None
         if limits.max_size is not None:

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kcompress.cache import digest_of
 from kcompress.data import Dataset, Splits, resolve
 from kcompress.errors import DataError, UsageError
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 from kcompress.tuning.template import Template
 
 DATA = ("data", "calibration", "test", "validation")
@@ -35,7 +35,7 @@ class Job:
     source: Path
     suffix: str
     template: Template
-    limits: Limits
+    limits: Budgets
     data: object = None
     calibration: object = None
     test: object = None
@@ -75,7 +75,7 @@ class Job:
             **{name: None if getattr(self, name) is None else str(getattr(self, name)) for name in DATA},
             "source": str(self.source.absolute()),
             "template": self.template.text(),
-            "limits": asdict(self.limits),
+            "limits": self.limits.model_dump(),
             "teachers": [str(path.absolute()) for path in self.teachers],
             "trust": list(self.trust),
         }
@@ -87,7 +87,7 @@ class Job:
         own = {
             "source": Path(document["source"]),
             "template": Template.from_text(document["template"]),
-            "limits": Limits(**document["limits"]),
+            "limits": Budgets(**document["limits"]),
             "teachers": tuple(map(Path, document["teachers"])),
             "trust": tuple(document["trust"]),
         }
@@ -130,6 +130,14 @@ class Job:
             *map(digest_of, self.teachers),
             *(each.fingerprint() for each in data if each is not None),
         ]
-        settings = [self.suffix, asdict(self.limits), self.combine, self.metric, self.seed, self.batch, self.effort]
+        settings = [
+            self.suffix,
+            self.limits.model_dump(),
+            self.combine,
+            self.metric,
+            self.seed,
+            self.batch,
+            self.effort,
+        ]
         text = json.dumps([__version__, content, self.template.text(), settings, more])
         return f"kcompress-{hashlib.sha256(text.encode()).hexdigest()[:20]}"

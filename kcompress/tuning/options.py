@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kcompress.backend import installed
 from kcompress.errors import MissingExtraError, UsageError
 from kcompress.fields import suggest
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 from kcompress.tuning.samplers import SAMPLERS
 from kcompress.tuning.trials import SILENT_SECONDS
 
@@ -28,7 +28,7 @@ class Options:
     timeout: float | None = None
     silent_seconds: float = SILENT_SECONDS
 
-    def check(self, budget: Limits) -> None:
+    def check(self, budget: Budgets) -> None:
         """UsageError for what can't be, MissingExtraError where Ray is needed and not installed."""
         for name, value, allowed in (("sampler", self.sampler, SAMPLERS), ("engine", self.engine, ENGINES)):
             if value not in allowed:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 from kcompress.sizes import format_size
 from kcompress.tuning.figures import over
 from kcompress.tuning.ledger import Ledger
@@ -25,12 +25,12 @@ class Telling:
                 self._log(line(trial, self._ledger.plan.limits, self._ledger.gauged.limits))
 
 
-def line(trial: Trial, limits: Limits, hoped: Limits) -> str:
+def line(trial: Trial, limits: Budgets, hoped: Budgets) -> str:
     """`trial 7: 45.2 KB, drop 0.75 points, meets the budgets`."""
     return f"trial {trial.number}: {', '.join(outcome(trial, limits, hoped))}, {trial.seconds:.0f} s"
 
 
-def outcome(trial: Trial, limits: Limits, hoped: Limits) -> list[str]:
+def outcome(trial: Trial, limits: Budgets, hoped: Budgets) -> list[str]:
     """What came of a trial, in pieces; `hoped` are the budgets for what is left to train."""
     figures, found = trial.figures, []
     if trial.state == "failed":

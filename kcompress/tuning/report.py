@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kcompress.report import Report
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 from kcompress.tuning.choice import front
 from kcompress.tuning.figures import Figures
 from kcompress.tuning.final import Rebuilt
@@ -41,9 +41,9 @@ class SearchReport:
     rebuilt: tuple[Rebuilt, ...]
     importances: Mapping[str, Mapping[str, float]]
     groups: Mapping[str, tuple[tuple[str, ...], ...]]
-    limits: Limits
-    fair: Limits
-    hoped: Limits
+    limits: Budgets
+    fair: Budgets
+    hoped: Budgets
     seconds: float
     notes: tuple[str, ...] = field(default=())
 

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 from kcompress.tuning.figures import Figures
 from kcompress.tuning.marks import Value
 
@@ -27,7 +27,7 @@ class Plan:
     study: str
     kind: str
     trials: int
-    limits: Limits
+    limits: Budgets
     seed: int = 0
     smallest: bool = True
     """Whether bytes are to be as few as possible, else the drop."""
@@ -43,13 +43,13 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         deadline = None if math.isinf(self.deadline) else self.deadline
-        return {**vars(self), "limits": asdict(self.limits), "deadline": deadline}
+        return {**vars(self), "limits": self.limits.model_dump(), "deadline": deadline}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Self:
         """The plan that `to_json` was called of."""
         deadline = math.inf if document["deadline"] is None else document["deadline"]
-        return cls(**{**document, "limits": Limits(**document["limits"]), "deadline": deadline})
+        return cls(**{**document, "limits": Budgets(**document["limits"]), "deadline": deadline})
 
 
 @dataclass(frozen=True)

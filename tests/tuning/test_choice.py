@@ -1,11 +1,11 @@
 """Which trials are rebuilt, and in what order."""
 
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 from kcompress.tuning.choice import ranked
 from kcompress.tuning.figures import Figures
 from kcompress.tuning.trials import Trial
 
-LIMITS = Limits(max_drop=1.0, max_size=900)
+LIMITS = Budgets(max_drop=1.0, max_size=900)
 
 
 def trial(number, size, drop):

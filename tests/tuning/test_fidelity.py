@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 from kcompress.tuning import final
 from kcompress.tuning.fidelity import Gauge, fair, raised
 from kcompress.tuning.figures import Figures
@@ -17,8 +17,8 @@ from kcompress.tuning.trials import Plan
 from tests.tuning.test_choice import trial
 from tests.tuning.test_ledger import SPARSITY, TEMPLATE, open_ledger, outcome
 
-LIMITS = Limits(max_drop=1.0)
-PLAN = Plan("study", "bayes", 6, Limits(max_drop=1.0), gauged=True)
+LIMITS = Budgets(max_drop=1.0)
+PLAN = Plan("study", "bayes", 6, Budgets(max_drop=1.0), gauged=True)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ PLAN = Plan("study", "bayes", 6, Limits(max_drop=1.0), gauged=True)
     ],
 )
 def test_a_trial_may_lose_what_more_training_gives_back(gauge, limit):
-    assert raised(Limits(max_drop=1.0, max_size=9), gauge) == Limits(max_drop=limit, max_size=9)
+    assert raised(Budgets(max_drop=1.0, max_size=9), gauge) == Budgets(max_drop=limit, max_size=9)
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,13 @@ def test_a_trial_may_lose_what_more_training_gives_back(gauge, limit):
     ],
 )
 def test_what_the_mildest_loses_is_taken_for_no_loss(gauge, limit):
-    assert fair(LIMITS, 6.0) == Limits(max_drop=7.0)
-    assert raised(LIMITS, gauge, 6.0) == Limits(max_drop=limit)
-    assert fair(Limits(max_size=9), 6.0) == raised(Limits(max_size=9), gauge, 6.0) == Limits(max_size=9)
+    assert fair(LIMITS, 6.0) == Budgets(max_drop=7.0)
+    assert raised(LIMITS, gauge, 6.0) == Budgets(max_drop=limit)
+    assert fair(Budgets(max_size=9), 6.0) == raised(Budgets(max_size=9), gauge, 6.0) == Budgets(max_size=9)
 
 
 def test_without_a_drop_allowed_nothing_is_raised():
-    assert raised(Limits(max_size=9), Gauge(2.0, 1.0)) == Limits(max_size=9)
+    assert raised(Budgets(max_size=9), Gauge(2.0, 1.0)) == Budgets(max_size=9)
 
 
 def test_the_first_trial_that_is_measured_gets_all_of_the_training():
@@ -83,10 +83,10 @@ def test_a_trial_of_the_mildest_values_should_lose_nothing():
     assert (first.values, second.values) == (mild, severe)
     assert (first.whole, second.whole, third.whole) == (True, True, False)
     ledger.done(first.number, Figures(bytes=500, drop=5.0), 0.0, full=Figures(bytes=500, drop=3.0))
-    assert ledger.gauged.fair == ledger.gauged.limits == Limits(max_drop=4.0)
+    assert ledger.gauged.fair == ledger.gauged.limits == Budgets(max_drop=4.0)
     assert third.max_drop == ledger.next().max_drop == math.inf
     ledger.done(second.number, Figures(bytes=500, drop=9.0), 0.0, full=Figures(bytes=500, drop=3.5))
-    assert ledger.gauged.doubting == Limits(max_drop=9 / 3.5)
+    assert ledger.gauged.doubting == Budgets(max_drop=9 / 3.5)
     assert ledger.next().max_drop == ledger.gauged.limits.max_drop == 9.5
 
 
@@ -131,14 +131,14 @@ def rebuilt(size, drop, met=False, width=1.0):
 
 
 def order(fair=1.0, safe=None):
-    return Order([], Limits(max_drop=fair), safe)
+    return Order([], Budgets(max_drop=fair), safe)
 
 
 def test_the_first_one_is_rebuilt_until_one_misses_the_drop():
     left = [trial(1, 400, 2.4), trial(2, 450, 2.1)]
     assert following(left, [], LIMITS, order()) == 0
     assert following(left, [rebuilt(300, 0.9)], LIMITS, order()) == 0, "what was missed is another budget"
-    assert following(left, [rebuilt(300, 1.3)], Limits(max_size=9), order()) == 0
+    assert following(left, [rebuilt(300, 1.3)], Budgets(max_size=9), order()) == 0
 
 
 def test_after_a_miss_the_next_one_is_in_the_middle_between_that_and_one_that_met_the_budgets():
@@ -172,7 +172,7 @@ def test_where_the_drop_is_surely_met_smaller_ones_are_rebuilt():
     assert following(left, [large], LIMITS, order()) == 1, "275 is in the middle"
     assert following(left, [rebuilt(400, 0.5, met=True)], LIMITS, order()) is None, "it may miss the drop"
     assert following(left, [replace_interval(large, None)], LIMITS, order()) is None
-    assert following(left, [large], Limits(max_size=500), order()) is None, "of other budgets all is known"
+    assert following(left, [large], Budgets(max_size=500), order()) is None, "of other budgets all is known"
     small_loss = rebuilt(400, -0.6, met=True)  # 2.6 points less than as a trial, so that up to 3.6 may be one
     assert following([trial(1, 300, 3.7)], [small_loss], LIMITS, order()) is None
     assert following([trial(1, 300, 3.5)], [small_loss], LIMITS, order()) == 0
@@ -207,7 +207,7 @@ def test_the_smallest_that_met_the_budgets_is_the_winner(monkeypatch, tmp_path):
 
 
 def test_the_line_of_a_trial_tells_what_may_come_of_it():
-    limits, hoped = Limits(max_drop=1.0), Limits(max_drop=2.5)
+    limits, hoped = Budgets(max_drop=1.0), Budgets(max_drop=2.5)
     said = [line(trial(0, 500, drop), limits, hoped) for drop in (0.9, 2.0, 2.6)]
     assert [each.split(", ")[2] for each in said] == ["meets the budgets", "may meet the budgets", "over budget"]
     both = replace(trial(0, 500, 2.0), full=Figures(bytes=500, drop=0.5))

@@ -8,7 +8,7 @@ import pytest
 
 from kcompress.errors import UsageError
 from kcompress.recipe import mapping
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 from kcompress.tuning import ledger as module
 from kcompress.tuning.figures import Figures
 from kcompress.tuning.ledger import Ledger
@@ -18,7 +18,7 @@ from kcompress.tuning.trials import Plan
 
 TEMPLATE = Template.of([mapping("prune.magnitude:sparsity={search:[0.1,0.9]},ranking={search:true}")])
 SPARSITY = "prune.magnitude:sparsity"
-PLAN = Plan("study", "bayes", 12, Limits(max_drop=1.0))
+PLAN = Plan("study", "bayes", 12, Budgets(max_drop=1.0))
 
 
 def outcome(values) -> Figures:
@@ -239,7 +239,7 @@ def test_a_signal_waits_until_a_trial_is_known(monkeypatch):
 @pytest.mark.parametrize("smallest", [True, False])
 def test_a_near_miss_is_better_than_a_far_one_and_than_much_that_meets_the_budgets(smallest):
     """What the sampler learns from: each of these beats the next one."""
-    limits = Limits(max_drop=1.0) if smallest else Limits(max_size=1000)
+    limits = Budgets(max_drop=1.0) if smallest else Budgets(max_size=1000)
     ledger = open_ledger(plan=replace(PLAN, limits=limits, smallest=smallest))
     better = [(500, 0.9), (480, 1.2), (900, 0.2), (500, 9.0), (400, 3000.0)]
     worse = [(900, 0.3), (1010, 0.3), (900, 0.9), (2000, 0.1), (900, 3000.0)]

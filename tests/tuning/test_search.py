@@ -11,7 +11,7 @@ import yaml
 import kcompress
 from kcompress.data import Splits, resolve
 from kcompress.errors import DataError, KCompressError, OutputError, UsageError
-from kcompress.run.budgets import limits
+from kcompress.run.options import Budgets
 from kcompress.tuning import rows
 from kcompress.tuning.bench import Bench, Cut
 from kcompress.tuning.job import Job
@@ -164,15 +164,15 @@ def test_a_study_is_known_by_all_that_its_trials_depend_on(source, data, tmp_pat
     from dataclasses import replace
 
     from kcompress.recipe import mapping
-    from kcompress.run.budgets import Limits
+    from kcompress.run.options import Budgets
 
     template, other = (Template.of([mapping(step)]) for step in (PRUNE, PRUNE.replace("0.9", "0.8")))
-    job = Job(source, ".keras", template, Limits(max_drop=1.0), data=str(data))
+    job = Job(source, ".keras", template, Budgets(max_drop=1.0), data=str(data))
     differing = [
         replace(job, **{name: value})
         for name, value in {
             "template": other,
-            "limits": Limits(max_drop=2.0),
+            "limits": Budgets(max_drop=2.0),
             "suffix": ".tflite",
             "seed": 1,
             "effort": 1.0,
@@ -216,7 +216,7 @@ def test_without_a_recipe_there_is_one_that_suits_the_format(suffix):
 
 def parts_of(**data):
     """The samples of which the trials' training, calibration and judgement consist, as sets of numbers."""
-    splits = Job(Path("m.keras"), ".keras", Template((), (), {}), limits(1.0, None), **data).splits()
+    splits = Job(Path("m.keras"), ".keras", Template((), (), {}), Budgets(max_drop=1.0), **data).splits()
     return [
         {float(value) for batch in part.batches(50) for value in np.asarray(batch.x).ravel()}
         for part in (splits.training, splits.calibration, splits.test)
@@ -253,7 +253,7 @@ def bench(source, data, steps=TRAINED, **options) -> Bench:
 
     budget = {"max_drop": 50.0, "max_size": None, **options}
     template = Template.of([mapping(step) for step in steps])
-    return Bench(Job(source, ".keras", template, limits(**budget), data=str(data)))
+    return Bench(Job(source, ".keras", template, Budgets(**budget), data=str(data)))
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 import kcompress
 from kcompress.errors import KCompressError
 from kcompress.recipe import mapping
-from kcompress.run.budgets import Limits
+from kcompress.run.options import Budgets
 from kcompress.tuning.job import Job
 from kcompress.tuning.ledger import Ledger
 from kcompress.tuning.options import Options
@@ -74,7 +74,7 @@ def test_what_ends_all_workers_is_told_on_one_line(files, tmp_path, monkeypatch)
 
 def job_of(files) -> Job:
     template = Template.of([mapping(step) for step in STEPS])
-    return Job(files[0], ".keras", template, Limits(max_drop=50.0), data=str(files[1]))
+    return Job(files[0], ".keras", template, Budgets(max_drop=50.0), data=str(files[1]))
 
 
 @pytest.mark.slow
