@@ -13,15 +13,15 @@ from kcompress.api import compare as comparison
 from kcompress.api.compare import Comparison
 from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
-from kcompress.formats import Format, Runner, WriteOptions, find
+from kcompress.formats import Format, Runner, WriteOptions
 from kcompress.formats.base import Tensors, by_position
 from kcompress.formats.safety import trusting
 from kcompress.progress import Hooks
 from kcompress.quantization.plan import QuantPlan
 from kcompress.run import preflight
 from kcompress.run.options import Budgets
+from kcompress.run.prepare import read_model
 from kcompress.run.publish import partial, write
-from kcompress.run.run import check_weights
 from kcompress.training.ensemble import How
 
 
@@ -134,9 +134,7 @@ class _Work:
 
         models = []
         for path in self.files:
-            with self.hooks.progress(f"reading {path.name}", None):
-                models.append(find(path).read(path, self.trust))
-            check_weights(path, models[-1])
+            models.append(read_model(path, self.trust, self.hooks))
         splits = self.splits.fit_to(KerasRunner(models[0]).inputs)
         named = None if self.metric is None else scoring.metric_named(self.metric)
         with self.hooks.progress(f"combining {len(models)} models", None):

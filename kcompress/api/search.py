@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kcompress import backend
 from kcompress import recipe as recipes
-from kcompress.api import compress as pipeline
+from kcompress.api.compress import compress
 from kcompress.cache import digest_of_model
 from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
@@ -250,7 +250,7 @@ class _Search:
     def _compress(self, steps: list[dict[str, Any]], draft: Path) -> Report:
         """The run that the recipe stands for."""
         job = self.job
-        return pipeline.compress(
+        return compress(
             job.source,
             draft,
             passes=steps,

@@ -21,7 +21,7 @@ from kcompress.progress import Hooks
 from kcompress.report.document import Document, check
 from kcompress.run import publish
 from kcompress.run.preflight import check_folder
-from kcompress.run.run import check_weights
+from kcompress.run.prepare import read_model
 
 if TYPE_CHECKING:
     from kcompress.data import Splits
@@ -106,10 +106,8 @@ def _measured(
 
     key = None
     if source is not None:
-        with hooks.progress(f"reading {source.name}", None):
-            model = find(source).read(source, trust)
-            check_weights(source, model)
-            key = key_of(source, splits)
+        model = read_model(source, trust, hooks)
+        key = key_of(source, splits)
     fitted = splits.fit_to(KerasRunner(model).inputs)
     return measure(model, fitted, fields=fields, samples=samples, metric=metric, seed=seed, hooks=hooks, key=key)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from kcompress.errors import StrictError
 from kcompress.formats import Written
 from kcompress.report import Budget, PassRecord, Report
+from kcompress.run.measure import float_layers
 from kcompress.run.options import Budgets
 
 
@@ -20,7 +21,7 @@ def judge(budgets: Budgets, report: Report) -> tuple[Budget, ...]:
     return (*of_passes, *(Budget(name, limit, measured[name]) for name, limit in budgets.limits.items()))
 
 
-def hold_to_strict(records: Sequence[PassRecord], float_layers: Sequence[str], written: Written) -> None:
+def hold_to_strict(records: Sequence[PassRecord], written: Written) -> None:
     """StrictError naming the first goal missed, layer that a pass left alone unasked, or what the file can't do."""
     for record in records:
         for budget in record.budgets:
@@ -34,7 +35,7 @@ def hold_to_strict(records: Sequence[PassRecord], float_layers: Sequence[str], w
         for entry in record.skipped:
             if entry["layer"] in record.declined:
                 raise StrictError(f"--strict: {record.name} left {entry['layer']} alone: {entry['reason']}")
-    if float_layers:
-        raise StrictError(f"--strict: left in float in the file: {', '.join(float_layers)}; skip them in the recipe")
+    if layers := float_layers(written):
+        raise StrictError(f"--strict: left in float in the file: {', '.join(layers)}; skip them in the recipe")
     if written.float_operators:
         raise StrictError(f"--strict: {written.remarks[-1]}; skip what they come from, or do without --strict")

@@ -111,11 +111,6 @@ class SharedOptions(Settings):
 class RunOptions(SharedOptions, FileOptions, Budgets, TeacherOptions, DataOptions, PassOptions):
     """All that `compress` and `search` have in common."""
 
-    @property
-    def budgets(self) -> Budgets:
-        """The budgets among them."""
-        return Budgets.of(self.limits)
-
 
 class CompressOptions(RunOptions):
     """The settings of `compress`."""

@@ -20,14 +20,14 @@ from kcompress.data import Dataset
 from kcompress.formats import Runner, WriteOptions, for_output
 from kcompress.formats.base import Tensors, by_position, file_bytes
 from kcompress.formats.safety import trusting
-from kcompress.hosts import Team
 from kcompress.measure.memory import release
 from kcompress.passes.base import Pass
 from kcompress.progress import Hooks
 from kcompress.report import PassRecord
 from kcompress.run import preflight
+from kcompress.run.apply import State, apply
+from kcompress.run.prepare import RunInput, prepare, read_model
 from kcompress.run.publish import write
-from kcompress.run.run import Run
 from kcompress.tuning.effort import shortened, untrained
 from kcompress.tuning.figures import Figures, drop_of, over
 from kcompress.tuning.job import Job, at_most
@@ -61,18 +61,17 @@ class Bench:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a function for each model
         self.job = job
         self.form = for_output(Path(f"candidate{job.suffix}"))
-        splits = job.splits()
+        splits, hooks = job.splits(), hooks or Hooks()
         backend.load()
-        steps = self.steps(job.template.middle())
-        self.run = Run(
-            *(job.source, self.form, steps, splits, job.teachers or [job.source], job.seed, job.trust, hooks or Hooks())
+        passes = tuple(self.steps(job.template.middle()))
+        given = RunInput(
+            job.source, self.form, passes, splits, job.teachers, job.metric, job.seed, tuple(job.trust), hooks
         )
         with trusting(job.trust):
-            loaded, self.metric = self.run.prepare(job.metric)
-        self.run.join(None, Team(), 0.0)
-        self.model = loaded.pop()
-        assert self.run.splits.test is not None
-        self.judged: Dataset = self.run.splits.test
+            self.model = read_model(job.source, job.trust, hooks)
+            self.run = prepare(given, self.model)
+        assert self.run.data.test is not None
+        self.judged: Dataset = self.run.data.test
         self.glanced = at_most(self.judged, GLANCED)
         self.references = {id(data): _Kept(KerasRunner(self.model)) for data in (self.judged, self.glanced)}
 
@@ -110,12 +109,14 @@ class Bench:
 
     def _built(self, steps: Sequence[Pass], hooks: Hooks, whole: bool) -> Figures:
         """Apply the passes and write the file; measure quality and speed too where the candidate is `whole`."""
-        run = self.run.variant(steps, hooks)
-        model, plan, records = run.passes([self.model])
+        run, state = self.run.variant(steps, hooks), State(self.model)
+        while state.done < len(steps):
+            state = apply(run, state)
+        records = state.records
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder, f"candidate{self.job.suffix}")
-            write(self.form, model, plan, target, WriteOptions(self.job.batch, run.splits.calibration))
-            del model
+            write(self.form, state.model, state.plan, target, WriteOptions(self.job.batch, run.data.calibration))
+            del state
             release()
             figures = Figures(bytes=file_bytes(target), macs=self._macs(records), missed=_missed(records))
             if not whole:
@@ -126,12 +127,12 @@ class Bench:
             return self._judged(figures, runner, self.judged)
 
     def _macs(self, records: Sequence[PassRecord]) -> int | None:
-        return records[-1].macs if records else self.run.source_macs
+        return records[-1].macs if records else self.run.macs
 
     def _latency(self, runner: Runner) -> float:
         from kcompress.measure.latency import latency_ms
 
-        sample = self.run.splits.sample()
+        sample = self.run.data.sample()
         assert sample is not None
         return latency_ms(runner, by_position(sample, runner.inputs))["p50"]
 
@@ -141,7 +142,7 @@ class Bench:
 
         reference = self.references[id(data)]
         reference.start()
-        quality = evaluate(reference, [runner], data, self.metric)[0]
+        quality = evaluate(reference, [runner], data, self.run.metric)[0]
         return replace(figures, drop=drop_of(quality), ci95=quality.ci95, agreement=quality.agreement)
 
     def _outline(self, steps: Sequence[Pass], best: int | None) -> None:

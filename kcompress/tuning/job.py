@@ -36,12 +36,12 @@ class Job:
     suffix: str
     template: Template
     limits: Budgets
-    data: object = None
-    calibration: object = None
-    test: object = None
-    validation: object = None
+    data: Any = None
+    calibration: Any = None
+    test: Any = None
+    validation: Any = None
     teachers: tuple[Path, ...] = ()
-    combine: str | None = None
+    combine: Any = None
     metric: str | None = None
     seed: int = 0
     batch: int | None = None
