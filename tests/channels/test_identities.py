@@ -35,7 +35,7 @@ def some(units, random):
     return np.array([unit not in units.pinned and random.random() < 0.5 for unit in range(units.count)], bool)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(pairs)
 def test_what_is_united_is_one_unit_and_nothing_else_is(united):
     units = built(united)
@@ -49,7 +49,7 @@ def test_what_is_united_is_one_unit_and_nothing_else_is(united):
     assert all(len(units.of(np.array(sorted(s)))) == 1 for s in sets)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(pairs, compositions, pins, st.randoms(use_true_random=False))
 def test_whatever_is_dropped_all_that_was_said_holds(united, composed, pinned, random):
     """By going through it: what is united goes together, the whole goes if and only if a part does, pins stay."""
@@ -61,7 +61,7 @@ def test_whatever_is_dropped_all_that_was_said_holds(united, composed, pinned, r
     assert all(stay[whole] == all(stay[part] for part in parts) for whole, parts in composed)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(pairs, compositions, pins)
 def test_a_unit_takes_away_no_more_than_it_must(united, composed, pinned):
     """Each unit that is free goes alone: what it takes with it is united with it or made of it."""

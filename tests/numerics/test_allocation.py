@@ -9,7 +9,7 @@ from kcompress.numerics.allocation import allocate
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_other_choice_within_the_budget_costs_less(seed, tight):
     random = np.random.default_rng(seed)
     costs, sizes = random.random((4, 3)) ** 8, random.random((4, 3))

@@ -45,7 +45,7 @@ def test_a_member_that_only_harms_gets_a_weight_of_zero():
     np.testing.assert_allclose(found, [1, 0], atol=1e-3)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 5), st.integers(1, 40), st.integers(0, 1000), st.floats(1e-3, 1e3))
 def test_weights_are_shares_and_no_single_member_is_closer(members, cases, seed, scale):
     random = np.random.default_rng(seed)

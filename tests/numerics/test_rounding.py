@@ -41,7 +41,7 @@ cases = st.builds(
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(cases, st.sampled_from([(-7, 7), (-3, 3), (-1, 1), (-8, 7), (0, 3)]))
 def test_results_are_levels_and_zeros_stay(method, case, levels):
     grid, moment = case
@@ -54,7 +54,7 @@ def test_results_are_levels_and_zeros_stay(method, case, levels):
 
 
 @pytest.mark.parametrize("method", ["gptq", "adaround"])
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(cases, st.sampled_from([1, 3, 7]))
 def test_no_output_is_worse_than_with_the_nearest_levels(method, case, high):
     grid, moment = case
@@ -85,7 +85,7 @@ def test_few_weights_come_close_to_the_best_of_all_roundings(method):
 
 @pytest.mark.parametrize("method", ["gptq", "adaround"])
 @given(st.integers(0, 10**6))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_independent_inputs_of_equal_size_give_the_nearest_levels(method, seed):
     grid, _ = correlated(seed, 9, 4)
     np.testing.assert_array_equal(METHODS[method](grid, np.eye(9), -7, 7), nearest(grid, -7, 7))

@@ -112,7 +112,7 @@ def test_training_goes_through_the_quantizers_and_bake_ends_on_the_grid():
 
 def test_training_works_on_jax_too():
     name = test_training_goes_through_the_quantizers_and_bake_ends_on_the_grid.__name__
-    script = f"from tests.quantization import test_twins; test_twins.{name}()"
+    script = f"from tests.quantization import test_fake_quantized as t; t.{name}()"
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -116,7 +116,7 @@ def refactored(shape, data):
     return other
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(shapes, st.data())
 def test_blocks_hold_all_axes_in_order_and_as_many_elements_on_both_sides(shape, data):
     other = refactored(shape, data)
@@ -127,7 +127,7 @@ def test_blocks_hold_all_axes_in_order_and_as_many_elements_on_both_sides(shape,
         assert math.prod(shape[n - 1] for n in one) == math.prod(other[n - 1] for n in two)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(shapes, st.data(), st.randoms(use_true_random=False))
 def test_an_element_is_gone_in_the_new_shape_if_it_is_in_the_old_one(shape, data, random):
     """By brute force: lay out by NumPy which elements are left, and compare with what the new axes say."""

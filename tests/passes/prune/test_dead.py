@@ -146,7 +146,7 @@ def test_compile_state_and_frozen_layers_survive():
     assert result.loss == "mse"
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     st.sampled_from([*BUILDERS, "convolutional", "everything"]), st.sampled_from([0.6, 0.9, 0.97]), st.integers(0, 99)
 )
