@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kcompress.api.compare import compare
     from kcompress.api.compress import compress
     from kcompress.api.ensemble import ensemble
+    from kcompress.api.inspect import inspect
     from kcompress.api.search import search
     from kcompress.api.sensitivity import sensitivity
     from kcompress.hosts import Hosts
@@ -30,6 +31,7 @@ _PLACES = {
     "compare": "kcompress.api.compare",
     "compress": "kcompress.api.compress",
     "ensemble": "kcompress.api.ensemble",
+    "inspect": "kcompress.api.inspect",
     "search": "kcompress.api.search",
     "sensitivity": "kcompress.api.sensitivity",
 }
@@ -43,6 +45,7 @@ __all__ = [
     "compare",
     "compress",
     "ensemble",
+    "inspect",
     "search",
     "sensitivity",
 ]

@@ -12,6 +12,9 @@ from kcompress.formats.base import Tensors
 from kcompress.measure.files import FileFigures
 from kcompress.measure.quality import Quality
 from kcompress.progress import Hooks
+from kcompress.run.options import CompareOptions
+from kcompress.settings import documented
+from kcompress.typing import DataLike, PathLike
 
 
 @dataclass(frozen=True)
@@ -25,18 +28,28 @@ class Comparison:
         return {**vars(self.figures), "quality": None if self.quality is None else vars(self.quality)}
 
 
+@documented(CompareOptions)
 def compare(
-    models: Sequence[str | Path],
+    models: Sequence[PathLike],
     *,
-    test: object = None,
     metric: str | None = None,
+    reports: Sequence[PathLike] = (),
+    overwrite: bool = False,
     trust: Sequence[str] = (),
+    test: DataLike = None,
     hooks: Hooks | None = None,
 ) -> list[Comparison]:
     """Measure every file with the runtime that runs it, and its quality against the first.
 
-    Raises KCompressError with one line if a file cannot be read, or takes other inputs than the first.
+    Args:
+        models: Paths of model files; quality is given against the first.
+        {settings}
+        hooks: How progress and events are shown; not at all without it.
+
+    Raises:
+        KCompressError: with one line, if a file cannot be read, or takes other inputs than the first.
     """
+    options = CompareOptions.of(locals())
     from kcompress.measure import scoring
     from kcompress.measure.files import measure_file
     from kcompress.measure.quality import evaluate
@@ -45,17 +58,17 @@ def compare(
     files = [Path(model) for model in models]
     for file in files:
         find(file)
-    data = resolve(test=test).test if test is not None else None
+    data = resolve(test=options.test).test if options.test is not None else None
     backend.load()
-    named = None if metric is None else scoring.metric_named(metric)
+    named = None if options.metric is None else scoring.metric_named(options.metric)
     figures, runners = [], []
     sample: Tensors | None = None
     for file in files:
         with hooks.progress(f"measuring {file.name}", None):
             if data is not None and sample is None:
-                data = data.fit_to(find(file).open(file, trust).inputs)
+                data = data.fit_to(find(file).open(file, options.trust).inputs)
                 sample = next(data.inputs(1, limit=1))
-            figure, runner = measure_file(file, sample, trust)
+            figure, runner = measure_file(file, sample, options.trust)
         figures.append(figure)
         runners.append(runner)
     if data is None:

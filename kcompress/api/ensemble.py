@@ -4,13 +4,14 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from numpy.typing import NDArray
 
 from kcompress import backend
 from kcompress.api import compare as comparison
 from kcompress.api.compare import Comparison
+from kcompress.api.compress import saved
 from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
 from kcompress.formats import Format, Runner, WriteOptions
@@ -19,10 +20,11 @@ from kcompress.formats.safety import trusting
 from kcompress.progress import Hooks
 from kcompress.quantization.plan import QuantPlan
 from kcompress.run import preflight
-from kcompress.run.options import Budgets
+from kcompress.run.options import Budgets, EnsembleOptions
 from kcompress.run.prepare import read_model
 from kcompress.run.publish import partial, write
-from kcompress.training.ensemble import How
+from kcompress.settings import documented
+from kcompress.typing import Combination, DataLike, ModelLike, PathLike
 
 
 @dataclass(frozen=True)
@@ -47,70 +49,61 @@ class EnsembleReport:
         return {**head, "ensemble": self.ensemble.to_json(), "members": members}
 
 
+@documented(EnsembleOptions)
 def ensemble(
-    models: Sequence[Any],
-    output: str | Path,
+    models: Sequence[ModelLike],
+    output: PathLike,
     *,
-    how: str = "average",
-    data: object = None,
-    test: object = None,
+    data: DataLike = None,
+    test: DataLike = None,
     metric: str | None = None,
-    seed: int = 0,
-    overwrite: bool = False,
     batch: int | None = None,
+    seed: int = 0,
+    reports: Sequence[PathLike] = (),
+    overwrite: bool = False,
     trust: Sequence[str] = (),
+    how: Combination = "average",
     hooks: Hooks | None = None,
 ) -> EnsembleReport:
     """Write several models as one of Keras's own layers, and measure it and its members on the test data.
 
+    Weights and heads are found on the training split, which is best data that no member was trained on.
+
     Args:
-        models: two or more paths of saved models, or Keras models, with the same inputs and outputs.
-        output: path to write; its suffix picks the format: .keras, .tflite or .onnx.
-        how: average of the probabilities, or values; weighted, by weights that suit the training data best; or stacked,
-            a dense layer on top of all members that is trained on it.
-        data, test: where samples come from; see `kcompress.data.resolve`. Weights and heads are found on the training
-            split, which is best data that no member was trained on.
-        metric: name of a Keras metric; accuracy for class labels, else mean absolute error, without it.
+        models: Two or more paths of saved models, or Keras models, with the same inputs and outputs.
+        output: The path to write; its suffix picks the format: .keras, .tflite or .onnx.
+        {settings}
+        hooks: How progress and events are shown; not at all without it.
 
     Raises:
         KCompressError: with one line, for anything that is wrong with what was given; nothing is written then.
     """
-    hooks, output = hooks or Hooks(), Path(output)
+    options, output = EnsembleOptions.of(locals()), Path(output)
     if len(models) < 2:
         raise UsageError(f"an ensemble of {len(models)} model(s); give two or more, and the output behind them")
-    paths = [Path(model) if isinstance(model, (str, Path)) else None for model in models]
-    forms = [preflight.paths(path, output, [], overwrite) for path in paths]
-    splits = resolve(data, None, test)
-    _check(how, splits, metric)
-    backend.load()
-    with tempfile.TemporaryDirectory() as scratch, trusting(trust):
-        files = [
-            path or _saved(model, Path(scratch, f"{number}-{model.name}.keras"))
-            for number, (path, model) in enumerate(zip(paths, models, strict=True), 1)
-        ]
-        work = _Work(files, forms[0], how, splits, metric, seed, trust, hooks)
-        target = partial(output)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [saved(model, Path(scratch, str(number))) for number, model in enumerate(models, 1)]
+        formats = [preflight.paths(path, output, options.reports, options.overwrite) for path in files]
+        splits = resolve(options.data, None, options.test)
+        _check(splits, options)
+        backend.load()
+        work = _Work(files, formats[0], splits, options, hooks or Hooks())
+        draft = partial(output)
         try:
-            report = work.write(target, WriteOptions(batch))
-            target.replace(output)
+            with trusting(options.trust):
+                report = work.write(draft)
+            draft.replace(output)
         finally:
-            target.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
     figures = replace(report.ensemble.figures, path=str(output))
     return replace(report, ensemble=replace(report.ensemble, figures=figures))
 
 
-def _check(how: str, splits: Splits, metric: str | None) -> None:
+def _check(splits: Splits, options: EnsembleOptions) -> None:
     """UsageError for what can be known wrong before anything heavy is loaded."""
-    if how not in get_args(How):
-        raise UsageError(f"how={how} is no way to combine models; allowed: {', '.join(get_args(How))}")
-    preflight.needs([], splits, Budgets(), metric)
-    if how != "average" and (splits.training is None or not splits.training.labelled):
-        raise UsageError(f"--how {how} needs labelled training data; give it with --data, or take average")
-
-
-def _saved(model: Any, path: Path) -> Path:
-    model.save(path)
-    return path
+    preflight.needs([], splits, Budgets(), options.metric)
+    if options.how != "average" and (splits.training is None or not splits.training.labelled):
+        raise UsageError(f"--how {options.how} needs labelled training data; give it with --data, or take average")
 
 
 @dataclass(frozen=True)
@@ -118,15 +111,12 @@ class _Work:
     """What an ensemble is made of and measured on."""
 
     files: Sequence[Path]
-    form: Format
-    how: Any
+    file_format: Format
     splits: Splits
-    metric: str | None
-    seed: int
-    trust: Sequence[str]
+    options: EnsembleOptions
     hooks: Hooks
 
-    def write(self, target: Path, options: WriteOptions) -> EnsembleReport:
+    def write(self, target: Path) -> EnsembleReport:
         """Combine the models, write the file, and measure it and them."""
         from kcompress.formats.keras.runner import KerasRunner
         from kcompress.measure import scoring
@@ -134,14 +124,15 @@ class _Work:
 
         models = []
         for path in self.files:
-            models.append(read_model(path, self.trust, self.hooks))
+            models.append(read_model(path, self.options.trust, self.hooks))
         splits = self.splits.fit_to(KerasRunner(models[0]).inputs)
-        named = None if self.metric is None else scoring.metric_named(self.metric)
+        named = None if self.options.metric is None else scoring.metric_named(self.options.metric)
         with self.hooks.progress(f"combining {len(models)} models", None):
-            made = training.ensemble(models, [*map(str, self.files)], self.how, splits.training, self.seed)
+            names, options = [*map(str, self.files)], self.options
+            made = training.ensemble(models, names, options.how, splits.training, options.seed)
         del models
         with self.hooks.progress(f"writing {target.name}", None):
-            written = write(self.form, made.model, QuantPlan(), target, options)
+            written = write(self.file_format, made.model, QuantPlan(), target, WriteOptions(self.options.batch))
         return replace(self._measured(made, target, splits, named), notes=written.remarks)
 
     def _measured(self, made: Any, target: Path, splits: Splits, metric: Any) -> EnsembleReport:
@@ -151,8 +142,8 @@ class _Work:
 
         sample = splits.sample()
         with self.hooks.progress("measuring size and speed", None):
-            figures, runner = measure_file(target, sample, self.trust)
-            others = [measure_file(path, sample, self.trust)[0] for path in self.files]
+            figures, runner = measure_file(target, sample, self.options.trust)
+            others = [measure_file(path, sample, self.options.trust)[0] for path in self.files]
         verdicts: list[Quality | None] = [None] * (1 + len(others))
         if splits.test is not None:
             reference = _Renamed(runner, KerasRunner(made.model))
@@ -160,7 +151,7 @@ class _Work:
             with self.hooks.progress("measuring quality", splits.test.samples) as advance:
                 verdicts = [*evaluate(reference, runners, splits.test, metric, advance)]
         first, *rest = map(Comparison, (figures, *others), verdicts)
-        return EnsembleReport(self.how, first, tuple(rest), made.weights)
+        return EnsembleReport(self.options.how, first, tuple(rest), made.weights)
 
 
 class _Renamed:

@@ -8,6 +8,10 @@ from typing import Any
 from kcompress import backend
 from kcompress.formats import Description, find
 from kcompress.formats.base import file_bytes, gzip_bytes
+from kcompress.progress import Hooks
+from kcompress.run.options import InspectOptions
+from kcompress.settings import documented
+from kcompress.typing import PathLike
 
 
 @dataclass(frozen=True)
@@ -20,13 +24,30 @@ class Inspection:
     description: Description
 
 
-def inspect(path: str | Path, trust: Sequence[str] = ()) -> Inspection:
-    """Read a model file's structure and weights; nothing is run. Raises ModelError or UnsafeError with one line."""
-    path = Path(path)
+@documented(InspectOptions)
+def inspect(
+    model: PathLike,
+    *,
+    reports: Sequence[PathLike] = (),
+    overwrite: bool = False,
+    trust: Sequence[str] = (),
+    hooks: Hooks | None = None,
+) -> Inspection:
+    """Read a model file's structure and weights; nothing is run.
+
+    Args:
+        model: The path of a model file, or of a SavedModel folder.
+        {settings}
+        hooks: How progress and events are shown; not at all without it.
+
+    Raises:
+        KCompressError: with one line, if the file cannot be read, or would run code of its own.
+    """
+    options, path = InspectOptions.of(locals()), Path(model)
     form = find(path)
     if form.reads:
         backend.load()
-    return Inspection(str(path), file_bytes(path), gzip_bytes(path), form.describe(path, trust))
+    return Inspection(str(path), file_bytes(path), gzip_bytes(path), form.describe(path, options.trust))
 
 
 def to_json(found: Inspection) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kcompress import backend
 from kcompress import recipe as recipes
-from kcompress.api.compress import compress
+from kcompress.api.compress import compress, saved
 from kcompress.cache import digest_of_model
 from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
@@ -20,25 +19,27 @@ from kcompress.report import Report
 from kcompress.run import preflight
 from kcompress.run.options import Budgets
 from kcompress.run.publish import put
+from kcompress.settings import documented
 from kcompress.tuning import groups
 from kcompress.tuning.choice import nothing, ranked
 from kcompress.tuning.files import Files
 from kcompress.tuning.final import Order, Rebuilt, discard, rebuild
-from kcompress.tuning.job import EFFORT, Job
+from kcompress.tuning.job import Job
 from kcompress.tuning.ledger import Ledger
 from kcompress.tuning.marks import Value
-from kcompress.tuning.options import Options
+from kcompress.tuning.options import EFFORT, SILENT_SECONDS, Engine, Sampler, SearchOptions
 from kcompress.tuning.presets import preset
 from kcompress.tuning.report import SearchReport, importances
 from kcompress.tuning.rows import document
 from kcompress.tuning.samplers import grid
 from kcompress.tuning.storage import open_storage, require
 from kcompress.tuning.template import Template
-from kcompress.tuning.trials import SILENT_SECONDS, Plan
+from kcompress.tuning.trials import Plan
 from kcompress.tuning.workers import run_trials
+from kcompress.typing import Combination, DataLike, ModelLike, PassLike, PathLike
 
 if TYPE_CHECKING:
-    from kcompress.passes.base import Pass
+    pass
 
 RECIPE = ".recipe.yaml"
 SHARE = "trials had a share of the training; what was rebuilt had all of it, and was judged on the test data"
@@ -50,65 +51,54 @@ INFORMED = ("bayes", "pareto")
 """Samplers that learn from trials, and so from good ones to begin with."""
 
 
+@documented(SearchOptions)
 def search(
-    model: Any,
-    output: str | Path,
+    model: ModelLike,
+    output: PathLike,
     *,
-    data: object = None,
-    recipe: str | Path | None = None,
-    passes: "Sequence[str | dict[str, Any] | Pass]" = (),
-    calibration: object = None,
-    test: object = None,
-    validation: object = None,
-    teachers: Sequence[str | Path] = (),
-    combine: str | None = None,
+    recipe: PathLike | None = None,
+    passes: Sequence[PassLike] = (),
+    data: DataLike = None,
+    calibration: DataLike = None,
+    test: DataLike = None,
     metric: str | None = None,
+    teachers: Sequence[PathLike] = (),
+    combine: Combination | None = None,
     max_drop: float | None = None,
     max_size: int | str | None = None,
     max_latency: float | None = None,
     max_macs: int | str | None = None,
+    batch: int | None = None,
+    seed: int = 0,
+    reports: Sequence[PathLike] = (),
+    overwrite: bool = False,
+    trust: Sequence[str] = (),
+    validation: DataLike = None,
     trials: int = 40,
-    sampler: str = "bayes",
+    sampler: Sampler = "bayes",
     storage: str | None = None,
     workers: int | None = None,
     threads: int | None = None,
-    engine: str = "process",
+    engine: Engine = "process",
     effort: float = EFFORT,
     timeout: float | None = None,
-    reports: Sequence[str | Path] = (),
-    save_recipe: str | Path | None = None,
-    seed: int = 0,
-    overwrite: bool = False,
-    batch: int | None = None,
-    trust: Sequence[str] = (),
+    save_recipe: PathLike | None = None,
     silent_seconds: float = SILENT_SECONDS,
     hooks: Hooks | None = None,
 ) -> SearchReport:
     """Find the settings that make a model smallest within budgets, and write it.
 
-    With `max_drop` the smallest file is looked for; with other budgets alone, the one that loses least. Candidates are
-    judged on validation data, or on a fifth of the training data without it; test data judges only what is written.
+    With `max_drop` the smallest file is looked for; with other budgets alone, the one that loses least. Passes may have
+    marks in place of values, such as `{search: [0.5, 0.95]}`; without any, passes that suit the format are searched.
+    Candidates are judged on validation data, or on a fifth of the training data without it. There the model may know
+    samples by heart, so that candidates seem to lose more than they do; bayes and pareto then take what the mildest
+    candidate loses for no loss. Test data judges only what is written.
 
     Args:
-        model, output, calibration, test, teachers, combine, metric, seed, batch, trust: as for `compress`.
-        data: where samples come from; a training split is needed.
-        validation: data that candidates are judged on, and the model was not trained on. Without it they are judged on
-            what the model may know by heart, where they seem to lose more than they do; so bayes and pareto take what
-            the mildest candidate loses there for no loss.
-        recipe, passes: steps with marks in place of values, such as `{search: [0.5, 0.95]}`; without any, steps that
-            suit the format.
-        max_drop, max_size, max_latency, max_macs: budgets, as for `compress`; at least one, except for pareto.
-        trials: how many candidates to try in all, those that an earlier search left in the storage among them.
-        sampler: grid, random, bayes, or pareto, which looks for all that is best in size and drop together.
-        storage: `sqlite:///FILE`, another database's URL, or the path of a .journal file; nothing is kept without it.
-        workers: how many candidates to try at once, each in a process of its own where there are several.
-        threads: how many threads each worker has; its share of the processors without it.
-        engine: process, or ray for tasks of a Ray cluster.
-        effort: the share of each training that a candidate gets; the winner gets all of it.
-        timeout: minutes after which no candidate is begun.
-        reports: files to write the report to: .json, .md, .html, .png or .svg.
-        save_recipe: where to write the recipe of the winner; beside the output without it.
-        silent_seconds: after how long without a sign of life a trial is given to another worker.
+        model: The path of a saved model, or a Keras model.
+        output: The path to write; its suffix picks the format: .keras, .tflite or .onnx.
+        {settings}
+        hooks: How progress and events are shown; not at all without it.
 
     Returns:
         The report; `report.exit_code` is 1 if a budget was not met by the best that was found.
@@ -118,71 +108,59 @@ def search(
     """
     started = time.perf_counter()
     require()
-    hooks, output = hooks or Hooks(), Path(output)
-    saved = output.with_name(f"{output.name}{RECIPE}") if save_recipe is None else Path(save_recipe)
-    files = Files(output, saved, tuple(map(Path, reports)))
-    source, identity = Path(model) if isinstance(model, (str, Path)) else None, ""
-    budget = Budgets.of(locals())
-    options = Options(sampler, trials, storage, workers, threads, engine, timeout, silent_seconds)
-    options.check(budget)
-    if not 0 < effort <= 1:
-        raise UsageError(f"--effort {effort:g} is not in (0, 1]; give the share of the training, such as 0.33")
-    form = files.check(source, overwrite)
-    given = recipes.steps_of(Path(recipe)) if recipe is not None else []
-    given += [("--apply", step) for step in passes]
-    splits = resolve(data, calibration, test)
-    if splits.training is None:
-        raise UsageError("candidates are judged on training data, and there is none; give it with --data")
-    template = Template.of([recipes.mapping(step, where) for where, step in given] or preset(form, splits))
-    groups.check(template)
-    others = _check(template, form, splits, budget, metric, combine, teachers)
-    if storage is not None:
-        open_storage(storage)
+    options, output = SearchOptions.of(locals()), Path(output)
+    options.check()
+    recipe_path = options.save_recipe or output.with_name(f"{output.name}{RECIPE}")
+    files = Files(output, recipe_path, options.reports)
     with tempfile.TemporaryDirectory() as scratch, settled():
-        if source is None:
-            backend.load()
-            source = Path(scratch, f"{model.name}.keras")
-            model.save(source)
-            identity = digest_of_model(model)
+        source = saved(model, Path(scratch))
+        file_format = files.check(source, options.overwrite)
+        splits = resolve(options.data, options.calibration, options.test)
+        if splits.training is None:
+            raise UsageError("candidates are judged on training data, and there is none; give it with --data")
+        template = _template(options, file_format, splits)
         job = Job(
             source=source,
             suffix=output.suffix,
             template=template,
-            limits=budget,
-            data=data,
-            calibration=calibration,
-            test=test,
-            validation=validation,
-            teachers=tuple(others),
-            combine=combine,
-            metric=metric,
-            seed=seed,
-            batch=batch,
-            trust=tuple(trust),
-            effort=effort,
-            identity=identity,
-            smallest=max_drop is not None,
+            limits=Budgets.of(options.limits),
+            data=options.data,
+            calibration=options.calibration,
+            test=options.test,
+            validation=options.validation,
+            teachers=_teachers(template, file_format, splits, options),
+            combine=options.combine,
+            metric=options.metric,
+            seed=options.seed,
+            batch=options.batch,
+            trust=options.trust,
+            effort=options.effort,
+            identity="" if isinstance(model, (str, Path)) else digest_of_model(model),
+            smallest=options.max_drop is not None,
         )
+        if options.storage is not None:
+            open_storage(options.storage)
         job.splits()
-        return _Search(job, splits, files, options, hooks, Path(scratch), started).run()
+        return _Search(job, splits, files, options, hooks or Hooks(), Path(scratch), started).run()
 
 
-def _check(
-    template: Template,
-    form: Format,
-    splits: Splits,
-    budget: Budgets,
-    metric: str | None,
-    combine: str | None,
-    teachers: Sequence[str | Path],
-) -> list[Path]:
-    """What can be known wrong before anything heavy is loaded; the paths of teachers."""
-    steps = preflight.combining(recipes.interleaved(template.passes(template.middle())), combine)
-    preflight.holds(steps, form)
+def _template(options: SearchOptions, file_format: Format, splits: Splits) -> Template:
+    """The passes with marks in place of values, from the recipe and the options, or such as suit the format."""
+    given = recipes.steps_of(options.recipe) if options.recipe is not None else []
+    given += [("--apply", step) for step in options.passes]
+    template = Template.of([recipes.mapping(step, where) for where, step in given] or preset(file_format, splits))
+    groups.check(template)
+    return template
+
+
+def _teachers(template: Template, file_format: Format, splits: Splits, options: SearchOptions) -> tuple[Path, ...]:
+    """The paths of teachers, once all that can be known wrong with the passes was looked for."""
+    passes = preflight.combining(recipes.interleaved(template.passes(template.middle())), options.combine)
+    preflight.holds(passes, file_format)
     unlabelled = splits.test is not None and not splits.test.labelled  # then agreement stands in for a metric
-    preflight.needs(steps, splits, budget.but(max_drop=None) if unlabelled else budget, metric)
-    preflight.files(steps)
-    return preflight.teachers(steps, teachers, splits)
+    preflight.needs(passes, splits, options.but(max_drop=None) if unlabelled else options, options.metric)
+    preflight.files(passes)
+    return tuple(preflight.teachers(passes, options.teachers, splits))
 
 
 @dataclass(frozen=True)
@@ -192,7 +170,7 @@ class _Search:
     job: Job
     splits: Splits
     files: Files
-    options: Options
+    options: SearchOptions
     hooks: Hooks
     scratch: Path
     started: float

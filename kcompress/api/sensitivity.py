@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from kcompress import backend
 from kcompress.analysis.effects import Sensitivity
@@ -12,104 +11,82 @@ from kcompress.analysis.heat import heat_map
 from kcompress.analysis.kept import key_of
 from kcompress.analysis.levels import parse, sweeps
 from kcompress.analysis.measuring import judged, measure
+from kcompress.analysis.options import SensitivityOptions
 from kcompress.analysis.rows import remarks, tables
 from kcompress.data import resolve
-from kcompress.errors import ModelError, OutputError
-from kcompress.formats import find
+from kcompress.formats.keras.runner import KerasRunner
 from kcompress.formats.safety import trusting
 from kcompress.progress import Hooks
 from kcompress.report.document import Document, check
-from kcompress.run import publish
-from kcompress.run.preflight import check_folder
+from kcompress.run import preflight, publish
 from kcompress.run.prepare import read_model
+from kcompress.settings import documented
+from kcompress.typing import DataLike, ModelLike, PathLike
 
-if TYPE_CHECKING:
-    from kcompress.data import Splits
 
-
+@documented(SensitivityOptions)
 def sensitivity(
-    model: Any,
+    model: ModelLike,
     *,
-    data: object = None,
-    calibration: object = None,
-    levels: Mapping[str, Sequence[float]] | Sequence[str] | None = None,
-    samples: int = 512,
+    data: DataLike = None,
+    calibration: DataLike = None,
     metric: str | None = None,
-    reports: Sequence[str | Path] = (),
     seed: int = 0,
+    reports: Sequence[PathLike] = (),
     overwrite: bool = False,
     trust: Sequence[str] = (),
+    levels: Mapping[str, Sequence[float]] | Sequence[str] = (),
+    samples: int = 512,
     hooks: Hooks | None = None,
 ) -> Sensitivity:
     """How much pruning and quantizing each layer of a model alone costs, at several levels.
 
+    Levels are texts as `--levels` takes them, or a mapping such as `{"quantize.weights:bits": [8, 4]}`.
+
     Args:
-        model: path of a saved model, or a Keras model.
-        data, calibration: where samples come from; see `kcompress.data.resolve`. Every fifth sample of the training
-            split is looked at; test data never is.
-        levels: `{"quantize.weights:bits": [8, 4]}`, or texts as `--levels` takes them; a choice of all kinds without.
-        samples: how many samples to look at, at most.
-        metric: name of a Keras metric; accuracy for class labels, else mean absolute error, without it.
-        reports: files to write what was found to: .json, .md, .html, .png or .svg.
-        trust: modules whose classes a model file may use.
+        model: The path of a saved model, or a Keras model.
+        {settings}
+        hooks: How progress and events are shown; not at all without it.
 
     Raises:
         KCompressError: with one line, for anything that is wrong with what was given; nothing is written then.
     """
     started = time.perf_counter()
-    hooks, paths = hooks or Hooks(), [Path(path) for path in reports]
+    options, hooks = SensitivityOptions.of(locals()), hooks or Hooks()
+    fields = dict(options.levels) if isinstance(options.levels, Mapping) else parse(options.levels)
     source = Path(model) if isinstance(model, (str, Path)) else None
-    fields = levels if levels is None or isinstance(levels, Mapping) else parse(levels)
-    _check(source, paths, overwrite)
+    _check(source, options)
     sweeps(fields)
-    splits = resolve(data, calibration)
-    judged(splits)
+    data = resolve(options.data, options.calibration)
+    judged(data)
     backend.load()
-    with trusting(trust):
-        found = _measured(model, source, splits, fields, samples, metric, seed, trust, hooks)
-    found = replace(found, source=str(source or model.name), seconds=time.perf_counter() - started)
-    if paths:
+    key, name = None, getattr(model, "name", "")
+    with trusting(options.trust):
+        if source is not None:
+            model, key = read_model(source, options.trust, hooks), key_of(source, data)
+        found = measure(
+            model,
+            data.fit_to(KerasRunner(model).inputs),
+            fields=fields,
+            samples=options.samples,
+            metric=options.metric,
+            seed=options.seed,
+            hooks=hooks,
+            key=key,
+        )
+    found = replace(found, source=str(source) if source is not None else name, seconds=time.perf_counter() - started)
+    if options.reports:
         report = document(found)
-        publish.put({path: report.render(path.suffix.lower()) for path in paths})
+        publish.put({path: report.render(path.suffix.lower()) for path in options.reports})
     return found
 
 
-def _check(source: Path | None, reports: list[Path], overwrite: bool) -> None:
+def _check(source: Path | None, options: SensitivityOptions) -> None:
     """What can be known wrong before anything heavy is loaded."""
     if source is not None:
-        origin = find(source)
-        if not source.is_file():
-            raise ModelError(f"{source}: no such file; give the path of a saved model")
-        if not origin.reads:
-            origin.read(source)  # raises with what can be done instead
-    check(reports)
-    for path in reports:
-        check_folder(path)
-        if source is not None and path.exists() and path.samefile(source):
-            raise OutputError(f"{path}: is the source itself, which is only read; give another path")
-        if path.exists() and not overwrite:
-            raise OutputError(f"{path}: exists already; pass --overwrite to replace it, or give another path")
-
-
-def _measured(
-    model: Any,
-    source: Path | None,
-    splits: "Splits",
-    fields: Mapping[str, Sequence[float]] | None,
-    samples: int,
-    metric: str | None,
-    seed: int,
-    trust: Sequence[str],
-    hooks: Hooks,
-) -> Sensitivity:
-    from kcompress.formats.keras.runner import KerasRunner
-
-    key = None
-    if source is not None:
-        model = read_model(source, trust, hooks)
-        key = key_of(source, splits)
-    fitted = splits.fit_to(KerasRunner(model).inputs)
-    return measure(model, fitted, fields=fields, samples=samples, metric=metric, seed=seed, hooks=hooks, key=key)
+        preflight.readable(source)
+    check(list(options.reports))
+    preflight.targets(source, options.reports, options.overwrite)
 
 
 def document(found: Sensitivity) -> Document:

@@ -219,7 +219,7 @@ def inspect(model: Path, backend: str | None, trust: tuple[str, ...], as_json: b
     from kcompress.api import inspect as inspection
 
     options.use(backend)
-    found = inspection.inspect(model, trust)
+    found = inspection.inspect(model, trust=trust)
     told(lambda: inspection.to_json(found), lambda: inspection.show(found), as_json)
 
 

@@ -38,15 +38,30 @@ class PassOptions(Settings):
     """A pass, in order (repeatable)."""
 
 
-class DataOptions(Settings):
-    """What a model is trained, calibrated and judged on."""
+class TrainOptions(Settings):
+    """What a model is trained on."""
 
     data: Any = setting(None, metavar="SPEC")
     """Data with train and test splits: .npz, .npy, a folder, .csv, .parquet or module:function."""
+
+
+class CalibrationOptions(Settings):
+    """What ranges are calibrated on."""
+
     calibration: Any = setting(None, metavar="SPEC", unset="the train split of --data")
     """Calibration data."""
+
+
+class TestOptions(Settings):
+    """What files are judged on."""
+
     test: Any = setting(None, metavar="SPEC", unset="the test split of --data")
     """Test data."""
+
+
+class MetricOptions(Settings):
+    """By what files are judged."""
+
     metric: str | None = setting(None, metavar="NAME", unset="accuracy for class labels, else mean absolute error")
     """The name of a Keras metric."""
 
@@ -88,28 +103,50 @@ class Budgets(Settings):
         return {name: value for name, value in values.items() if value is not None}
 
 
-class FileOptions(Settings):
+class BatchOptions(Settings):
     """How a file is written."""
 
     batch: int | None = setting(None, metavar="N", ge=1, unset="dynamic")
     """The batch size to fix in a .tflite or .onnx file, such as 1."""
+
+
+class SeedOptions(Settings):
+    """What makes a run repeatable."""
+
+    seed: int = setting(0, metavar="N")
+    """The seed of everything random, a whole number."""
+
+
+class ReportOptions(Settings):
+    """What is written besides a model."""
+
+    reports: Paths = setting((), option="--report", metavar="FILE")
+    """A file to write the report to: .json or .md (repeatable)."""
     overwrite: bool = setting(False)
     """Whether files that exist are replaced."""
 
 
-class SharedOptions(Settings):
-    """What every verb that works on a model takes."""
+class TrustOptions(Settings):
+    """Whose code may run."""
 
-    seed: int = setting(0, metavar="N")
-    """The seed of everything random, a whole number."""
-    reports: Paths = setting((), option="--report", metavar="FILE")
-    """A file to write the report to: .json, .md or .html (repeatable)."""
     trust: Names = setting((), metavar="MODULE")
     """A module whose classes the model may use (repeatable)."""
 
 
-class RunOptions(SharedOptions, FileOptions, Budgets, TeacherOptions, DataOptions, PassOptions):
-    """All that `compress` and `search` have in common."""
+class RunOptions(
+    TrustOptions,
+    ReportOptions,
+    SeedOptions,
+    BatchOptions,
+    Budgets,
+    TeacherOptions,
+    MetricOptions,
+    TestOptions,
+    CalibrationOptions,
+    TrainOptions,
+    PassOptions,
+):
+    """What `compress` and `search` have in common."""
 
 
 class CompressOptions(RunOptions):
@@ -120,3 +157,22 @@ class CompressOptions(RunOptions):
     distribute: Distribution | None = setting(None, metavar="data|model", unset="one device")
     """What all devices divide in training: data, with a copy of the model on each, or model, with large kernels split
     (JAX)."""
+
+
+class EnsembleOptions(TrustOptions, ReportOptions, SeedOptions, BatchOptions, MetricOptions, TestOptions, TrainOptions):
+    """The settings of `ensemble`."""
+
+    how: Combination = setting("average", metavar="HOW")
+    """The way that models become one: average, of probabilities or values; weighted, by weights that suit the training
+    data best; or stacked, a dense layer on top that is trained on it."""
+
+
+class CompareOptions(TrustOptions, ReportOptions, MetricOptions):
+    """The settings of `compare`."""
+
+    test: Any = setting(None, metavar="SPEC", unset="only size and speed are compared")
+    """Test data."""
+
+
+class InspectOptions(TrustOptions, ReportOptions):
+    """The settings of `inspect`."""

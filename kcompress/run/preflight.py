@@ -31,9 +31,7 @@ def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite:
     """
     form = for_output(output)
     if source is not None:
-        origin = find(source)
-        if not origin.reads:
-            origin.read(source)  # raises with what can be done instead
+        readable(source)
     form.require(f"writing {output}", writing=True)
     if not writes:
         return form
@@ -107,7 +105,7 @@ def teachers(steps: "Sequence[Pass]", given: Sequence[str | Path], data: "Splits
     if found and not any(Need.TEACHER in step.needs for step in steps):
         raise UsageError(f"--teacher {found[0]}: no pass learns from a teacher; add one, such as --apply train.distill")
     for path in found:
-        _readable(path, "a teacher")
+        readable(path, "a teacher")
     for step in steps:
         how = step.config().get(COMBINE)
         if how is not None and len(found) < 2:
@@ -127,12 +125,12 @@ def files(steps: "Sequence[Pass]") -> None:
     """ModelError if a file that a setting names can't be read as a model, UsageError if one is lacking."""
     for step in steps:
         for path in step.files():
-            _readable(path, f"a model for {step.name}")
+            readable(path, f"a model for {step.name}")
 
 
-def _readable(path: Path, use: str) -> None:
-    """ModelError unless a Keras model can be read from this path."""
-    if not path.is_file():
+def readable(path: Path, use: str = "") -> None:
+    """ModelError unless a Keras model can be read from this path. `use` says what it is for, such as `a teacher`."""
+    if use and not path.is_file():
         raise ModelError(f"{path}: no such file; give the path of a saved model as {use}")
     origin = find(path)
     if not origin.reads:

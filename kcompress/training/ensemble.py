@@ -7,7 +7,7 @@ own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,9 @@ from kcompress.training.labelled import filled, labelled
 from kcompress.training.members import Members, nest
 from kcompress.training.soft_targets import Form
 from kcompress.training.stacking import dense, evidence, trained
+from kcompress.typing import Combination
 
 Array = NDArray[Any]
-How = Literal["average", "weighted", "stacked"]
 MADE: dict[Form, Form] = {"logits": "probabilities", "binary_logits": "sigmoid"}
 """What an output of logits is turned into."""
 EXAMPLES = 32
@@ -46,7 +46,7 @@ class Ensemble:
 
 
 def ensemble(
-    models: Sequence[Any], names: Sequence[str], how: How, data: Dataset | None, seed: int, reader: Any = None
+    models: Sequence[Any], names: Sequence[str], how: Combination, data: Dataset | None, seed: int, reader: Any = None
 ) -> Ensemble:
     """Combine models that take and give the same; `names` are what messages call them.
 

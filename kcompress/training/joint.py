@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from kcompress.data import Dataset
-from kcompress.training.ensemble import How, ensemble
+from kcompress.training.ensemble import ensemble
 from kcompress.training.teachers import Teacher
+from kcompress.typing import Combination
 
 
-def joint(teachers: Sequence[Teacher], how: How, student: Any, data: Dataset, seed: int) -> Teacher:
+def joint(teachers: Sequence[Teacher], how: Combination, student: Any, data: Dataset, seed: int) -> Teacher:
     """The teacher that several are together; the only one as it is. `data` are training data for the student."""
     if len(teachers) == 1:
         return teachers[0]

@@ -10,13 +10,12 @@ from kcompress.cache import digest_of
 from kcompress.data import Dataset, Splits, resolve
 from kcompress.errors import DataError, UsageError
 from kcompress.run.options import Budgets
+from kcompress.tuning.options import EFFORT
 from kcompress.tuning.template import Template
 
 DATA = ("data", "calibration", "test", "validation")
 
 
-EFFORT = 0.1
-"""The share of each training that a trial gets."""
 JUDGED = 10_000
 """The most samples that a candidate is judged by."""
 

@@ -14,7 +14,7 @@ from kcompress.tuning.bench import Bench, Cut
 from kcompress.tuning.figures import Figures
 from kcompress.tuning.job import Job
 from kcompress.tuning.ledger import Ledger
-from kcompress.tuning.options import Options
+from kcompress.tuning.options import SearchOptions
 from kcompress.tuning.progress import Telling
 from kcompress.tuning.trials import Asked
 from kcompress.tuning.workers import environment
@@ -24,7 +24,7 @@ _benches: dict[str, Bench] = {}
 """The bench of this process, by the job it is for."""
 
 
-def run_on_ray(job: Job, ledger: Ledger, options: Options, tell: Telling) -> None:
+def run_on_ray(job: Job, ledger: Ledger, options: SearchOptions, tell: Telling) -> None:
     """Keep so many tasks going until no trial is left; all processors of the cluster where that was left open."""
     import ray
 

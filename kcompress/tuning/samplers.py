@@ -12,7 +12,6 @@ from kcompress.tuning.marks import Value
 from kcompress.tuning.storage import quiet_optuna
 from kcompress.tuning.template import Dimension
 
-SAMPLERS = ("grid", "random", "bayes", "pareto")
 STARTUP = 5
 """Trials of bayes before it looks at what was found."""
 GOOD = 0.2

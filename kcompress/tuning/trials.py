@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 from kcompress.run.options import Budgets
 from kcompress.tuning.figures import Figures
 from kcompress.tuning.marks import Value
+from kcompress.tuning.options import SILENT_SECONDS
 
-SILENT_SECONDS = 60.0
 VALUES, FIGURES, SECONDS, REASON, REPEATS = "values", "figures", "seconds", "reason", "repeats"
 FULL, GAUGE, BIAS = "full", "gauge", "bias"
 """A trial's figures after all of the training, the study's Gauge, which is that trial's drops, and the points that are

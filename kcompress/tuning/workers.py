@@ -14,7 +14,7 @@ from kcompress.tuning.bench import Bench
 from kcompress.tuning.job import Job
 from kcompress.tuning.ledger import Ledger
 from kcompress.tuning.marks import Value
-from kcompress.tuning.options import Options
+from kcompress.tuning.options import SearchOptions
 from kcompress.tuning.progress import Telling
 from kcompress.tuning.storage import open_storage
 from kcompress.tuning.trials import Plan
@@ -25,7 +25,7 @@ JOURNAL = "trials.journal"
 
 
 def run_trials(
-    job: Job, plan: Plan, options: Options, starts: Sequence[Mapping[str, Value]], scratch: Path, hooks: Hooks
+    job: Job, plan: Plan, options: SearchOptions, starts: Sequence[Mapping[str, Value]], scratch: Path, hooks: Hooks
 ) -> Ledger:
     """Carry out all trials that are still to be done; the ledger with what came of them."""
     url = options.storage
@@ -60,7 +60,9 @@ def environment(threads: int) -> dict[str, str]:
     return found
 
 
-def _processes(job: Job, plan: Plan, options: Options, url: str, scratch: Path, ledger: Ledger, tell: Telling) -> None:
+def _processes(
+    job: Job, plan: Plan, options: SearchOptions, url: str, scratch: Path, ledger: Ledger, tell: Telling
+) -> None:
     """Start the workers and wait until all trials are done, or all workers have ended."""
     path = scratch / "job.json"
     path.write_text(json.dumps({"job": job.to_json(), "plan": plan.to_json(), "storage": url}))

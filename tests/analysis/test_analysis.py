@@ -1,8 +1,6 @@
 """The command and the function of its name, on a model file."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -60,19 +58,6 @@ def test_the_command_prints_and_writes_every_form_and_the_second_time_the_same(f
         assert (folder / name).read_bytes() == first[name]
     timeless = {key: value for key, value in json.loads(first["r.json"]).items() if key != "seconds"}
     assert {key: value for key, value in document.items() if key != "seconds"} == timeless
-
-
-def test_the_package_is_called_like_a_function_before_and_after_its_parts_are_imported(folder):
-    program = (
-        "import kcompress\n"
-        "ask = dict(data='d.npz', levels={'quantize.weights:bits': [2]})\n"
-        "one = kcompress.sensitivity('m.keras', **ask)\n"
-        "from kcompress.sensitivity import measure\n"
-        "two = kcompress.sensitivity('m.keras', **ask)\n"
-        "assert one.effects == two.effects and kcompress.sensitivity.measure is measure\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_model_in_memory_gives_what_its_file_gives(folder):

@@ -78,7 +78,7 @@ def test_what_an_extra_brings_is_named(folder, monkeypatch):
         storage.require()
     monkeypatch.setattr(options, "installed", lambda module: False)
     with pytest.raises(MissingExtraError, match="'ray' extra"):
-        options.Options(sampler="pareto", engine="ray").check(options.Budgets())
+        options.SearchOptions(sampler="pareto", engine="ray").check()
 
 
 def test_help(folder):

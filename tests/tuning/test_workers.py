@@ -16,7 +16,7 @@ from kcompress.recipe import mapping
 from kcompress.run.options import Budgets
 from kcompress.tuning.job import Job
 from kcompress.tuning.ledger import Ledger
-from kcompress.tuning.options import Options
+from kcompress.tuning.options import SearchOptions
 from kcompress.tuning.storage import open_storage
 from kcompress.tuning.template import Template
 from kcompress.tuning.trials import Plan
@@ -142,10 +142,10 @@ def test_ray_carries_out_trials_on_two_workers(files, tmp_path, alone):
 
 
 def test_threads_are_shared_out():
-    assert Options(workers=2, threads=3).threads_each == 3
-    assert Options(workers=10_000).threads_each == 1
+    assert SearchOptions(workers=2, threads=3).threads_each == 3
+    assert SearchOptions(workers=10_000).threads_each == 1
     assert environment(1)["TF_NUM_INTRAOP_THREADS"] == "1"
     assert "multi_thread_eigen=false" in environment(1)["XLA_FLAGS"]
     assert "XLA_FLAGS" not in environment(2)
-    assert Options().alone and Options(workers=1).alone
-    assert not (Options(threads=1).alone or Options(workers=2).alone or Options(engine="ray").alone)
+    assert SearchOptions().alone and SearchOptions(workers=1).alone
+    assert not (SearchOptions(threads=1).alone or SearchOptions(workers=2).alone or SearchOptions(engine="ray").alone)
