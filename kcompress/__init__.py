@@ -1,10 +1,11 @@
 """kcompress makes trained Keras models smaller and hands them over ready to deploy.
 
     import kcompress
-    passes = [kcompress.Magnitude(sparsity=0.7), kcompress.Float16()]
+    passes = [kcompress.PruneMagnitude(sparsity=0.7), kcompress.QuantizeFloat16()]
     report = kcompress.compress("model.keras", "model.tflite", passes=passes, data="data.npz")
 
-Every class of a pass is a name here: `Magnitude`, `Float16`, and so on. Importing kcompress imports no backend.
+Every pass is a class here, named for its group and itself: `prune.magnitude` is `PruneMagnitude`. Importing kcompress
+imports no backend, and `dir(kcompress)` lists all names without importing what they stand for.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     from kcompress.api.search import search
     from kcompress.api.sensitivity import sensitivity
     from kcompress.hosts import Hosts
+    from kcompress.passes.equalize.cross_layer import EqualizeCrossLayer
+    from kcompress.passes.fold.batchnorm import FoldBatchNorm
+    from kcompress.passes.fuse.average_weights import FuseAverageWeights
+    from kcompress.passes.prune.dead import PruneDead
+    from kcompress.passes.prune.magnitude import PruneMagnitude
+    from kcompress.passes.prune.structured import PruneStructured
+    from kcompress.passes.quantize.binary import QuantizeBinary
+    from kcompress.passes.quantize.float16 import QuantizeFloat16
+    from kcompress.passes.quantize.int8 import QuantizeInt8
+    from kcompress.passes.quantize.keras import QuantizeKeras
+    from kcompress.passes.quantize.weights import QuantizeWeights
+    from kcompress.passes.train.distill import TrainDistill
+    from kcompress.passes.train.finetune import TrainFinetune
     from kcompress.progress import Hooks
     from kcompress.report import Report
     from kcompress.tuning.report import SearchReport
@@ -37,10 +51,23 @@ _PLACES = {
 }
 
 __all__ = [
+    "EqualizeCrossLayer",
+    "FoldBatchNorm",
+    "FuseAverageWeights",
     "Hooks",
     "Hosts",
+    "PruneDead",
+    "PruneMagnitude",
+    "PruneStructured",
+    "QuantizeBinary",
+    "QuantizeFloat16",
+    "QuantizeInt8",
+    "QuantizeKeras",
+    "QuantizeWeights",
     "Report",
     "SearchReport",
+    "TrainDistill",
+    "TrainFinetune",
     "__version__",
     "compare",
     "compress",
@@ -52,15 +79,17 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used; a pass is found by its class name."""
+    """Import a public name when it is first used; that of a pass tells its file."""
     import importlib
 
     if name in _PLACES:
         return getattr(importlib.import_module(_PLACES[name]), name)
-    if name[:1].isupper():
+    if name in __all__:
         from kcompress.passes import find, names
 
-        for title in names():
-            if find(title).__name__ == name:
-                return find(title)
+        return next(find(title) for title in names() if title.replace(".", "").replace("_", "") == name.lower())
     raise AttributeError(f"module 'kcompress' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

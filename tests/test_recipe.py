@@ -10,16 +10,16 @@ import pytest
 from kcompress import recipe
 from kcompress.errors import UsageError
 from kcompress.passes import names
-from kcompress.passes.prune.magnitude import Magnitude
-from kcompress.passes.quantize.float16 import Float16
+from kcompress.passes.prune.magnitude import PruneMagnitude
+from kcompress.passes.quantize.float16 import QuantizeFloat16
 
 EXPECTED = [
-    Magnitude(
+    PruneMagnitude(
         sparsity=0.7,
         skip=["head"],
         rules=[{"layers": "block*/conv*", "threshold": 0.01}, {"layers": ["stem", "tail"], "skip": True}],
     ),
-    Float16(layers="backbone"),
+    QuantizeFloat16(layers="backbone"),
 ]
 YAML = """
 passes:
@@ -76,8 +76,8 @@ def test_every_form_means_the_same(name, write):
 
 
 def test_the_files_steps_come_first(write):
-    steps = recipe.resolve(write("a.json", json.dumps(DOCUMENT)), ["quantize.float16:skip=x", Magnitude(keep=0.2)])
-    assert steps == [*EXPECTED, Float16(skip="x"), Magnitude(keep=0.2)]
+    steps = recipe.resolve(write("a.json", json.dumps(DOCUMENT)), ["quantize.float16:skip=x", PruneMagnitude(keep=0.2)])
+    assert steps == [*EXPECTED, QuantizeFloat16(skip="x"), PruneMagnitude(keep=0.2)]
     assert recipe.resolve(None, []) == []
     assert recipe.load(write("empty.yaml", "passes: []")) == []
 
@@ -98,7 +98,7 @@ APPLIED = {
 
 @pytest.mark.parametrize("text", APPLIED)
 def test_apply_means_the_same_as_the_fields(text):
-    assert recipe.build(text) == Magnitude(**APPLIED[text])
+    assert recipe.build(text) == PruneMagnitude(**APPLIED[text])
 
 
 @pytest.mark.parametrize("value", ["true", "5", "on", "2026-13-45", "a: b", "!x", "[1,2]", "null", "&a", "{a"])

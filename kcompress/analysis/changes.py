@@ -10,7 +10,7 @@ from kcompress.channels.cut import zeroed
 from kcompress.errors import UnsupportedError
 from kcompress.model.view import nodes
 from kcompress.passes.base import Context, Pass
-from kcompress.passes.prune.structured import Structured
+from kcompress.passes.prune.structured import PruneStructured
 
 Layers = tuple[str, ...]
 """Qualified names of layers that a pass can only change together; mostly it is one."""
@@ -32,7 +32,7 @@ def changes(model: Any, step: Pass, ctx: Context) -> Changes:
     Channels that are removed are zeroed where they are read, which gives the same outputs in the same shapes.
     Raises UnsupportedError for a pass that changes more than weights.
     """
-    if isinstance(step, Structured):
+    if isinstance(step, PruneStructured):
         found, alone, left = step.apart(model, ctx)
         return Changes(
             {layers: list(zeroed(model, found, dropped)) for layers, dropped in alone.items()},

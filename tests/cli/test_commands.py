@@ -27,7 +27,10 @@ def test_answers_at_once_without_a_backend(arguments):
 
 
 def test_importing_the_package_imports_no_backend():
-    program = f"import sys, kcompress; kcompress.Magnitude; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    program = (
+        "import sys, kcompress; dir(kcompress); kcompress.PruneMagnitude\n"
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -1,5 +1,6 @@
 """Passes are found by file name, without importing any to list them, and a typo gets the nearest name."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,24 @@ def test_a_pass_is_found_under_its_name_and_as_a_name_of_kcompress(name):
     cls = find(name)
     assert issubclass(cls, Pass)
     assert cls.title() == name
+    assert cls.__name__.lower() == name.replace(".", "").replace("_", "")
     assert getattr(kcompress, cls.__name__) is cls
+
+
+def test_type_checkers_dir_and_discovery_know_the_same_public_names():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    checked = next(node for node in tree.body if isinstance(node, ast.If))
+    imported = {
+        f"{node.module}.{alias.name}"
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    passes = {f"{find(name).__module__}.{find(name).__name__}" for name in names()}
+    assert {name for name in imported if name.startswith("kcompress.passes.")} == passes
+    assert dir(kcompress) == sorted(kcompress.__all__)
+    assert set(kcompress.__all__) == {name.rsplit(".", 1)[1] for name in imported} | {"__version__"}
+    assert all(getattr(kcompress, name) is not None for name in kcompress.__all__)
 
 
 def test_listing_the_names_imports_no_pass():

@@ -304,7 +304,7 @@ def test_trials_train_less(source, data):
     steps = found.steps(found.job.template.middle())
     assert [step.steps for step in steps if step.trains] == [1]
     for given, expected in (({}, 1), ({"epochs": 6}, 2), ({"epochs": 1}, 1)):
-        step = kcompress.Distill(warmup=0.6, **given)
+        step = kcompress.TrainDistill(warmup=0.6, **given)
         short = shortened(step, 1 / 3)
         assert short.epochs == expected
         assert short.warmup == pytest.approx(0.6 * expected / (given.get("epochs") or 3))

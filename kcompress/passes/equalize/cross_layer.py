@@ -24,7 +24,7 @@ from kcompress.passes.equalize._links import Channels, is_homogeneous, link
 TOLERANCE = 1e-3
 
 
-class CrossLayer(Pass):
+class EqualizeCrossLayer(Pass):
     """Even out weight ranges of channels between consecutive layers; outputs are the same.
 
     Quantization with one scale for a whole kernel then loses less. Works on Dense, EinsumDense with a matrix, and
@@ -52,7 +52,9 @@ class CrossLayer(Pass):
             pairs_of[id(pair.first.layer)].append(pair)
             pairs_of[id(pair.second.layer)].append(pair)
         before = {id(layer): edits.weights(layer) for layer in layers}
-        settings = {id(node.layer): step.iterations for node, step in selection.chosen if isinstance(step, CrossLayer)}
+        settings = {
+            id(node.layer): step.iterations for node, step in selection.chosen if isinstance(step, EqualizeCrossLayer)
+        }
         _equalize(edits, pairs, settings)
         changes: list[Change] = []
         skipped = list(selection.skipped)

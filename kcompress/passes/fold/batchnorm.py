@@ -18,7 +18,7 @@ from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 from kcompress.passes.edits import Edits, activation_name
 
 
-class BatchNorm(Pass):
+class FoldBatchNorm(Pass):
     """Fold batch normalization into the layer next to it; outputs are the same.
 
     Works on BatchNormalization directly behind or before Dense, EinsumDense with a matrix, and convolutions, also

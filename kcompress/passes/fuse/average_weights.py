@@ -16,7 +16,7 @@ from kcompress.passes.rules import patterns
 from kcompress.quantization.fake_quantized import bake
 
 
-class AverageWeights(Pass):
+class FuseAverageWeights(Pass):
     """Average the weights of models of the same architecture: the given one and those in `models`.
 
     Wortsman et al., "Model Soups: Averaging Weights of Multiple Fine-Tuned Models Improves Accuracy without Increasing
@@ -70,7 +70,7 @@ class AverageWeights(Pass):
             others.append({n.name: m for n, m in zip(nodes(model), nodes(other), strict=True)})
         after = {node.name: node for node in nodes(twin)}
         for node, settings in selection.chosen:
-            assert isinstance(settings, AverageWeights)
+            assert isinstance(settings, FuseAverageWeights)
             _average(after[node.name], [each[node.name] for each in others], settings.weights)
         bake(twin, ctx.plan)
         count = len(others) + 1

@@ -14,7 +14,7 @@ from kcompress.model.view import nodes
 from kcompress.passes.rules import Selection
 
 if TYPE_CHECKING:
-    from kcompress.passes.prune.structured import Structured
+    from kcompress.passes.prune.structured import PruneStructured
 
 ROUNDING = 1e-9  # of roots of whole numbers
 
@@ -33,7 +33,7 @@ class Group:
     step: int
     least: int
     kinds: int
-    settings: "Structured"
+    settings: "PruneStructured"
 
     def part(self, share: float) -> float:
         """The share of units to remove, so that all groups together remove this share of the channels."""
@@ -130,6 +130,6 @@ def groups(model: Any, channels: Channels, selection: Selection, reasons: Mappin
     return found
 
 
-def _settings(steps: "Sequence[Structured]") -> "Structured":
+def _settings(steps: "Sequence[PruneStructured]") -> "PruneStructured":
     """Those of the first layer for which a rule says something, else those that hold for all."""
     return next((step for step in steps if not step.rules), steps[0])

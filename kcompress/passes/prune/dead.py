@@ -28,7 +28,7 @@ from kcompress.quantization.plan import QuantPlan
 MULTIPLIED = "it is multiplied with another one, for which there is no weight to tell whether it matters"
 
 
-class Dead(Pass):
+class PruneDead(Pass):
     """Remove channels that nothing reads or that are constant; outputs are the same.
 
     Run it after passes that make zeros. Works on every layer whose channels can be followed: Dense, EinsumDense,

@@ -22,7 +22,7 @@ MODES = ("sparsity", "keep", "threshold", "n")
 DEFAULT_SPARSITY = 0.5
 
 
-class Magnitude(Pass):
+class PruneMagnitude(Pass):
     """Zero the smallest weights; shapes are unchanged.
 
     Source: Han, Pool, Tran and Dally, "Learning both Weights and Connections for Efficient Neural Networks", 2015;
@@ -217,11 +217,11 @@ def _sparse(node: Node, weights: Sequence[Weight], plan: QuantPlan) -> dict[str,
     return {name: replace(form, sparse=True) for name, form in named.items() if form is not None}
 
 
-def _alike(chosen: Sequence[tuple[Node, Pass]]) -> list[tuple[Magnitude, list[Node]]]:
+def _alike(chosen: Sequence[tuple[Node, Pass]]) -> list[tuple[PruneMagnitude, list[Node]]]:
     """Group layers that have the same settings, so that a global ranking ranks those together."""
-    groups: dict[str, tuple[Magnitude, list[Node]]] = {}
+    groups: dict[str, tuple[PruneMagnitude, list[Node]]] = {}
     for node, settings in chosen:
-        assert isinstance(settings, Magnitude)
+        assert isinstance(settings, PruneMagnitude)
         key = settings.model_dump_json(exclude={"layers", "skip", "rules"})
         groups.setdefault(key, (settings, []))[1].append(node)
     return list(groups.values())

@@ -37,7 +37,7 @@ NEEDS = {"activation": Need.CALIBRATION, "zeros": Need.CALIBRATION, "taylor": Ne
 NAMED = 4  # layers that a message names
 
 
-class Structured(Pass):
+class PruneStructured(Pass):
     """Remove whole channels, neurons and heads; the model gets smaller and faster everywhere.
 
     Source: Li et al., "Pruning Filters for Efficient ConvNets", 2017; coupled channels: Fang et al., "DepGraph: Towards
@@ -98,7 +98,7 @@ class Structured(Pass):
         dropped = BUDGETS if "ratio" in overrides else ()
         return {**{k: v for k, v in own.items() if k not in dropped}, **overrides}
 
-    def stages(self) -> "tuple[Structured, ...]":
+    def stages(self) -> "tuple[PruneStructured, ...]":
         """One pass for each step, each of which removes the same share of what the one before left."""
         if self.steps == 1:
             return (self,)

@@ -17,7 +17,7 @@ from kcompress.passes.quantize._grid import GridPass, channel_axes
 from kcompress.quantization.plan import WeightFormat
 
 
-class Binary(GridPass):
+class QuantizeBinary(GridPass):
     """Store kernels with one bit per weight, its sign, or with three levels; edge layers are spared.
 
     Sources: Rastegari, Ordonez, Redmon and Farhadi, "XNOR-Net", 2016; Li, Zhang and Liu, "Ternary Weight Networks",

@@ -13,7 +13,7 @@ from kcompress.passes.quantize._grid import KernelPass
 from kcompress.quantization.plan import FLOAT16
 
 
-class Float16(KernelPass):
+class QuantizeFloat16(KernelPass):
     """Store kernels as float16: half the bytes, three decimal digits; computation stays in float32.
 
     Works on all kernels of Dense, EinsumDense, convolutions, Embedding, recurrent cells and attention. Custom layers

@@ -21,7 +21,7 @@ from kcompress.quantization.plan import Activations, QuantPlan, WeightFormat
 BITS = 8
 
 
-class Int8(RoundingPass):
+class QuantizeInt8(RoundingPass):
     """Compute with 8-bit integers: a quarter of the bytes, faster where there are integer kernels.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only

@@ -32,7 +32,7 @@ BITS = {"int8": 8, "int4": 4, "float8": 32, "gptq": 4, "awq": 4}
 """Of a weight in the file."""
 
 
-class Keras(KernelPass):
+class QuantizeKeras(KernelPass):
     """Hand over to Keras's own quantization, for a .keras file that stock Keras runs on integers.
 
     Keras has it for Dense, EinsumDense and Embedding. Convolutions and recurrent cells stay float and are named, and so
@@ -107,9 +107,9 @@ class Keras(KernelPass):
         inside = _inside(twin)
         changes: list[Change] = []
         skipped = list(selection.skipped)
-        groups: dict[Keras, list[Any]] = {}
+        groups: dict[QuantizeKeras, list[Any]] = {}
         for node, settings in selection.chosen:
-            assert isinstance(settings, Keras)
+            assert isinstance(settings, QuantizeKeras)
             planned = (ctx.plan.weights.get(node.qualified(weight)) for weight in self.kernels(node))
             if any(found is not None and found.kind == "int" for found in planned):
                 skipped.append(Skip(node.name, "its kernels lie on a grid already"))

@@ -14,7 +14,7 @@ from kcompress.passes.quantize._rounding import RoundingPass, shrunk
 from kcompress.quantization.plan import WeightFormat
 
 
-class Weights(RoundingPass):
+class QuantizeWeights(RoundingPass):
     """Store kernels as whole numbers of 2 to 8 bits times a scale; computation stays in float32.
 
     Works on all kernels of Dense, EinsumDense, convolutions, Embedding, recurrent cells and attention; embeddings and

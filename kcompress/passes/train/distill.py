@@ -30,7 +30,7 @@ Array = NDArray[Any]
 PREFIX = "teacher/"
 
 
-class Distill(TrainingPass):
+class TrainDistill(TrainingPass):
     """Train the model on the outputs of a teacher, with or without labels.
 
     Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015. The teacher is the model

@@ -8,7 +8,7 @@ from kcompress.training.losses import loss_for
 from kcompress.training.target_loss import functions
 
 
-class Finetune(TrainingPass):
+class TrainFinetune(TrainingPass):
     """Train the model further on labels, to get back what earlier passes cost.
 
     The loss is the one that the model was compiled with, else one that its outputs and the labels call for. Zeros stay

@@ -6,9 +6,9 @@ import pytest
 from kcompress.model.linear import linear
 from kcompress.model.view import nodes
 from kcompress.passes.base import Context
-from kcompress.passes.equalize.cross_layer import CrossLayer
-from kcompress.passes.fold.batchnorm import BatchNorm
-from kcompress.passes.prune.magnitude import Magnitude
+from kcompress.passes.equalize.cross_layer import EqualizeCrossLayer
+from kcompress.passes.fold.batchnorm import FoldBatchNorm
+from kcompress.passes.prune.magnitude import PruneMagnitude
 from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import keras, residual, seeded
 from tests.passes.fold.statistics import randomized
@@ -47,7 +47,7 @@ def stack(*layers, shape=IMAGE):
 
 def equalize(model, plan=None, **fields):
     """Apply it and compare outputs, in float64 differences relative to the largest output."""
-    result = CrossLayer(**fields).apply(model, Context(plan=plan or QuantPlan()))
+    result = EqualizeCrossLayer(**fields).apply(model, Context(plan=plan or QuantPlan()))
     x = np.random.default_rng(3).uniform(-1, 1, (4, *model.inputs[0].shape[1:])).astype(np.float32)
     old, new = (np.asarray(m(x, training=False), np.float64) for m in (model, result.model))
     assert np.abs(old).max() > 0
@@ -165,7 +165,7 @@ def branching(kind):
     ],
 )
 def test_an_output_that_others_use_too_is_left_alone(kind, reason):
-    result = CrossLayer().apply(branching(kind), Context())
+    result = EqualizeCrossLayer().apply(branching(kind), Context())
     assert result.changes == ()
     assert reasons(result)["a"].startswith(reason)
 
@@ -184,7 +184,7 @@ def test_a_channel_of_zeros_keeps_its_scale_and_zeros_stay_zero():
     a, b = model.layers
     a.kernel.assign(a.kernel.numpy() * (np.arange(6) != 2))
     b.kernel.assign(b.kernel.numpy() * (np.arange(6) != 4)[:, None])
-    new = equalize(Magnitude(sparsity=0.3).apply(model, Context()).model).model
+    new = equalize(PruneMagnitude(sparsity=0.3).apply(model, Context()).model).model
     assert not np.any(new.layers[0].kernel.numpy()[:, 2])
     assert new.layers[0].bias.numpy()[2] == a.bias.numpy()[2]
     assert not np.any(new.layers[1].kernel.numpy()[4])
@@ -214,7 +214,7 @@ def test_kernels_on_a_grid_and_layers_left_out_are_declined():
 
 def test_it_follows_batch_normalization_that_was_folded():
     model = uneven(residual())
-    folded = BatchNorm().apply(model, Context()).model
+    folded = FoldBatchNorm().apply(model, Context()).model
     assert "stem" not in {change.layer for change in equalize(model).changes}
     assert {"separable", "depthwise", "grouped"} <= {change.layer for change in equalize(folded).changes}
 
@@ -225,8 +225,8 @@ def test_a_real_architecture_keeps_its_outputs():
     model = k.applications.ResNet50(weights=None, input_shape=(64, 64, 3), classes=10, classifier_activation=None)
     random = np.random.default_rng(0)
     samples, x = (random.uniform(0, 1, (n, 64, 64, 3)).astype(np.float32) for n in (16, 4))
-    folded = BatchNorm().apply(randomized(model, samples), Context()).model
-    result = CrossLayer().apply(folded, Context())
+    folded = FoldBatchNorm().apply(randomized(model, samples), Context()).model
+    result = EqualizeCrossLayer().apply(folded, Context())
     assert len(result.changes) == 48  # three convolutions in each of 16 blocks
     old, new = (np.asarray(m(x, training=False), np.float64) for m in (folded, result.model))
     assert np.abs(new - old).max() <= 1e-4 * np.abs(old).max()  # rounding, amplified by fifty layers

@@ -5,8 +5,8 @@ import pytest
 
 from kcompress.model.view import nodes
 from kcompress.passes.base import Context, Skip
-from kcompress.passes.fold.batchnorm import BatchNorm
-from kcompress.passes.prune.magnitude import Magnitude
+from kcompress.passes.fold.batchnorm import FoldBatchNorm
+from kcompress.passes.prune.magnitude import PruneMagnitude
 from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import keras, residual, seeded
 from tests.passes.fold.statistics import randomized
@@ -63,7 +63,7 @@ def compare(model, result, tolerance=1e-5):
 
 
 def fold(model, plan=None, **fields):
-    result = BatchNorm(**fields).apply(model, Context(plan=plan or QuantPlan()))
+    result = FoldBatchNorm(**fields).apply(model, Context(plan=plan or QuantPlan()))
     compare(model, result)
     return result
 
@@ -113,7 +113,7 @@ def test_channels_first_is_folded_along_the_channels(after, use_bias):
     """Compared by way of a copy of the weights in channels_last, since not every device runs channels_first."""
     conv = nn.Conv2D(6, 3, data_format="channels_first", use_bias=use_bias, name="l")
     layers = [conv, bn(axis=1)] if after else [bn(axis=1), conv]
-    result = BatchNorm().apply(stack(*layers, shape=(4, 6, 6)), Context())
+    result = FoldBatchNorm().apply(stack(*layers, shape=(4, 6, 6)), Context())
     conv = nn.Conv2D(6, 3, use_bias=use_bias, name="l")
     twin = fold(stack(*([conv, bn()] if after else [bn(), conv])))
     for a, b in zip(result.model.weights, twin.model.weights, strict=True):
@@ -139,7 +139,7 @@ def test_what_does_nothing_at_inference_may_stand_between():
 def test_dropout_in_training_mode_is_not_seen_past():
     x = k.Input(VECTOR, name="x")
     y = nn.Dropout(0.5, name="drop")(nn.Dense(6, name="l")(x), training=True)
-    result = BatchNorm().apply(seeded(k.Model(x, bn()(y))), Context())
+    result = FoldBatchNorm().apply(seeded(k.Model(x, bn()(y))), Context())
     assert reasons(result)["bn"].startswith("its input comes from drop, which has no weights")
 
 
@@ -182,7 +182,7 @@ def test_an_output_of_the_model_counts_as_used():
     x = k.Input(VECTOR, name="x")
     y = nn.Dense(6, name="l")(x)
     model = seeded(k.Model(x, [bn()(y), y]))
-    result = BatchNorm().apply(model, Context())
+    result = FoldBatchNorm().apply(model, Context())
     assert reasons(result) == {"bn": "l's output is used elsewhere too; its output is an output of the model"}
 
 
@@ -238,7 +238,7 @@ def test_training_mode_a_wrapper_and_a_custom_layer_are_declined():
     x = k.Input(SERIES, name="x")
     y = nn.TimeDistributed(bn("inside"), name="each")(bn("trains")(nn.Dense(4)(x), training=True))
     model = seeded(k.Model(x, Mine(name="mine")(nn.Dense(3)(y))))
-    assert reasons(BatchNorm().apply(model, Context())) == {
+    assert reasons(FoldBatchNorm().apply(model, Context())) == {
         "trains": "it is called with training=True, so that it uses the statistics of the batch",
         "each/inside": "it is not called by the model itself but inside another layer",
         "mine": "a custom layer",
@@ -250,13 +250,13 @@ def test_a_kernel_on_a_grid_is_left_on_it():
     model = residual()
     kernel = model.get_layer("stem").kernel
     kernel.assign(kernel.numpy().astype(np.float16))
-    result = BatchNorm().apply(model, Context(plan=plan))
+    result = FoldBatchNorm().apply(model, Context(plan=plan))
     assert reasons(result)["stem_bn"].startswith("kernel of stem is on a quantization grid already; ")
     assert [change.layer for change in result.changes] == ["depthwise_bn"]
 
 
 def test_zeros_stay_zero():
-    model = Magnitude(sparsity=0.5).apply(residual(), Context()).model
+    model = PruneMagnitude(sparsity=0.5).apply(residual(), Context()).model
     folded = fold(model).model
     for layer in ("stem", "depthwise"):
         before, after = (np.asarray(m.get_layer(layer).kernel) for m in (model, folded))
@@ -267,7 +267,7 @@ def test_zeros_stay_zero():
 def test_statistics_that_are_not_finite_are_declined():
     model = stack(nn.Conv2D(6, 3), bn())
     model.get_layer("bn").moving_variance.assign(np.full(6, -1.0))
-    result = BatchNorm().apply(model, Context())
+    result = FoldBatchNorm().apply(model, Context())
     assert reasons(result) == {"bn": "its weights or statistics give values that are no finite numbers"}
 
 
@@ -299,7 +299,7 @@ def test_real_architectures_keep_their_outputs(name, top, folded, kept):
     random = np.random.default_rng(0)
     samples, x = (random.uniform(0, top, (n, 64, 64, 3)).astype(np.float32) for n in (16, 4))
     randomized(model, samples)
-    result = BatchNorm().apply(model, Context())
+    result = FoldBatchNorm().apply(model, Context())
     assert (len(result.changes), len(result.skipped)) == (folded, kept)
     assert len(left(result.model)) == kept
     old, new = (np.asarray(m(x, training=False), np.float64) for m in (model, result.model))

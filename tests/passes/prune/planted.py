@@ -6,7 +6,7 @@ from kcompress.formats.keras.runner import KerasRunner
 from kcompress.model.rebuild import fingerprint
 from kcompress.model.view import nodes
 from kcompress.passes.base import Context
-from kcompress.passes.prune.dead import Dead
+from kcompress.passes.prune.dead import PruneDead
 from kcompress.quantization.plan import QuantPlan
 from tests.models import batch_for, keras, seeded
 
@@ -23,10 +23,10 @@ def outputs(model, seed=1):
 def checked(model, plan=None, **fields):
     """Apply the pass: outputs are equal, and another time there is nothing left to do."""
     ctx = Context(plan=plan or QuantPlan())
-    result = Dead(**fields).apply(model, ctx)
+    result = PruneDead(**fields).apply(model, ctx)
     for before, after in zip(outputs(model), outputs(result.model), strict=True):
         np.testing.assert_allclose(after, before, rtol=0, atol=TOLERANCE * max(np.abs(before).max(), 1e-3))
-    again = Dead(**fields).apply(result.model, Context(plan=ctx.plan.updated(result.formats)))
+    again = PruneDead(**fields).apply(result.model, Context(plan=ctx.plan.updated(result.formats)))
     assert (again.changes, fingerprint(again.model)) == ((), fingerprint(result.model))
     return result
 

@@ -9,7 +9,7 @@ from kcompress.model.view import nodes
 from kcompress.passes.base import Context
 from kcompress.passes.prune._changes import described
 from kcompress.passes.prune._formats import sliced_formats
-from kcompress.passes.quantize.weights import Weights
+from kcompress.passes.quantize.weights import QuantizeWeights
 from kcompress.quantization.plan import FLOAT16, QuantPlan, WeightFormat
 from tests.models import keras, recurrent, residual, seeded
 from tests.passes.models import everything
@@ -61,7 +61,7 @@ def test_nothing_is_told_where_nothing_goes():
 
 @pytest.mark.parametrize("fields", [{"bits": 8}, {"bits": 4}])
 def test_what_is_left_of_quantized_weights_lies_on_what_is_left_of_their_grids(fields):
-    done = Weights(**fields).apply(everything(), Context())
+    done = QuantizeWeights(**fields).apply(everything(), Context())
     plan = QuantPlan(done.formats)
     found = channels(done.model)
     dropped = np.random.default_rng(0).random(found.units.count) < 0.25

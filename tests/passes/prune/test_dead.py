@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from kcompress.model.rebuild import fingerprint
 from kcompress.model.view import nodes, parameters
 from kcompress.passes.base import Context, Skip
-from kcompress.passes.prune.dead import Dead
-from kcompress.passes.prune.magnitude import Magnitude
+from kcompress.passes.prune.dead import PruneDead
+from kcompress.passes.prune.magnitude import PruneMagnitude
 from tests.models import BUILDERS, dense, keras, seeded
 from tests.passes.models import convolutional, everything
 from tests.passes.prune.planted import checked, constant, plant, reasons, stacked, told
@@ -129,7 +129,7 @@ def test_layers_out_of_reach_say_why():
     inputs = k.Input((4,), name="x")
     own = Own(name="own")
     model = k.Model(inputs, nn.Dense(2, name="head")(own(nn.Dense(4, name="first")(inputs))))
-    found = Dead().apply(seeded(model), Context())
+    found = PruneDead().apply(seeded(model), Context())
     assert reasons(found) == {
         "first": "own, a custom layer, uses it",
         "own/inner": "it is not known what own does to channels",
@@ -168,6 +168,6 @@ def test_sparse_models_get_smaller_and_give_the_same(name, sparsity, seed):
 @pytest.mark.parametrize(("name", "sparsity"), [("lenet300", 0.98), ("resnet8", 0.98)])
 def test_zeros_of_trained_models_become_savings(fixtures, name, sparsity):
     model = k.models.load_model(fixtures / f"{name}.keras", compile=False)
-    pruned = Magnitude(sparsity=sparsity, ranking="global").apply(model, Context()).model
+    pruned = PruneMagnitude(sparsity=sparsity, ranking="global").apply(model, Context()).model
     result = checked(pruned)
     assert parameters(result.model) < parameters(model)

@@ -6,8 +6,8 @@ from kcompress.channels.channels import channels
 from kcompress.channels.constants import constants
 from kcompress.passes.base import Context
 from kcompress.passes.prune._constants import readings
-from kcompress.passes.quantize.float16 import Float16
-from kcompress.passes.quantize.weights import Weights
+from kcompress.passes.quantize.float16 import QuantizeFloat16
+from kcompress.passes.quantize.weights import QuantizeWeights
 from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import keras, seeded
 from tests.passes.prune.planted import checked, constant, plant, reasons, told
@@ -103,7 +103,7 @@ def test_a_bias_on_a_grid_takes_no_constant():
 
 
 def test_whole_numbers_keep_their_scales():
-    done = Weights(bits=4).apply(constant(), Context())
+    done = QuantizeWeights(bits=4).apply(constant(), Context())
     result = checked(done.model, QuantPlan(done.formats))
     assert told(result)["reader"] == "inputs 4 to 3, 1 of them constant"
     assert len(result.formats["conv/kernel"].scale) == 3
@@ -118,12 +118,12 @@ def attention():
 
 
 def test_queries_that_get_narrower_stay_on_a_grid_of_whole_numbers():
-    done = Weights(bits=8).apply(attention(), Context())
+    done = QuantizeWeights(bits=8).apply(attention(), Context())
     plan = QuantPlan(done.formats)
     assert told(checked(done.model, plan))["mha/query"] == "width 4 to 3"
 
 
 def test_queries_on_a_float16_grid_stay_as_wide():
-    done = Float16().apply(attention(), Context())
+    done = QuantizeFloat16().apply(attention(), Context())
     result = checked(done.model, QuantPlan(done.formats))
     assert reasons(result)["mha/query"] == "mha/query/kernel, on a float16 grid, would have to be rescaled"

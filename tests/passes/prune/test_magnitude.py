@@ -7,7 +7,7 @@ from kcompress.errors import UsageError
 from kcompress.model.rebuild import copy
 from kcompress.model.view import nodes
 from kcompress.passes.base import Context, Skip
-from kcompress.passes.prune.magnitude import Magnitude
+from kcompress.passes.prune.magnitude import PruneMagnitude
 from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import dense, keras, seeded
 from tests.passes.models import KERNELS, convolutional, everything
@@ -24,7 +24,7 @@ def whole():
 
 
 def apply(model, plan=None, **fields):
-    return Magnitude(**fields).apply(model, Context(plan=plan or QuantPlan()))
+    return PruneMagnitude(**fields).apply(model, Context(plan=plan or QuantPlan()))
 
 
 def weights(model):
@@ -238,8 +238,8 @@ def test_layers_with_other_settings_are_ranked_by_themselves():
     ],
 )
 def test_a_rule_that_names_another_mode_replaces_the_step_s(own, override, expected):
-    step = Magnitude(**own, rules=[{"layers": "x", **override}])
-    assert step.under(step.rules[0]) == Magnitude(**expected)
+    step = PruneMagnitude(**own, rules=[{"layers": "x", **override}])
+    assert step.under(step.rules[0]) == PruneMagnitude(**expected)
 
 
 def test_rules_of_other_modes_work_side_by_side():
@@ -281,6 +281,6 @@ def test_rules_of_other_modes_work_side_by_side():
 )
 def test_settings_that_cannot_be_right_are_one_line(fields, message):
     with pytest.raises(UsageError) as caught:
-        Magnitude(**fields)
+        PruneMagnitude(**fields)
     assert str(caught.value).startswith(f"prune.magnitude: {message}")
     assert "\n" not in str(caught.value)

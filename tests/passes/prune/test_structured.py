@@ -14,7 +14,7 @@ from kcompress.model.cost import macs
 from kcompress.model.view import nodes, parameters
 from kcompress.passes import find
 from kcompress.passes.base import Context, Need
-from kcompress.passes.prune.structured import Structured
+from kcompress.passes.prune.structured import PruneStructured
 from kcompress.quantization.plan import QuantPlan
 from tests.models import BUILDERS, batch_for, dense, keras, recurrent, residual, seeded
 from tests.passes.models import convolutional
@@ -24,7 +24,7 @@ nn = k.layers
 
 
 def apply(model, plan=None, **fields):
-    return Structured(**fields).apply(model, Context(plan=plan or QuantPlan()))
+    return PruneStructured(**fields).apply(model, Context(plan=plan or QuantPlan()))
 
 
 def chain(*widths, activation="relu"):
@@ -225,7 +225,7 @@ def test_steps_end_where_one_step_does_and_rank_anew():
     assert 0.48 <= goal.reached <= 0.5
     assert goal.reached == pytest.approx(counted_macs(result.model) / counted_macs(model))
     assert result.changes[0].detail.count(", then ") == 2
-    stages = Structured(ratio=0.488, steps=3, round_to=2).stages()
+    stages = PruneStructured(ratio=0.488, steps=3, round_to=2).stages()
     assert [(stage.steps, stage.round_to) for stage in stages] == [(1, 2)] * 3
     assert all(stage.ratio == pytest.approx(0.2) for stage in stages)
 
@@ -247,10 +247,10 @@ def test_steps_may_run_out_of_channels():
 
 
 def test_needs_data_only_for_criteria_that_look_at_it():
-    assert Structured().required == frozenset()
-    assert Structured(criterion="zeros").required == {Need.CALIBRATION}
-    assert Structured(criterion="taylor").required == {Need.TRAINING}
-    assert Structured(rules=[{"layers": "a", "criterion": "activation"}]).required == {Need.CALIBRATION}
+    assert PruneStructured().required == frozenset()
+    assert PruneStructured(criterion="zeros").required == {Need.CALIBRATION}
+    assert PruneStructured(criterion="taylor").required == {Need.TRAINING}
+    assert PruneStructured(rules=[{"layers": "a", "criterion": "activation"}]).required == {Need.CALIBRATION}
 
 
 @pytest.mark.parametrize("criterion", ["l1", "l2", "activation", "zeros", "taylor", "geometric_median", "random"])
@@ -258,7 +258,7 @@ def test_every_criterion_prunes(criterion):
     model = chain(8, 8)
     x = next(iter(batch_for(model, count=12).values()))
     ctx = Context(data=data.resolve((x, np.arange(12) % 3)))
-    result = Structured(criterion=criterion, ratio=0.5).apply(model, ctx)
+    result = PruneStructured(criterion=criterion, ratio=0.5).apply(model, ctx)
     assert list(filters(result.model).values()) == [4, 4]
 
 
@@ -339,7 +339,7 @@ def test_compile_state_and_frozen_layers_survive():
 )
 def test_a_wrong_setting_is_one_line_that_says_what_to_do(fields, message):
     with pytest.raises(UsageError) as error:
-        Structured(**fields)
+        PruneStructured(**fields)
     assert str(error.value).startswith("prune.structured: ")
     assert message in str(error.value)
     assert "\n" not in str(error.value)

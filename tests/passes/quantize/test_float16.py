@@ -5,8 +5,8 @@ import pytest
 
 from kcompress.model.view import nodes
 from kcompress.passes.base import Context, Skip
-from kcompress.passes.prune.magnitude import Magnitude
-from kcompress.passes.quantize.float16 import Float16
+from kcompress.passes.prune.magnitude import PruneMagnitude
+from kcompress.passes.quantize.float16 import QuantizeFloat16
 from kcompress.quantization.plan import FLOAT16
 from tests.models import dense, keras
 from tests.passes.models import KERNELS, everything
@@ -23,7 +23,7 @@ def whole():
 
 
 def apply(model, **fields):
-    return Float16(**fields).apply(model, Context())
+    return QuantizeFloat16(**fields).apply(model, Context())
 
 
 def weights(model):
@@ -111,6 +111,6 @@ def test_values_that_are_exact_already_are_planned_and_said_to_be():
 
 
 def test_zeros_stay_zero():
-    pruned = Magnitude(sparsity=0.7).apply(dense(), Context()).model
+    pruned = PruneMagnitude(sparsity=0.7).apply(dense(), Context()).model
     before, after = weights(pruned), weights(apply(pruned).model)
     np.testing.assert_array_equal(after["hidden/kernel"] == 0, before["hidden/kernel"] == 0)

@@ -3,26 +3,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kcompress import PruneMagnitude, TrainDistill, TrainFinetune
 from kcompress.data import resolve
 from kcompress.errors import ModelError, UsageError
 from kcompress.model.rebuild import copy, fingerprint
-from kcompress.passes import find
 from kcompress.quantization.plan import FLOAT16, QuantPlan
 from kcompress.training.teachers import Teacher
 from tests.models import keras
 from tests.passes.train.problems import accuracy, context, convolutional, spots
 
 k = keras()
-Distill, Finetune = find("train.distill"), find("train.finetune")
 
 
 @pytest.fixture(scope="module")
 def teacher():
-    return Finetune(epochs=8, learning_rate=0.01).apply(convolutional(), context()).model
+    return TrainFinetune(epochs=8, learning_rate=0.01).apply(convolutional(), context()).model
 
 
 def taught(model, ctx, **fields):
-    return Distill(**{"learning_rate": 0.01, "epochs": 6, **fields}).apply(model, ctx)
+    return TrainDistill(**{"learning_rate": 0.01, "epochs": 6, **fields}).apply(model, ctx)
 
 
 def agreement(one, other):
@@ -126,7 +125,7 @@ def test_a_teacher_of_other_shapes_is_refused_with_both():
 
 
 def test_the_model_itself_is_the_teacher_where_there_is_no_other(teacher):
-    pruned = find("prune.magnitude")(sparsity=0.3).apply(teacher, context()).model
+    pruned = PruneMagnitude(sparsity=0.3).apply(teacher, context()).model
     own, other = (
         taught(pruned, context(labelled=False, teacher=model), epochs=1, learning_rate=1e-6).history[0]["loss"]
         for model in (None, convolutional())
@@ -145,14 +144,14 @@ SPEC = "tests.passes.train.test_distill:narrow"
 
 
 def test_a_student_of_another_architecture_takes_the_models_place(teacher, tmp_path):
-    result = Distill(student=SPEC, epochs=12, learning_rate=0.01).apply(teacher, context())
+    result = TrainDistill(student=SPEC, epochs=12, learning_rate=0.01).apply(teacher, context())
     assert [layer.name for layer in result.model.layers][-1] == "z"
     assert [tensor.name for tensor in result.model.inputs] == ["image"]
     assert agreement(result.model, teacher) > 0.85
-    first, again = (Distill(student=SPEC, epochs=1).apply(teacher, context()).model for _ in range(2))
+    first, again = (TrainDistill(student=SPEC, epochs=1).apply(teacher, context()).model for _ in range(2))
     assert fingerprint(first) == fingerprint(again)
     result.model.save(tmp_path / "student.keras")
-    saved = Distill(student=str(tmp_path / "student.keras"), epochs=1)
+    saved = TrainDistill(student=str(tmp_path / "student.keras"), epochs=1)
     assert saved.files() == (tmp_path / "student.keras",)
     assert saved.apply(teacher, context()).history[0]["loss"] < result.history[0]["loss"]
 
@@ -160,16 +159,16 @@ def test_a_student_of_another_architecture_takes_the_models_place(teacher, tmp_p
 def test_a_student_that_does_not_fit_is_refused(teacher):
     other = k.Sequential([k.Input((12, 12, 1)), k.layers.Flatten(), k.layers.Dense(7, "softmax")])
     with pytest.raises(ModelError, match=r"narrow: the student's outputs are \(4,\), the model's \(7,\)"):
-        Distill(student=SPEC).apply(other, context())
+        TrainDistill(student=SPEC).apply(other, context())
     with pytest.raises(ModelError, match=r"it returned int; return a Keras model"):
-        Distill(student="builtins:int").apply(teacher, context())
+        TrainDistill(student="builtins:int").apply(teacher, context())
     plan = QuantPlan({"conv2/kernel": FLOAT16})
     with pytest.raises(UsageError, match=r"takes the place of a model that was quantized; put it first"):
-        Distill(student=SPEC).apply(teacher, context(plan=plan))
+        TrainDistill(student=SPEC).apply(teacher, context(plan=plan))
 
 
 def test_zeros_stay_zero(teacher):
-    pruned = find("prune.magnitude")(sparsity=0.8).apply(teacher, context()).model
+    pruned = PruneMagnitude(sparsity=0.8).apply(teacher, context()).model
     after = taught(pruned, context(teacher=teacher)).model
     for layer in ("conv1", "conv2", "hidden", "head"):
         before = np.asarray(pruned.get_layer(layer).kernel) == 0

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from kcompress import PruneMagnitude, QuantizeFloat16, TrainFinetune
 from kcompress.data import resolve
 from kcompress.errors import DataError, UsageError
 from kcompress.model.rebuild import fingerprint
-from kcompress.passes import find
 from kcompress.passes.base import Context
 from kcompress.quantization.plan import FLOAT16
 from kcompress.training.loop import jit
@@ -12,11 +12,10 @@ from tests.models import keras, two_in_two_out
 from tests.passes.train.problems import accuracy, context, convolutional, spots
 
 k = keras()
-Finetune, Magnitude = find("train.finetune"), find("prune.magnitude")
 
 
 def trained(model, ctx=None, **fields):
-    return Finetune(**{"learning_rate": 0.01, **({} if "steps" in fields else {"epochs": 6}), **fields}).apply(
+    return TrainFinetune(**{"learning_rate": 0.01, **({} if "steps" in fields else {"epochs": 6}), **fields}).apply(
         model, ctx or context()
     )
 
@@ -42,7 +41,7 @@ def test_is_the_same_for_the_same_seed_and_another_for_another():
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "adamw", "adafactor", "muon", "lion"])
 def test_zeros_stay_zero_under_every_optimizer_and_others_do_not(optimizer):
-    pruned = Magnitude(sparsity=0.7).apply(convolutional(), context()).model
+    pruned = PruneMagnitude(sparsity=0.7).apply(convolutional(), context()).model
     result = trained(pruned, optimizer=optimizer, epochs=1)
     for path, mask in zeros(pruned).items():
         assert mask.mean() > 0.6
@@ -51,7 +50,7 @@ def test_zeros_stay_zero_under_every_optimizer_and_others_do_not(optimizer):
 
 
 def test_zeros_stay_zero_with_accumulated_gradients_in_half_precision():
-    pruned = Magnitude(sparsity=0.7).apply(convolutional(), context()).model
+    pruned = PruneMagnitude(sparsity=0.7).apply(convolutional(), context()).model
     result = trained(pruned, epochs=1, accumulate=2, precision="mixed_float16")
     for path, mask in zeros(pruned).items():
         np.testing.assert_array_equal(zeros(result.model)[path], mask)
@@ -62,14 +61,14 @@ def test_a_constraint_of_the_models_own_still_holds():
     config = convolutional().get_config()
     hidden = next(entry for entry in config["layers"] if entry["name"] == "hidden")
     hidden["config"]["kernel_constraint"] = k.saving.serialize_keras_object(k.constraints.MaxNorm(0.5))
-    pruned = Magnitude(sparsity=0.5).apply(k.Model.from_config(config), context()).model
+    pruned = PruneMagnitude(sparsity=0.5).apply(k.Model.from_config(config), context()).model
     kernel = np.asarray(trained(pruned, epochs=1).model.get_layer("hidden").kernel)
     assert np.linalg.norm(kernel, axis=0).max() <= 0.5001
     assert (kernel == 0).mean() >= 0.5
 
 
 def test_weights_on_a_float16_grid_end_on_it():
-    result = find("quantize.float16")().apply(convolutional(), context())
+    result = QuantizeFloat16().apply(convolutional(), context())
     from kcompress.quantization.plan import QuantPlan
 
     after = trained(result.model, context(plan=QuantPlan(result.formats)), epochs=1).model
@@ -164,7 +163,7 @@ def test_what_it_cannot_do_is_said_in_one_line():
     ):
         trained(convolutional(), loss="mean_squared_errors")
     with pytest.raises(UsageError, match=r"rule for 'head': epochs is for the whole training"):
-        Finetune(rules=[{"layers": "head", "epochs": 2}])
+        TrainFinetune(rules=[{"layers": "head", "epochs": 2}])
     with pytest.raises(UsageError, match=r"needs training data"):
         trained(convolutional(), Context())
 

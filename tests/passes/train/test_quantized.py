@@ -5,24 +5,30 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kcompress import data
+from kcompress import (
+    FoldBatchNorm,
+    PruneMagnitude,
+    QuantizeBinary,
+    QuantizeInt8,
+    QuantizeWeights,
+    TrainDistill,
+    TrainFinetune,
+    data,
+)
 from kcompress.formats import WriteOptions, formats
 from kcompress.formats.keras.runner import KerasRunner
 from kcompress.model.view import nodes
 from kcompress.numerics import affine
-from kcompress.passes import find
 from kcompress.passes.base import Context
 from kcompress.passes.statistics import batches
 from kcompress.quantization.fake_quantized import fixed_limits, ranges, twinned
 from kcompress.quantization.plan import Activations, QuantPlan
 from tests.passes.train.problems import accuracy, context, convolutional, spots
 
-Finetune, Weights, Binary = find("train.finetune"), find("quantize.weights"), find("quantize.binary")
-
 
 @pytest.fixture(scope="module")
 def trained():
-    return Finetune(epochs=8, learning_rate=0.01).apply(convolutional(normalized=False), context()).model
+    return TrainFinetune(epochs=8, learning_rate=0.01).apply(convolutional(normalized=False), context()).model
 
 
 def onwards(model, first, target="keras", **fields):
@@ -30,7 +36,7 @@ def onwards(model, first, target="keras", **fields):
     begun = first.apply(model, context(target=target))
     plan = QuantPlan().updated(begun.formats, first.computation())
     ctx = context(plan=plan)
-    result = Finetune(**{"epochs": 4, "learning_rate": 0.003, **fields}).apply(begun.model, ctx)
+    result = TrainFinetune(**{"epochs": 4, "learning_rate": 0.003, **fields}).apply(begun.model, ctx)
     return begun, result, plan.updated(result.formats, result.activations)
 
 
@@ -48,7 +54,7 @@ def levels_of(result, plan):
 
 @pytest.mark.parametrize("bits", [2, 4])
 def test_weights_end_on_grids_whose_steps_were_learned(trained, bits):
-    begun, result, plan = onwards(trained, Weights(bits=bits), target="tflite")
+    begun, result, plan = onwards(trained, QuantizeWeights(bits=bits), target="tflite")
     assert loss(result.model) < loss(begun.model)
     assert all(form.holds(values) for form, values in levels_of(result, plan))
     moved = [plan.weights[name].scale != begun.formats[name].scale for name in begun.formats]
@@ -57,21 +63,21 @@ def test_weights_end_on_grids_whose_steps_were_learned(trained, bits):
 
 @pytest.mark.parametrize(("scale", "digits"), [("float", affine.SHORT), ("power_of_two", affine.POWER_OF_TWO)])
 def test_scales_stay_of_as_few_digits_as_they_were(trained, scale, digits):
-    _, result, plan = onwards(trained, Weights(bits=4, scale=scale))
+    _, result, plan = onwards(trained, QuantizeWeights(bits=4, scale=scale))
     for form, values in levels_of(result, plan):
         assert affine.digits(np.asarray(form.scale)) <= digits
         assert form.holds(values)
 
 
 def test_two_bits_are_worth_training(trained):
-    begun, result, _ = onwards(trained, Weights(bits=2), epochs=8)
+    begun, result, _ = onwards(trained, QuantizeWeights(bits=2), epochs=8)
     assert loss(result.model) < loss(begun.model) / 3
     assert accuracy(result.model) > 0.9
 
 
 @pytest.mark.parametrize("levels", [2, 3])
 def test_binary_and_ternary_weights_change_their_values(trained, levels):
-    begun, result, plan = onwards(trained, Binary(levels=levels, edges=True), epochs=8, learning_rate=0.01)
+    begun, result, plan = onwards(trained, QuantizeBinary(levels=levels, edges=True), epochs=8, learning_rate=0.01)
     assert loss(result.model) < loss(begun.model)
     for form, values in levels_of(result, plan):
         assert form.holds(values)
@@ -81,8 +87,8 @@ def test_binary_and_ternary_weights_change_their_values(trained, levels):
 
 
 def test_zeros_of_pruning_stay_and_those_of_rounding_need_not(trained):
-    pruned = find("prune.magnitude")(sparsity=0.6, layers="conv2").apply(trained, context()).model
-    begun, result, plan = onwards(pruned, Weights(bits=3), epochs=8, learning_rate=0.01)
+    pruned = PruneMagnitude(sparsity=0.6, layers="conv2").apply(trained, context()).model
+    begun, result, plan = onwards(pruned, QuantizeWeights(bits=3), epochs=8, learning_rate=0.01)
     assert plan.weights["conv2/kernel"].sparse
     assert not plan.weights["hidden/kernel"].sparse
 
@@ -106,7 +112,7 @@ def twin(model, plan):
 
 
 def test_the_file_of_integers_agrees_with_the_twin_that_was_trained(trained, tmp_path):
-    _, result, plan = onwards(trained, find("quantize.int8")(samples=64))
+    _, result, plan = onwards(trained, QuantizeInt8(samples=64))
     assert result.activations is not None
     assert result.activations.learned
     expected = twin(result.model, plan)
@@ -124,23 +130,23 @@ def test_the_file_of_integers_agrees_with_the_twin_that_was_trained(trained, tmp
 def test_ranges_are_learned_of_inputs_too_whatever_type_the_data_has(trained):
     images = (spots()[0] * 20 + 100).clip(0, 255).astype(np.uint8)
     both = Context(data=data.resolve((images, spots()[1])))
-    step = find("quantize.int8")(samples=64)
+    step = QuantizeInt8(samples=64)
     begun = step.apply(trained, both)
     plan = QuantPlan().updated(begun.formats, step.computation())
-    result = Finetune(steps=12, learning_rate=0.01).apply(begun.model, replace(both, plan=plan))
+    result = TrainFinetune(steps=12, learning_rate=0.01).apply(begun.model, replace(both, plan=plan))
     (entry,) = [entry for entry in result.activations.learned if entry.seen_low > 1]  # of images, whose least is not 0
     assert entry.seen_high <= images.max()
     assert entry.high != entry.seen_high
 
 
 def test_what_is_pruned_after_it_was_quantized_stays_zero_through_later_trainings(trained):
-    begun = Weights(bits=4).apply(trained, context())
+    begun = QuantizeWeights(bits=4).apply(trained, context())
     plan = QuantPlan(begun.formats)
-    pruning = find("prune.magnitude")(sparsity=0.6, schedule="polynomial")
-    first = Finetune(epochs=2).apply(begun.model, context(plan=plan, companion=pruning))
+    pruning = PruneMagnitude(sparsity=0.6, schedule="polynomial")
+    first = TrainFinetune(epochs=2).apply(begun.model, context(plan=plan, companion=pruning))
     plan = plan.updated(first.formats)
     assert all(form.sparse for form in plan.weights.values())
-    again = Finetune(epochs=2, learning_rate=0.01).apply(first.model, context(plan=plan))
+    again = TrainFinetune(epochs=2, learning_rate=0.01).apply(first.model, context(plan=plan))
     for layer in ("conv1", "conv2", "hidden", "head"):
         was, now = (np.asarray(each.model.get_layer(layer).kernel) == 0 for each in (first, again))
         assert was.mean() >= 0.59
@@ -169,9 +175,9 @@ def test_a_loss_sees_probabilities_before_they_are_rounded(trained, last):
     if last == "shaped":  # an operator that only passes on what the head makes
         model = keras.Model(model.inputs, keras.layers.Reshape((4,), name="shaped")(model.outputs[0]))
     taught = {}
-    for name, first in (("float", find("fold.batchnorm")()), ("int8", find("quantize.int8")(samples=64))):
+    for name, first in (("float", FoldBatchNorm()), ("int8", QuantizeInt8(samples=64))):
         begun = first.apply(model, context(teacher=trained))
         ctx = context(teacher=trained, plan=QuantPlan().updated(begun.formats, first.computation()))
-        step = find("train.distill")(steps=8, learning_rate=1e-6, alpha=1.0)
+        step = TrainDistill(steps=8, learning_rate=1e-6, alpha=1.0)
         taught[name] = step.apply(begun.model, ctx).history[0]["loss"]
     assert taught["float"] < taught["int8"] < 0.02
