@@ -71,3 +71,10 @@ class UnsafeError(KCompressError):
     """The file would run code of its own; refused before anything was built."""
 
     exit_code = 3
+
+
+def one_line(error: BaseException) -> str:
+    """The first informative line of an exception, shortened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."

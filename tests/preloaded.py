@@ -88,6 +88,6 @@ def become(arguments: list[str], cwd: str, environment: dict[str, str], streams:
 
 
 if __name__ == "__main__" and serve():
-    from kcompress.cli.main import main
+    from kcompress.cli.program import main
 
     main()

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from kcompress.analysis import rows
+from kcompress.analysis.heat import heat_map
 from kcompress.analysis.probe import Reference
 from kcompress.backend import installed
 from kcompress.errors import MissingExtraError, UsageError
 from kcompress.model.view import nodes
 from kcompress.numerics import allocation, clusters
+from kcompress.report.document import Document, Result
 
 WEIGHTS, BITS = "quantize.weights", "bits"
 PER_BIT = 4.0
@@ -43,7 +46,7 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Sensitivity:
+class Sensitivity(Result):
     """How sensitive the layers of a model are.
 
     Attributes:
@@ -60,6 +63,10 @@ class Sensitivity:
     weights: Mapping[str, int] = field(default_factory=dict)
     source: str = ""
     seconds: float = 0.0
+
+    def document(self) -> Document:
+        title = f"Sensitivity of {self.source}"
+        return Document(title, self.to_json(), rows.tables(self), rows.remarks(self), lambda: heat_map(self))
 
     @property
     def fields(self) -> list[tuple[str, str]]:
@@ -92,8 +99,8 @@ class Sensitivity:
         profiles = np.array([[_at_least(effect) for effect in found[layers]] for layers in names])
         taken: set[str] = set()
         grouped: list[list[str]] = []
-        for rows in clusters.clusters(profiles, groups):
-            own = [layer for row in rows for layer in names[row] if layer not in taken]
+        for cluster in clusters.clusters(profiles, groups):
+            own = [layer for row in cluster for layer in names[row] if layer not in taken]
             own = list(dict.fromkeys(own))
             taken.update(own)
             grouped.append(own)

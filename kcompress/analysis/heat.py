@@ -1,15 +1,17 @@
 """The heat map: a panel for each field, a row for each layer, a column for each level."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kcompress.analysis.effects import Effect, Sensitivity
-from kcompress.analysis.measuring import BAD_DROP
+from kcompress.analysis.probe import BAD_DROP
 from kcompress.analysis.rows import SEVERAL, figure, in_points, text
 from kcompress.numerics.clusters import logarithms
 from kcompress.report import plot
+
+if TYPE_CHECKING:
+    from kcompress.analysis.effects import Effect, Sensitivity
 
 COLOURS = "YlOrRd"
 FAINTEST = -4.0
@@ -21,7 +23,7 @@ DARK = 0.6
 LONGEST = 40
 
 
-def heat_map(found: Sensitivity) -> Any:
+def heat_map(found: "Sensitivity") -> Any:
     """A Figure of Matplotlib's. Cells that were not run have the colour of the milder level, and a `>`."""
     panels = [(f"{pass_name}:{field}", found.of(pass_name, field)) for pass_name, field in found.fields]
     names = [[_short(SEVERAL.join(layers)) for layers in rows] for _, rows in panels]
@@ -48,7 +50,7 @@ def heat_map(found: Sensitivity) -> Any:
     return drawn
 
 
-def _scale(found: Sensitivity) -> tuple[float, float, str]:
+def _scale(found: "Sensitivity") -> tuple[float, float, str]:
     """The figures that have the first and the last colour, and what they are."""
     if found.reference.in_points:
         return 0.0, BAD_DROP, f"points of {found.reference.metric} lost"
@@ -59,7 +61,7 @@ def _scale(found: Sensitivity) -> tuple[float, float, str]:
     return 0.0, most if most > 0 else 1.0, f"{found.reference.metric} lost"
 
 
-def _shade(found: Sensitivity, effect: Effect) -> float:
+def _shade(found: "Sensitivity", effect: "Effect") -> float:
     """Where the colour of an effect lies on the scale."""
     value = figure(found, effect)
     if not in_points(found):

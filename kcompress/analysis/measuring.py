@@ -13,7 +13,7 @@ from kcompress.analysis.changes import Layers, changes
 from kcompress.analysis.effects import Effect, Sensitivity
 from kcompress.analysis.kept import Kept, Level
 from kcompress.analysis.levels import Sweep, sweeps
-from kcompress.analysis.probe import Probe, Reference, Score
+from kcompress.analysis.probe import BAD_DISTORTION, BAD_DROP, Probe, Reference, Score
 from kcompress.data import Dataset, Splits
 from kcompress.errors import DataError, UsageError
 from kcompress.measure.scoring import Metric, metric_named
@@ -23,9 +23,6 @@ from kcompress.passes.statistics import Statistics
 from kcompress.progress import Hooks
 from kcompress.run import preflight
 from kcompress.run.options import Budgets
-
-BAD_DROP, BAD_DISTORTION = 20.0, 1.0
-"""The points of accuracy lost, and the distortion, above which more severe levels of a layer are not run."""
 
 
 def measure(

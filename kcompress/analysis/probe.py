@@ -22,6 +22,9 @@ BATCH = 128
 VALUES = 50_000_000
 """The most values of inputs, and of outputs, that are held in memory."""
 
+BAD_DROP, BAD_DISTORTION = 20.0, 1.0
+"""Points lost and distortion from which a level is clearly bad, so that the more severe ones are not run."""
+
 
 @dataclass(frozen=True)
 class Score:

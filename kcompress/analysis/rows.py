@@ -1,24 +1,27 @@
 """The effects as tables of text: a row for each layer or set of coupled layers, a column for each level."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from kcompress.analysis.effects import Effect, Sensitivity
-from kcompress.report.rows import Table, count
+from kcompress.report.table import Table, count
+
+if TYPE_CHECKING:
+    from kcompress.analysis.effects import Effect, Sensitivity
 
 WORST, SEVERAL = "*", " + "
 
 
-def in_points(found: Sensitivity) -> bool:
+def in_points(found: "Sensitivity") -> bool:
     """Whether effects are shown as what was lost; else as distortion."""
     return found.reference.metric is not None
 
 
-def tables(found: Sensitivity) -> list[Table]:
+def tables(found: "Sensitivity") -> list[Table]:
     """One table for each field; the worst layer at each level is marked with a star."""
     return [_table(found, pass_name, field) for pass_name, field in found.fields]
 
 
-def _table(found: Sensitivity, pass_name: str, field: str) -> Table:
+def _table(found: "Sensitivity", pass_name: str, field: str) -> Table:
     by_layers = found.of(pass_name, field)
     levels = [effect.value for effect in next(iter(by_layers.values()))]
     columns = zip(*by_layers.values(), strict=True)
@@ -41,24 +44,24 @@ def _table(found: Sensitivity, pass_name: str, field: str) -> Table:
     return Table(f"{pass_name}:{field}, {what}", header, tuple(rows))
 
 
-def weights(found: Sensitivity, layers: tuple[str, ...]) -> int:
+def weights(found: "Sensitivity", layers: tuple[str, ...]) -> int:
     """The number of values in the kernels of some layers."""
     return sum(found.weights.get(layer, 0) for layer in layers)
 
 
-def figure(found: Sensitivity, effect: Effect) -> float:
+def figure(found: "Sensitivity", effect: "Effect") -> float:
     """What is shown of an effect: the drop, or the distortion without labels."""
     return effect.distortion if effect.drop is None or not in_points(found) else effect.drop
 
 
-def text(found: Sensitivity, effect: Effect) -> str:
+def text(found: "Sensitivity", effect: "Effect") -> str:
     """A figure in a cell: `>23.4` where it was left at a milder level's."""
     value = figure(found, effect)
     shown = f"{value:.1f}" if found.reference.in_points else f"{value:.2g}"
     return f">{shown}" if effect.cut else shown.replace("-0.0", "0.0")
 
 
-def remarks(found: Sensitivity) -> list[str]:
+def remarks(found: "Sensitivity") -> list[str]:
     """Lines below the tables: what was looked at, what the marks mean, what was left alone."""
     reference = found.reference
     own = "" if reference.source is None else f"; the model's own {reference.metric} there is {reference.source:.4f}"

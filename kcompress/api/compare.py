@@ -1,6 +1,6 @@
 """Several model files side by side, the first one as the reference."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,16 @@ from kcompress.formats.base import Tensors
 from kcompress.measure.files import FileFigures
 from kcompress.measure.quality import Quality
 from kcompress.progress import Hooks
+from kcompress.report.document import Document, Result
+from kcompress.report.table import NONE, Table, count, interval, size
+from kcompress.run import preflight
 from kcompress.run.options import CompareOptions
 from kcompress.settings import documented
 from kcompress.typing import DataLike, PathLike
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Compared:
     """One file's figures, and its quality against the first file; None without test data."""
 
     figures: FileFigures
@@ -26,6 +29,32 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self.figures), "quality": None if self.quality is None else vars(self.quality)}
+
+
+@dataclass(frozen=True)
+class Comparison(Result):
+    """Files side by side, in the order given; the first is the reference."""
+
+    models: tuple[Compared, ...]
+
+    def __iter__(self) -> Iterator[Compared]:
+        return iter(self.models)
+
+    def __getitem__(self, number: int) -> Compared:
+        return self.models[number]
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"kcompress", "reference", "models": [...]}`, one entry per file in the order given."""
+        from kcompress import __version__
+
+        reference = self.models[0].figures.path
+        return {"kcompress": __version__, "reference": reference, "models": [each.to_json() for each in self.models]}
+
+    def document(self) -> Document:
+        return Document(f"kcompress {self.to_json()['kcompress']}", self.to_json(), [table(self.models)], [])
 
 
 @documented(CompareOptions)
@@ -38,7 +67,7 @@ def compare(
     trust: Sequence[str] = (),
     test: DataLike = None,
     hooks: Hooks | None = None,
-) -> list[Comparison]:
+) -> Comparison:
     """Measure every file with the runtime that runs it, and its quality against the first.
 
     Args:
@@ -58,6 +87,7 @@ def compare(
     files = [Path(model) for model in models]
     for file in files:
         find(file)
+    preflight.reports(files, options)
     data = resolve(test=options.test).test if options.test is not None else None
     backend.load()
     named = None if options.metric is None else scoring.metric_named(options.metric)
@@ -71,56 +101,35 @@ def compare(
             figure, runner = measure_file(file, sample, options.trust)
         figures.append(figure)
         runners.append(runner)
-    if data is None:
-        return [Comparison(figure, None) for figure in figures]
-    with hooks.progress("measuring quality", data.samples) as advance:
-        verdicts = evaluate(runners[0], runners, data, named, advance)
-    return [Comparison(figure, verdict) for figure, verdict in zip(figures, verdicts, strict=True)]
+    verdicts: Sequence[Quality | None] = [None] * len(files)
+    if data is not None:
+        with hooks.progress("measuring quality", data.samples) as advance:
+            verdicts = evaluate(runners[0], runners, data, named, advance)
+    found = Comparison(tuple(Compared(*each) for each in zip(figures, verdicts, strict=True)))
+    found.write(options.reports)
+    return found
 
 
-def to_json(found: Sequence[Comparison]) -> dict[str, Any]:
-    """`{"kcompress", "reference", "models": [...]}`, one entry per file in the order given."""
-    from kcompress import __version__
+def table(found: Sequence[Compared]) -> Table:
+    """A row per file."""
+    metric = next((each.quality.metric for each in found if each.quality and each.quality.metric), "quality")
+    figures = ("bytes", "gzip", "nonzero", "bits/weight")
+    header = ("model", *figures, metric, "drop (95 %)", "agreement", "p50 ms", "p95 ms", "memory")
+    return Table(f"Compared with {found[0].figures.path}", header, tuple(map(_row, found)))
 
-    return {"kcompress": __version__, "reference": found[0].figures.path, "models": [c.to_json() for c in found]}
 
-
-def show(found: Sequence[Comparison]) -> None:
-    """Print one table, a row per file."""
-    from kcompress.report.rows import Table, count, size
-    from kcompress.report.terminal import show_tables
-
-    first = next((c.quality.metric for c in found if c.quality and c.quality.metric), "quality")
-    header = (
-        "model",
-        "bytes",
-        "gzip",
-        "nonzero",
-        "bits/weight",
-        first,
-        "drop (95 %)",
-        "agreement",
-        "p50 ms",
-        "p95 ms",
-        "memory",
+def _row(entry: Compared) -> tuple[str, ...]:
+    f, q = entry.figures, entry.quality
+    return (
+        f.path,
+        count(f.bytes),
+        count(f.gzip_bytes),
+        count(f.nonzero),
+        f"{f.bits_per_weight:.2f}",
+        NONE if q is None or q.artifact is None else f"{q.artifact:.4f}",
+        NONE if q is None or q.drop is None else f"{q.drop:.2f}{interval(q.ci95)}",
+        NONE if q is None or q.agreement is None else f"{q.agreement:.4f}",
+        f"{f.latency_ms['p50']:.3f}",
+        f"{f.latency_ms['p95']:.3f}",
+        size(f.peak_memory_bytes),
     )
-    rows = []
-    for entry in found:
-        f, q = entry.figures, entry.quality
-        interval = f" ({q.ci95[0]:.2f} to {q.ci95[1]:.2f})" if q and q.ci95 else ""
-        rows.append(
-            (
-                f.path,
-                count(f.bytes),
-                count(f.gzip_bytes),
-                count(f.nonzero),
-                f"{f.bits_per_weight:.2f}",
-                "-" if q is None or q.artifact is None else f"{q.artifact:.4f}",
-                "-" if q is None or q.drop is None else f"{q.drop:.2f}{interval}",
-                "-" if q is None or q.agreement is None else f"{q.agreement:.4f}",
-                f"{f.latency_ms['p50']:.3f}",
-                f"{f.latency_ms['p95']:.3f}",
-                size(f.peak_memory_bytes),
-            )
-        )
-    show_tables([Table(f"Compared with {found[0].figures.path}", header, tuple(rows))], [])

@@ -11,21 +11,21 @@ from pathlib import Path
 
 from kcompress import backend
 from kcompress import recipe as recipes
+from kcompress.codec import decode, encode
 from kcompress.data import resolve
+from kcompress.files import whole, writing
 from kcompress.formats import WriteOptions, Written
 from kcompress.formats.safety import trusting
 from kcompress.hosts import Group, Hosts, Team, together
 from kcompress.measure.memory import release, settled
 from kcompress.progress import Hooks
 from kcompress.report import Report
-from kcompress.report.handover import from_text, to_text
 from kcompress.run import preflight
 from kcompress.run.apply import State, apply, finish, resumed
 from kcompress.run.budgets import hold_to_strict, judge
 from kcompress.run.measure import measure
 from kcompress.run.options import CompressOptions
 from kcompress.run.prepare import Prepared, RunInput, prepare, read_model
-from kcompress.run.publish import partial, publish, write
 from kcompress.settings import documented
 from kcompress.typing import Combination, DataLike, Distribution, ModelLike, PassLike, PathLike
 
@@ -87,8 +87,7 @@ def compress(
             given = replace(given, hooks=hooks or Hooks()) if team.first else given
             prepared, state = _applied(given, team, options.distribute, 0.0 if group is None else group.seconds)
             if team.first:
-                draft = partial(output)
-                try:
+                with whole([output]) as (draft,):
                     with given.hooks.progress(f"writing {output.name}", None):
                         written = _write(prepared, state, draft, options)
                     records = state.records
@@ -96,12 +95,10 @@ def compress(
                     release()
                     report = measure(prepared, records, written, draft, output)
                     report = replace(report, seconds=time.perf_counter() - started, budgets=judge(options, report))
-                    publish(report, draft, output, options.reports)
-                finally:
-                    draft.unlink(missing_ok=True)
-                team.from_first("report", to_text(report))
+                    report.write(options.reports)
+                team.from_first("report", encode(report))
             else:
-                report = replace(from_text(team.from_first("report", "")), first=False)
+                report = replace(decode(Report, team.from_first("report", "")), first=False)
             finish(prepared)
     return report
 
@@ -156,7 +153,8 @@ def _applied(given: RunInput, team: Team, distribute: str | None, seconds: float
 def _write(prepared: Prepared, state: State, draft: Path, options: CompressOptions) -> Written:
     """Write the model; StrictError if anything was left alone or in float that should not be."""
     settings = WriteOptions(options.batch, prepared.data.calibration)
-    written = write(prepared.given.file_format, state.model, state.plan, draft, settings)
+    with writing(draft):
+        written = prepared.given.file_format.write(state.model, state.plan, draft, settings)
     if options.strict:
         hold_to_strict(state.records, written)
     return written

@@ -9,34 +9,34 @@ from typing import Any
 from numpy.typing import NDArray
 
 from kcompress import backend
-from kcompress.api import compare as comparison
-from kcompress.api.compare import Comparison
+from kcompress.api.compare import Compared, table
 from kcompress.api.compress import saved
 from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
+from kcompress.files import whole, writing
 from kcompress.formats import Format, Runner, WriteOptions
 from kcompress.formats.base import Tensors, by_position
 from kcompress.formats.safety import trusting
 from kcompress.progress import Hooks
 from kcompress.quantization.plan import QuantPlan
+from kcompress.report.document import Document, Result
 from kcompress.run import preflight
 from kcompress.run.options import Budgets, EnsembleOptions
 from kcompress.run.prepare import read_model
-from kcompress.run.publish import partial, write
 from kcompress.settings import documented
 from kcompress.typing import Combination, DataLike, ModelLike, PathLike
 
 
 @dataclass(frozen=True)
-class EnsembleReport:
+class EnsembleReport(Result):
     """The ensemble's figures, and for each member its own, with its quality against the ensemble's.
 
     `weights` has for each output the share of each member; it is empty for a stacked ensemble.
     """
 
     how: str
-    ensemble: Comparison
-    members: tuple[Comparison, ...]
+    ensemble: Compared
+    members: tuple[Compared, ...]
     weights: dict[str, list[float]]
     notes: tuple[str, ...] = ()
 
@@ -47,6 +47,14 @@ class EnsembleReport:
         members = [member.to_json() for member in self.members]
         head = {"kcompress": __version__, "how": self.how, "weights": self.weights}
         return {**head, "ensemble": self.ensemble.to_json(), "members": members}
+
+    def document(self) -> Document:
+        lines = []
+        for output, shares in self.weights.items() if self.how == "weighted" else ():
+            parts = zip(self.members, shares, strict=True)
+            lines.append(f"{output}: " + ", ".join(f"{share:.4f} {member.figures.path}" for member, share in parts))
+        tables = [table([self.ensemble, *self.members])]
+        return Document(f"Ensemble, {self.how}", self.to_json(), tables, [*lines, *self.notes])
 
 
 @documented(EnsembleOptions)
@@ -88,15 +96,13 @@ def ensemble(
         _check(splits, options)
         backend.load()
         work = _Work(files, formats[0], splits, options, hooks or Hooks())
-        draft = partial(output)
-        try:
+        with whole([output]) as (draft,):
             with trusting(options.trust):
                 report = work.write(draft)
-            draft.replace(output)
-        finally:
-            draft.unlink(missing_ok=True)
-    figures = replace(report.ensemble.figures, path=str(output))
-    return replace(report, ensemble=replace(report.ensemble, figures=figures))
+            figures = replace(report.ensemble.figures, path=str(output))
+            report = replace(report, ensemble=replace(report.ensemble, figures=figures))
+            report.write(options.reports)
+    return report
 
 
 def _check(splits: Splits, options: EnsembleOptions) -> None:
@@ -131,8 +137,9 @@ class _Work:
             names, options = [*map(str, self.files)], self.options
             made = training.ensemble(models, names, options.how, splits.training, options.seed)
         del models
-        with self.hooks.progress(f"writing {target.name}", None):
-            written = write(self.file_format, made.model, QuantPlan(), target, WriteOptions(self.options.batch))
+        with self.hooks.progress(f"writing {target.name}", None), writing(target):
+            settings = WriteOptions(self.options.batch)
+            written = self.file_format.write(made.model, QuantPlan(), target, settings)
         return replace(self._measured(made, target, splits, named), notes=written.remarks)
 
     def _measured(self, made: Any, target: Path, splits: Splits, metric: Any) -> EnsembleReport:
@@ -150,7 +157,7 @@ class _Work:
             runners: list[Runner] = [reference, *map(KerasRunner, made.members)]
             with self.hooks.progress("measuring quality", splits.test.samples) as advance:
                 verdicts = [*evaluate(reference, runners, splits.test, metric, advance)]
-        first, *rest = map(Comparison, (figures, *others), verdicts)
+        first, *rest = map(Compared, (figures, *others), verdicts)
         return EnsembleReport(self.options.how, first, tuple(rest), made.weights)
 
 
@@ -168,15 +175,3 @@ class _Renamed:
     def __call__(self, x: Tensors) -> list[NDArray[Any]]:
         outputs = self._runner(by_position(x, self._runner.inputs))
         return [outputs[position] for position in self._order]
-
-
-def show(report: EnsembleReport) -> None:
-    """Print one table, a row per file, and what each member counts."""
-    from kcompress.report.terminal import show_tables
-
-    comparison.show([report.ensemble, *report.members])
-    lines = []
-    for output, shares in report.weights.items() if report.how == "weighted" else ():
-        parts = zip(report.members, shares, strict=True)
-        lines.append(f"{output}: " + ", ".join(f"{share:.4f} {member.figures.path}" for member, share in parts))
-    show_tables([], [*lines, *report.notes])

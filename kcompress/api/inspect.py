@@ -6,22 +6,58 @@ from pathlib import Path
 from typing import Any
 
 from kcompress import backend
-from kcompress.formats import Description, find
+from kcompress.formats import Description, Row, find
 from kcompress.formats.base import file_bytes, gzip_bytes
 from kcompress.progress import Hooks
+from kcompress.report.document import Document, Result
+from kcompress.report.table import Table, count
+from kcompress.run import preflight
 from kcompress.run.options import InspectOptions
 from kcompress.settings import documented
 from kcompress.typing import PathLike
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Inspection(Result):
     """A file's description with its path and sizes in bytes."""
 
     path: str
     bytes: int
     gzip_bytes: int
     description: Description
+
+    def to_json(self) -> dict[str, Any]:
+        """Path, format, sizes, inputs, outputs, weights, and a row per layer or operator type."""
+        d = self.description
+        return {
+            "path": self.path,
+            "format": d.format,
+            "bytes": self.bytes,
+            "gzip_bytes": self.gzip_bytes,
+            "inputs": {name: list(shape) for name, shape in d.inputs.items()},
+            "outputs": list(d.outputs),
+            "parameters": d.parameters,
+            "nonzero": d.nonzero,
+            "bits_per_weight": d.bits_per_weight,
+            "macs": d.macs,
+            "rows": [asdict(row) for row in d.rows],
+            "notes": list(d.notes),
+        }
+
+    def document(self) -> Document:
+        d = self.description
+        summary = (
+            ("format", d.format),
+            ("bytes", f"{count(self.bytes)} ({count(self.gzip_bytes)} under gzip)"),
+            ("inputs", ", ".join(f"{name} {_shape(shape)}" for name, shape in d.inputs.items())),
+            ("outputs", ", ".join(d.outputs)),
+            ("parameters", f"{count(d.parameters)} ({count(d.nonzero)} nonzero)"),
+            ("bits per weight", f"{d.bits_per_weight:.2f}"),
+            ("MACs", count(d.macs)),
+        )
+        header = ("name", "type", "kernel shapes", "parameters", "nonzero", "MACs")
+        tables = [Table(self.path, ("", ""), summary), Table("Contents", header, tuple(map(_row, d.rows)))]
+        return Document(f"Contents of {self.path}", self.to_json(), tables, d.notes)
 
 
 @documented(InspectOptions)
@@ -45,56 +81,18 @@ def inspect(
     """
     options, path = InspectOptions.of(locals()), Path(model)
     form = find(path)
+    preflight.reports([path], options)
     if form.reads:
         backend.load()
-    return Inspection(str(path), file_bytes(path), gzip_bytes(path), form.describe(path, options.trust))
+    found = Inspection(str(path), file_bytes(path), gzip_bytes(path), form.describe(path, options.trust))
+    found.write(options.reports)
+    return found
 
 
-def to_json(found: Inspection) -> dict[str, Any]:
-    """Plain data: path, format, sizes, inputs, outputs, weights, and a row per layer or operator type."""
-    d = found.description
-    return {
-        "path": found.path,
-        "format": d.format,
-        "bytes": found.bytes,
-        "gzip_bytes": found.gzip_bytes,
-        "inputs": {name: list(shape) for name, shape in d.inputs.items()},
-        "outputs": list(d.outputs),
-        "parameters": d.parameters,
-        "nonzero": d.nonzero,
-        "bits_per_weight": d.bits_per_weight,
-        "macs": d.macs,
-        "rows": [asdict(row) for row in d.rows],
-        "notes": list(d.notes),
-    }
-
-
-def show(found: Inspection) -> None:
-    """Print a summary and a table."""
-    from kcompress.report.rows import Table, count
-    from kcompress.report.terminal import show_tables
-
-    d = found.description
-    shapes = ", ".join(f"{name} {_shape(shape)}" for name, shape in d.inputs.items())
-    summary = [
-        ("format", d.format),
-        ("bytes", f"{count(found.bytes)} ({count(found.gzip_bytes)} under gzip)"),
-        ("inputs", shapes),
-        ("outputs", ", ".join(d.outputs)),
-        ("parameters", f"{count(d.parameters)} ({count(d.nonzero)} nonzero)"),
-        ("bits per weight", f"{d.bits_per_weight:.2f}"),
-        ("MACs", count(d.macs)),
-    ]
-    rows = tuple(
-        (r.name, r.kind, r.shape, count(r.parameters), count(r.nonzero), count(r.macs)) if r.parameters or r.macs
-        else (r.name, r.kind, "", "", "", "")
-        for r in d.rows
-    )  # fmt: skip
-    tables = [
-        Table(found.path, ("", ""), tuple(summary)),
-        Table("Contents", ("name", "type", "kernel shapes", "parameters", "nonzero", "MACs"), rows),
-    ]
-    show_tables(tables, list(d.notes))
+def _row(row: Row) -> tuple[str, ...]:
+    if not (row.parameters or row.macs):
+        return (row.name, row.kind, "", "", "", "")
+    return (row.name, row.kind, row.shape, count(row.parameters), count(row.nonzero), count(row.macs))
 
 
 def _shape(shape: tuple[int | None, ...]) -> str:

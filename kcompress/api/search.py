@@ -12,13 +12,13 @@ from kcompress.api.compress import compress, saved
 from kcompress.cache import digest_of_model
 from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
+from kcompress.files import put
 from kcompress.formats import Format
 from kcompress.measure.memory import settled
 from kcompress.progress import Hooks
 from kcompress.report import Report
 from kcompress.run import preflight
 from kcompress.run.options import Budgets
-from kcompress.run.publish import put
 from kcompress.settings import documented
 from kcompress.tuning import groups
 from kcompress.tuning.choice import nothing, ranked
@@ -30,7 +30,6 @@ from kcompress.tuning.marks import Value
 from kcompress.tuning.options import EFFORT, SILENT_SECONDS, Engine, Sampler, SearchOptions
 from kcompress.tuning.presets import preset
 from kcompress.tuning.report import SearchReport, importances
-from kcompress.tuning.rows import document
 from kcompress.tuning.samplers import grid
 from kcompress.tuning.storage import open_storage, require
 from kcompress.tuning.template import Template
@@ -262,9 +261,8 @@ class _Search:
             seconds=time.perf_counter() - self.started,
             notes=tuple(note for note, said in ((SHARE, job.shortened), (SEEN, job.seen)) if said),
         )
-        page = document(report)
-        documents = {path: page.render(path.suffix.lower()) for path in self.files.reports}
-        put({**documents, self.files.recipe: _yaml(recipe)})
+        report.write(self.files.reports)
+        put({self.files.recipe: _yaml(recipe)})
         winner.draft.replace(self.files.output)
         return report
 

@@ -7,18 +7,16 @@ from pathlib import Path
 
 from kcompress import backend
 from kcompress.analysis.effects import Sensitivity
-from kcompress.analysis.heat import heat_map
 from kcompress.analysis.kept import key_of
 from kcompress.analysis.levels import parse, sweeps
 from kcompress.analysis.measuring import judged, measure
 from kcompress.analysis.options import SensitivityOptions
-from kcompress.analysis.rows import remarks, tables
 from kcompress.data import resolve
 from kcompress.formats.keras.runner import KerasRunner
 from kcompress.formats.safety import trusting
 from kcompress.progress import Hooks
-from kcompress.report.document import Document, check
-from kcompress.run import preflight, publish
+from kcompress.report.document import check
+from kcompress.run import preflight
 from kcompress.run.prepare import read_model
 from kcompress.settings import documented
 from kcompress.typing import DataLike, ModelLike, PathLike
@@ -75,9 +73,7 @@ def sensitivity(
             key=key,
         )
     found = replace(found, source=str(source) if source is not None else name, seconds=time.perf_counter() - started)
-    if options.reports:
-        report = document(found)
-        publish.put({path: report.render(path.suffix.lower()) for path in options.reports})
+    found.write(options.reports)
     return found
 
 
@@ -85,18 +81,5 @@ def _check(source: Path | None, options: SensitivityOptions) -> None:
     """What can be known wrong before anything heavy is loaded."""
     if source is not None:
         preflight.readable(source)
-    check(list(options.reports))
+    check(options.reports, plotted=True)
     preflight.targets(source, options.reports, options.overwrite)
-
-
-def document(found: Sensitivity) -> Document:
-    """What was found, for people and programs."""
-    title = f"Sensitivity of {found.source}"
-    return Document(title, found.to_json(), tables(found), remarks(found), lambda: heat_map(found))
-
-
-def show(found: Sensitivity) -> None:
-    """Print the tables and remarks."""
-    from kcompress.report.terminal import show_tables
-
-    show_tables(tables(found), remarks(found))

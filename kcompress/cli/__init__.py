@@ -1,5 +1,5 @@
 """The command line, a module for each command: parse, call one function of `api`, show, return an exit code."""
 
-from kcompress.cli.main import main
+from kcompress.cli.program import main
 
 __all__ = ["main"]

@@ -1,5 +1,5 @@
 """`python -m kcompress.cli`."""
 
-from kcompress.cli.main import main
+from kcompress.cli.program import main
 
 main()

@@ -10,7 +10,7 @@ from kcompress.api import compress as pipeline
 from kcompress.errors import ModelError, OutputError
 from kcompress.formats import formats
 from kcompress.progress import Hooks
-from kcompress.report import terminal
+from kcompress.report.terminal import show
 
 MODEL, DATA = "resnet8.keras", "fashion_mnist.npz"
 JOBS = {
@@ -43,7 +43,7 @@ def run(folder: Path, hooks: Hooks) -> int:
         report = pipeline.compress(
             folder / MODEL, folder / name, passes=steps, data=str(folder / DATA), overwrite=True, hooks=hooks
         )
-        terminal.show(report)
+        show(report.document())
         code = max(code, report.exit_code)
     return code
 

@@ -1,63 +1,78 @@
-"""Options that several commands have."""
+"""Options of commands, made of the settings that verbs declare."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-WAYS = click.Choice(["average", "weighted", "stacked"])
+if TYPE_CHECKING:
+    from kcompress.settings import Settings
 
-metric = click.option(
-    "--metric", metavar="NAME", help="Keras metric [accuracy for class labels, else mean absolute error]"
-)
-backend = click.option("--backend", metavar="NAME", help="Keras backend: tensorflow, jax or torch")
-trust = click.option(
-    "--trust", metavar="MODULE", multiple=True, help="Module whose classes the model may use (repeatable)"
-)
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else")
-seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random")
-overwrite = click.option("--overwrite", is_flag=True, help="Replace files that exist")
-batch = click.option(
-    "--batch", type=click.IntRange(min=1), metavar="N", help="Fix the batch size in a .tflite or .onnx file [dynamic]"
-)
-max_drop = click.option("--max-drop", type=float, metavar="POINTS", help="Budget: quality that may be lost, in points")
-max_size = click.option("--max-size", metavar="SIZE", help="Budget: size of the file, such as 250KB")
-max_latency = click.option(
-    "--max-latency",
-    type=float,
-    metavar="MS",
-    help="Budget: median time for one sample on this machine, in milliseconds",
-)
-max_macs = click.option("--max-macs", metavar="COUNT", help="Budget: multiply-adds for one sample, such as 5M")
-quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors")
-calibration = click.option("--calibration", metavar="SPEC", help="Calibration data [the train split of --data]")
-test = click.option("--test", metavar="SPEC", help="Test data [the test split of --data]")
-teachers = click.option(
-    "--teacher",
-    "teachers",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="Model to learn from in train.distill [MODEL] (repeatable)",
-)
-combine = click.option(
-    "--combine", type=WAYS, help="How several teachers become one, where no pass says it itself [average]"
-)
+Declared = Callable[[], "Sequence[type[Settings]]"]
+
+MODEL = click.argument("model", type=click.Path(path_type=Path))
+MODELS = click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MODEL MODEL...")
+OUTPUT = click.argument("output", type=click.Path(path_type=Path))
 
 
-def reports(kinds: str) -> Callable[[Any], Any]:
-    """`--report` for files of these kinds, such as `.json or .md`."""
-    return click.option(
-        *("--report", "reports"),
-        type=click.Path(path_type=Path),
-        multiple=True,
-        help=f"Write the report to a {kinds} file (repeatable)",
+class Verb(click.Command):
+    """A command with an option for each setting of a verb, and those that all commands share.
+
+    Settings are loaded when the options are needed, so that the program's own help is there at once.
+    """
+
+    def __init__(self, *args: Any, declared: Declared, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._declared: Declared | None = declared
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if self._declared is not None:
+            self.params += [*(option for each in self._declared() for option in options(each)), *shared()]
+            self._declared = None
+        return super().get_params(ctx)
+
+
+def verb(declared: Declared) -> Callable[[Callable[..., None]], Verb]:
+    """Make a command of a function; `declared` gives the settings, each of which becomes a keyword argument."""
+    return click.command(cls=Verb, declared=declared)
+
+
+def options(settings: "type[Settings]") -> list[click.Option]:
+    """An option for each setting that the command line has; values are texts, which the settings read."""
+    from kcompress.settings import extra_of
+
+    return [_option(settings, name) for name in settings.model_fields if extra_of(settings, name)["cli"]]
+
+
+def shared() -> list[click.Option]:
+    """Options that all commands have and no verb takes."""
+    return [
+        click.Option(["--backend"], metavar="NAME", help="The Keras backend: tensorflow, jax or torch."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document and nothing else."),
+        click.Option(["--quiet"], is_flag=True, help="Print nothing but errors."),
+    ]
+
+
+def _option(settings: "type[Settings]", name: str) -> click.Option:
+    from kcompress.fields import kinds_of
+    from kcompress.settings import extra_of
+
+    info, extra = settings.model_fields[name], extra_of(settings, name)
+    kinds, default = kinds_of(info.annotation), info.get_default()
+    help_text = " ".join((info.description or "").split())
+    if extra["unset"]:
+        help_text = f"{help_text.removesuffix('.')} [{extra['unset']}]."
+    flags = [settings.option(name), name]
+    if bool in kinds:
+        return click.Option(flags, is_flag=True, help=help_text)
+    many = isinstance(default, tuple)
+    return click.Option(
+        flags,
+        metavar=extra["metavar"] or None,
+        type=str,
+        multiple=many,
+        default=None if many else default,
+        show_default=not many and default is not None,
+        help=help_text,
     )
-
-
-def use(name: str | None) -> None:
-    """Settle on a backend before anything imports Keras."""
-    if name is not None:
-        from kcompress import backend
-
-        backend.select(name)

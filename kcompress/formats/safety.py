@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kcompress.errors import ModelError, UnsafeError, UsageError
+from kcompress.errors import ModelError, UnsafeError, UsageError, one_line
 
 PARTS = (
     *("activations", "applications", "constraints", "dtype_policies", "engine", "initializers", "layers", "legacy"),
@@ -205,10 +205,3 @@ def check_hdf5(path: Path, file: Any) -> int:
     visit("", file)
     file.visititems(visit)
     return total
-
-
-def one_line(error: BaseException) -> str:
-    """The first informative line of an exception, shortened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "..."

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kcompress.errors import HostsError, UsageError
+from kcompress.settings import Settings, setting
 
 TIMEOUT = 300.0
 VARIABLES = {
@@ -23,18 +24,17 @@ CLUSTERS = {"SLURM_NTASKS": "SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE": "OMPI
 """Where a cluster's job tells its number of processes, and what else it sets for each of them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hosts:
+class Hosts(Settings):
     """The processes that train together, and which of them this one is; what is None comes from the environment."""
 
-    coordinator: str | None = None
-    """HOST:PORT at which all can reach process 0."""
-    processes: int | None = None
-    """How many there are."""
-    process: int | None = None
-    """The number of this one, from 0."""
-    timeout: float | None = None
-    """Seconds to wait for the others. Default 300."""
+    coordinator: str | None = setting(None, metavar="HOST:PORT", unset="environment")
+    """Where process 0 is, for several hosts (JAX), such as 10.0.0.1:1234."""
+    processes: int | None = setting(None, metavar="N", ge=1, unset="environment")
+    """The number of processes on all hosts, such as 2."""
+    process: int | None = setting(None, metavar="I", ge=0, unset="environment")
+    """The number of this process, from 0."""
+    timeout: float | None = setting(None, metavar="SECONDS", unset="300")
+    """The seconds to wait for other hosts, such as 300."""
 
     @property
     def given(self) -> bool:

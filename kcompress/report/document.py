@@ -1,16 +1,18 @@
-"""What a command found: for people a page with tables and a plot, for programs data; the suffix picks the form."""
+"""What a verb found: for people tables, remarks and perhaps a plot, for programs data; the suffix picks the form."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kcompress.errors import OutputError, UsageError
+from kcompress.files import put
 from kcompress.report import html, markdown, plot
-from kcompress.report.files import check_paths
-from kcompress.report.rows import Table
+from kcompress.report.table import Table
 
-SUFFIXES = (".json", ".md", ".html", ".png", ".svg")
+TEXTS, PLOTS = (".json", ".md", ".html"), (".png", ".svg")
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Document:
     data: dict[str, Any]
     tables: Sequence[Table]
     remarks: Sequence[str]
-    draw: Callable[[], Any]
+    draw: Callable[[], Any] | None = None
 
     def render(self, suffix: str) -> bytes:
         """The report in the form of a suffix."""
@@ -29,18 +31,49 @@ class Document:
             return (json.dumps(self.data, indent=2) + "\n").encode()
         if suffix == ".md":
             return markdown.page(self.title, self.tables, self.remarks).encode()
-        with plot.style():
-            drawn = self.draw()
         if suffix == ".html":
-            return html.page(self.title, self.tables, [plot.saved(drawn, "svg").decode()], self.remarks).encode()
-        return plot.saved(drawn, suffix.removeprefix("."))
+            plots = [] if self.draw is None else [plot.saved(self.draw, "svg").decode()]
+            return html.page(self.title, self.tables, plots, self.remarks).encode()
+        assert self.draw is not None
+        return plot.saved(self.draw, suffix.removeprefix("."))
 
 
-def check(paths: list[Path]) -> None:
-    """UsageError or OutputError for a path that no report can have, MissingExtraError for what can't be made here."""
-    check_paths(paths, SUFFIXES)
+class Result(ABC):
+    """What a verb returns."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 if a budget was not met."""
+        return 0
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """All that was found, as plain data."""
+
+    @abstractmethod
+    def document(self) -> Document:
+        """What was found, for people and programs."""
+
+    def write(self, paths: Sequence[Path]) -> None:
+        """Write it to files, in the forms of their suffixes."""
+        document = self.document() if paths else None
+        put({path: document.render(path.suffix.lower()) for path in paths if document is not None})
+
+
+def check(paths: Sequence[Path], plotted: bool = False) -> None:
+    """Find what can't be written before anything is computed; `plotted` says whether there is a plot.
+
+    Raises UsageError for a suffix that no form has, OutputError for a folder that is not there, MissingExtraError for a
+    form that needs an extra.
+    """
+    allowed = TEXTS + PLOTS if plotted else TEXTS
     for path in paths:
-        if path.suffix.lower() in (".html", ".png", ".svg"):
+        suffix = path.suffix.lower()
+        if suffix not in allowed:
+            raise UsageError(f"--report {path}: no report as '{path.suffix}'; allowed: {', '.join(allowed)}")
+        if not path.parent.is_dir():
+            raise OutputError(f"--report {path}: no folder {path.parent}; make it first")
+        if suffix in PLOTS or (plotted and suffix == ".html"):
             plot.require(f"a report as {path.suffix}")
-        if path.suffix.lower() == ".html":
+        if suffix == ".html":
             html.require()

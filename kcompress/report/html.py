@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from kcompress.backend import installed
 from kcompress.errors import MissingExtraError
-from kcompress.report.rows import Table
+from kcompress.report.table import Table
 
 PAGE = """\
 <!DOCTYPE html>

@@ -1,15 +1,8 @@
-"""The report as GitHub-flavoured Markdown."""
+"""A report as GitHub-flavoured Markdown."""
 
 from collections.abc import Sequence
 
-from kcompress.report.report import Report
-from kcompress.report.rows import Table, remarks, tables
-
-
-def render(report: Report) -> str:
-    """A heading, one table per part, and the remarks as a list."""
-    title = f"kcompress {report.version}"
-    return f"{page(title, tables(report, worst=None), remarks(report))}\nTook {report.seconds:.1f} s.\n"
+from kcompress.report.table import Table
 
 
 def page(title: str, content: Sequence[Table], lines: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Plots as text or bytes of a file, the same for the same data, drawn without a display."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 from kcompress.backend import installed
@@ -30,10 +31,10 @@ def style() -> Any:
     return matplotlib.rc_context(SETTINGS)
 
 
-def saved(drawn: Any, form: str) -> bytes:
-    """A figure as a file: `svg` or `png`."""
+def saved(draw: Callable[[], Any], kind: str) -> bytes:
+    """What a function draws, as a file: `svg` or `png`."""
     buffer = io.BytesIO()
-    metadata = {"Date": None} if form == "svg" else {"Software": None}
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
     with style():
-        drawn.savefig(buffer, format=form, dpi=DOTS_PER_INCH, metadata=metadata)
+        draw().savefig(buffer, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
     return buffer.getvalue()

@@ -5,6 +5,8 @@ from typing import Any
 
 from kcompress.measure.files import FileFigures
 from kcompress.measure.quality import Quality
+from kcompress.report import run_tables
+from kcompress.report.document import Document, Result
 
 UNPROMISED = ("budgets", "declined", "history")
 """Fields of a record that do not go into the JSON as they are."""
@@ -69,7 +71,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Result):
     """A finished run. `to_json` has the keys that are promised; the rest is for the readable forms."""
 
     version: str
@@ -94,6 +96,10 @@ class Report:
     def exit_code(self) -> int:
         """0, or 1 if a budget was not met."""
         return 0 if all(budget.met for budget in self.budgets) else 1
+
+    def document(self) -> Document:
+        remarks = [*run_tables.remarks(self), f"took {self.seconds:.1f} s"]
+        return Document(f"kcompress {self.version}", self.to_json(), run_tables.tables(self), remarks)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data; `budgets` and `notes` are there only where there are some."""

@@ -121,7 +121,7 @@ class ReportOptions(Settings):
     """What is written besides a model."""
 
     reports: Paths = setting((), option="--report", metavar="FILE")
-    """A file to write the report to: .json or .md (repeatable)."""
+    """A file to write the report to: .json, .md or .html (repeatable)."""
     overwrite: bool = setting(False)
     """Whether files that exist are replaced."""
 

@@ -10,8 +10,8 @@ from kcompress import backend
 from kcompress.errors import ModelError, OutputError, UsageError
 from kcompress.formats import Format, find, for_output, formats
 from kcompress.hosts import Group, Hosts, settle
-from kcompress.report.files import check_paths
-from kcompress.run.options import Budgets
+from kcompress.report.document import check as check_reports
+from kcompress.run.options import Budgets, ReportOptions
 
 KINDS = ("data", "model")
 
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 COMBINE = "combine"
 
 
-def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite: bool, writes: bool = True) -> Format:
+def paths(
+    source: Path | None,
+    output: Path,
+    reports: Sequence[Path],
+    overwrite: bool,
+    writes: bool = True,
+    plotted: bool = False,
+) -> Format:
     """Check that the source can be read and the output written; return the output's format.
 
     `source` is None where the model is given as an object. `writes` is False in a process that leaves writing to
@@ -35,9 +42,16 @@ def paths(source: Path | None, output: Path, reports: Sequence[Path], overwrite:
     form.require(f"writing {output}", writing=True)
     if not writes:
         return form
-    check_paths(list(reports))
+    check_reports(reports, plotted)
     targets(source, [output, *reports], overwrite)
     return form
+
+
+def reports(models: Sequence[Path], options: ReportOptions) -> None:
+    """Check that the reports of a command that writes nothing else can be written."""
+    check_reports(options.reports)
+    for model in models:
+        targets(model, options.reports, options.overwrite)
 
 
 def targets(source: Path | None, files: Sequence[Path], overwrite: bool) -> None:

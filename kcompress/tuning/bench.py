@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kcompress import backend
 from kcompress import recipe as recipes
 from kcompress.data import Dataset
+from kcompress.files import writing
 from kcompress.formats import Runner, WriteOptions, for_output
 from kcompress.formats.base import Tensors, by_position, file_bytes
 from kcompress.formats.safety import trusting
@@ -27,7 +28,6 @@ from kcompress.report import PassRecord
 from kcompress.run import preflight
 from kcompress.run.apply import State, apply
 from kcompress.run.prepare import RunInput, prepare, read_model
-from kcompress.run.publish import write
 from kcompress.tuning.effort import shortened, untrained
 from kcompress.tuning.figures import Figures, drop_of, over
 from kcompress.tuning.job import Job, at_most
@@ -115,7 +115,9 @@ class Bench:
         records = state.records
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder, f"candidate{self.job.suffix}")
-            write(self.form, state.model, state.plan, target, WriteOptions(self.job.batch, run.data.calibration))
+            with writing(target):
+                options = WriteOptions(self.job.batch, run.data.calibration)
+                self.form.write(state.model, state.plan, target, options)
             del state
             release()
             figures = Figures(bytes=file_bytes(target), macs=self._macs(records), missed=_missed(records))

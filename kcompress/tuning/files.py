@@ -20,7 +20,7 @@ class Files:
 
     def check(self, source: Path | None, overwrite: bool) -> Format:
         """The output's format; OutputError or UsageError for what can't be written."""
-        check_reports(list(self.reports))
+        check_reports(self.reports, plotted=True)
         if self.recipe.suffix.lower() not in recipes.SUFFIXES[:2]:
             raise UsageError(f"--save-recipe {self.recipe}: is no .yaml file; give the path of one")
         form = preflight.paths(source, self.output, [], overwrite)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kcompress.files import draft_of
 from kcompress.report import Report
 from kcompress.run.budgets import judge
 from kcompress.run.options import Budgets
-from kcompress.run.publish import partial
 from kcompress.tuning.choice import front
 from kcompress.tuning.figures import Figures, drop_of, over
 from kcompress.tuning.trials import Trial
@@ -82,7 +82,7 @@ def rebuild(
     try:
         while len(found) < MOST and (place := following(left, found, limits, order)) is not None:
             trial = left.pop(place)
-            draft = partial(output.with_stem(f"{output.stem}.{len(found) + 1}"))
+            draft = draft_of(output.with_stem(f"{output.stem}.{len(found) + 1}"))
             steps = steps_of(trial)
             report = compress(steps, draft)
             found.append(Rebuilt(trial, steps, judged(report, limits, output), draft))

@@ -1,10 +1,12 @@
 """Size against drop: every trial, those that no other beats joined by a line, the winner, and the budgets."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kcompress.report import plot
 from kcompress.tuning.choice import distinct
-from kcompress.tuning.report import SearchReport
+
+if TYPE_CHECKING:
+    from kcompress.tuning.report import SearchReport
 
 WIDTH, HEIGHT = 7.0, 4.5
 """Inches."""
@@ -12,7 +14,7 @@ KB = 1000
 GREY, BLUE, RED = "#9aa0a6", "#1a62b3", "#b00020"
 
 
-def scatter(report: SearchReport) -> Any:
+def scatter(report: "SearchReport") -> Any:
     """A Figure of Matplotlib's."""
     drawn = plot.figure(WIDTH, HEIGHT)
     axes = drawn.subplots()

@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kcompress.report import Report
+from kcompress.report.document import Document, Result
 from kcompress.run.options import Budgets
+from kcompress.tuning import rows
 from kcompress.tuning.choice import front
 from kcompress.tuning.figures import Figures
 from kcompress.tuning.final import Rebuilt
 from kcompress.tuning.ledger import Ledger
+from kcompress.tuning.plot import scatter
 from kcompress.tuning.storage import quiet_optuna, unconcerned
 from kcompress.tuning.trials import FIGURES, Trial
 
@@ -17,7 +20,7 @@ WEIGHED = ("bytes", "drop")
 
 
 @dataclass(frozen=True)
-class SearchReport:
+class SearchReport(Result):
     """A finished search.
 
     Attributes:
@@ -56,6 +59,10 @@ class SearchReport:
     def exit_code(self) -> int:
         """0, or 1 if a budget was not met."""
         return self.winner.exit_code
+
+    def document(self) -> Document:
+        title = f"Search for a smaller {self.winner.source.path}"
+        return Document(title, self.to_json(), rows.tables(self), rows.remarks(self), lambda: scatter(self))
 
     def to_json(self) -> dict[str, Any]:
         """The search as plain data."""

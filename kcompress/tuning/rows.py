@@ -1,50 +1,43 @@
-"""What a search found as tables of text, remarks and a page."""
+"""What a search found as tables of text and remarks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from kcompress.report import rows
-from kcompress.report.document import Document
-from kcompress.report.rows import Table, count
+from kcompress.report import run_tables
+from kcompress.report.table import NONE, Table, count, interval
 from kcompress.tuning.figures import excess
-from kcompress.tuning.plot import scatter
 from kcompress.tuning.progress import outcome
-from kcompress.tuning.report import SearchReport
 from kcompress.tuning.trials import Trial
 
-NONE = rows.NONE
+if TYPE_CHECKING:
+    from kcompress.tuning.report import SearchReport
 
 
-def document(report: SearchReport) -> Document:
-    """What was found, for people and programs."""
-    title = f"Search for a smaller {report.winner.source.path}"
-    return Document(title, report.to_json(), tables(report), remarks(report), lambda: scatter(report))
-
-
-def tables(report: SearchReport, every: bool = True) -> list[Table]:
-    """The winner, the trials that no other beats, what mattered, and all trials where asked for."""
+def tables(report: "SearchReport") -> list[Table]:
+    """The winner, what was rebuilt, the trials that no other beats, what mattered, and in files all trials."""
     found = [
-        rows.comparison(report.winner),
+        run_tables.comparison(report.winner),
         _rebuilt(report),
         _trials("Pareto front of the trials", report, report.front),
     ]
     if report.importances:
         found.append(_importances(report))
-    return [*found, _trials("Trials", report, report.trials)] if every else found
+    return [*found, replace(_trials("Trials", report, report.trials), shown=0)]
 
 
-def _rebuilt(report: SearchReport) -> Table:
+def _rebuilt(report: "SearchReport") -> Table:
     lines = []
     for each in report.rebuilt:
         figures = each.figures
-        interval = f" ({figures.ci95[0]:.2f} to {figures.ci95[1]:.2f})" if figures.ci95 else ""
-        drop = NONE if figures.drop is None else f"{figures.drop:.2f}{interval}"
+        drop = NONE if figures.drop is None else f"{figures.drop:.2f}{interval(figures.ci95)}"
         met = "met" if each.met else "NOT MET"
         lines.append((str(each.trial.number), count(figures.bytes), drop, count(figures.macs), met))
     header = ("rebuilt with all training", "bytes", "drop on test data (95 %)", "MACs", "budgets")
     return Table("Rebuilt", header, tuple(lines))
 
 
-def _trials(title: str, report: SearchReport, trials: Sequence[Trial]) -> Table:
+def _trials(title: str, report: "SearchReport", trials: Sequence[Trial]) -> Table:
     names = list(dict.fromkeys(name for trial in report.trials for name in trial.values))
     lines = []
     for trial in trials:
@@ -64,7 +57,7 @@ def _trials(title: str, report: SearchReport, trials: Sequence[Trial]) -> Table:
     return Table(title, header, tuple(lines))
 
 
-def _importances(report: SearchReport) -> Table:
+def _importances(report: "SearchReport") -> Table:
     names = list(dict.fromkeys(name for shares in report.importances.values() for name in shares))
     names.sort(key=lambda name: -max(shares.get(name, 0.0) for shares in report.importances.values()))
     lines = [
@@ -76,7 +69,7 @@ def _importances(report: SearchReport) -> Table:
     )
 
 
-def remarks(report: SearchReport) -> list[str]:
+def remarks(report: "SearchReport") -> list[str]:
     """Lines below the tables: groups, budgets, the recipe, what the trials' figures are."""
     lines = []
     for name, groups in report.groups.items():
@@ -85,7 +78,7 @@ def remarks(report: SearchReport) -> list[str]:
     lines += [
         *_gauged(report),
         *report.notes,
-        *rows.remarks(report.winner),
+        *run_tables.remarks(report.winner),
     ]
     if report.exit_code:
         worst = excess(report.rebuilt[-1].figures, report.limits)
@@ -98,7 +91,7 @@ def remarks(report: SearchReport) -> list[str]:
     return lines
 
 
-def _gauged(report: SearchReport) -> list[str]:
+def _gauged(report: "SearchReport") -> list[str]:
     """What some trials told of the others."""
     if report.hoped == report.limits:
         return []
@@ -112,10 +105,3 @@ def _gauged(report: SearchReport) -> list[str]:
         known = ", for what the mildest candidate lost is taken for what the source knows by heart"
     least = f"others with a drop of up to {report.hoped.max_drop:.2f} may meet the budget"
     return [f"with all of the training {' and '.join(lost)}; {least}{known}"]
-
-
-def show(report: SearchReport) -> None:
-    """Print the tables and remarks."""
-    from kcompress.report.terminal import show_tables
-
-    show_tables(tables(report, every=False), remarks(report))

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompress.backend import installed
-from kcompress.errors import MissingExtraError, UsageError
-from kcompress.formats.safety import one_line
+from kcompress.errors import MissingExtraError, UsageError, one_line
 
 JOURNAL = "journal://"
 SUFFIXES = (".journal", ".log")

@@ -10,7 +10,6 @@ from kcompress.analysis.effects import Effect, Sensitivity
 from kcompress.analysis.heat import heat_map
 from kcompress.analysis.probe import Reference
 from kcompress.analysis.rows import remarks, tables
-from kcompress.api.sensitivity import document
 from kcompress.errors import DataError, MissingExtraError, ModelError, OutputError, UsageError
 from kcompress.report import plot
 from tests.models import dense, keras
@@ -126,7 +125,7 @@ def test_the_heat_map_has_a_cell_for_every_effect(metric):
     )
     wanted = {"accuracy": "points of accuracy lost", None: "distortion", "mean_absolute_error": "absolute_error lost"}
     assert wanted[metric] in scale.get_ylabel()
-    assert b"prune.magnitude:sparsity" in document(found).render(".svg")
+    assert b"prune.magnitude:sparsity" in found.document().render(".svg")
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,15 @@ import inspect
 import subprocess
 import sys
 
+import click
 import pytest
 
 from kcompress import settings
 from kcompress.analysis.options import SensitivityOptions
 from kcompress.api import compare, compress, ensemble, search, sensitivity
 from kcompress.api import inspect as inspection
+from kcompress.cli.program import cli
+from kcompress.hosts import Hosts
 from kcompress.run.options import CompareOptions, CompressOptions, EnsembleOptions, InspectOptions
 from kcompress.tuning.options import SearchOptions
 
@@ -40,6 +43,18 @@ def test_its_docstring_explains_each_setting(verb):
     assert settings.PLACE not in verb.__doc__
     for name, field in declared.model_fields.items():
         assert f"{name}: {field.description.split()[0]}" in verb.__doc__
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+def test_the_command_has_an_option_for_each_setting(verb):
+    declared, _ = VERBS[verb]
+    command = cli.get_command(click.Context(cli), verb.__name__)
+    taken = {option.name: option.opts for option in command.get_params(click.Context(command))}
+    for name in declared.model_fields:
+        if settings.extra_of(declared, name)["cli"]:
+            assert taken.pop(name) == [declared.option(name)]
+    shared = {"model", "models", "output", "backend", "as_json", "quiet", "_click_default_help"}
+    assert set(taken) - shared == (set(Hosts.model_fields) if verb is compress.compress else set())
 
 
 def test_functions_stay_functions_when_their_modules_are_imported():

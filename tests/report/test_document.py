@@ -7,8 +7,8 @@ import pytest
 
 from kcompress.errors import MissingExtraError, OutputError, UsageError
 from kcompress.report import html, plot
-from kcompress.report.document import SUFFIXES, Document, check
-from kcompress.report.rows import Table
+from kcompress.report.document import PLOTS, TEXTS, Document, check
+from kcompress.report.table import Table
 
 TABLE = Table("Some <b>bold</b> title", ("name", "figure"), (("a & b", "1"), ("<script>", "2")))
 
@@ -65,16 +65,16 @@ def test_plots_are_files_of_their_kind_and_the_same_each_time():
 def test_what_a_form_needs_is_named_beforehand(missing, suffixes, monkeypatch, tmp_path):
     for module in (html, plot):
         monkeypatch.setattr(module, "installed", lambda name: name != missing)
-    for suffix in SUFFIXES:
+    for suffix in TEXTS + PLOTS:
         if suffix in suffixes:
             with pytest.raises(MissingExtraError, match=r"\.\w+ needs the 'report' extra"):
-                check([tmp_path / f"r{suffix}"])
+                check([tmp_path / f"r{suffix}"], plotted=True)
         else:
-            check([tmp_path / f"r{suffix}"])
+            check([tmp_path / f"r{suffix}"], plotted=True)
 
 
 def test_a_path_that_no_report_can_have_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"no report as '\.pdf'; allowed: \.json, \.md, \.html, \.png, \.svg"):
-        check([tmp_path / "r.pdf"])
+        check([tmp_path / "r.pdf"], plotted=True)
     with pytest.raises(OutputError, match="make it first"):
         check([tmp_path / "none" / "r.md"])

@@ -12,7 +12,7 @@ from kcompress.errors import StrictError
 from kcompress.model.rebuild import copy
 from kcompress.passes import find
 from kcompress.passes.base import Change, Pass, PassResult
-from kcompress.report.rows import budget_text
+from kcompress.report.run_tables import budget_text
 from tests.models import dense, keras, residual, seeded
 from tests.shell import kcompress as shell
 

@@ -1,6 +1,5 @@
 """`kcompress search` from the shell: what it prints, its exit codes, and what it loads to refuse."""
 
-import inspect
 import json
 import subprocess
 import sys
@@ -8,8 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-from kcompress.api import search as api
-from kcompress.cli import commands
 from tests.models import dense
 from tests.shell import assert_refused, kcompress
 
@@ -86,10 +83,3 @@ def test_help(folder):
     assert done.returncode == 0
     for option in ("--max-latency", "--max-macs", "--storage", "--engine", "--save-recipe"):
         assert option in done.stdout
-
-
-def test_the_command_has_the_defaults_of_the_function():
-    function = inspect.signature(api.search).parameters
-    options = {option.name: option.default for option in commands.search.params}
-    for name in ("effort", "trials", "sampler", "engine", "seed"):
-        assert options[name] == function[name].default, name

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompress.backend import installed
-from kcompress.errors import KCompressError, MissingExtraError, ModelError, UnsafeError
+from kcompress.errors import KCompressError, MissingExtraError, ModelError, UnsafeError, one_line
 from kcompress.formats import safety as _safety
 from kcompress.formats.base import Description, Format, Runner
 from kcompress.formats.h5 import keras2 as _keras2
@@ -73,9 +73,7 @@ def check(path: Path, trust: Sequence[str]) -> tuple[dict[str, Any], bool]:
     except KCompressError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"{path}: damaged or no HDF5 file ({_safety.one_line(error)}); save the model again"
-        ) from error
+        raise ModelError(f"{path}: damaged or no HDF5 file ({one_line(error)}); save the model again") from error
     if expanded > BOMB_BYTES and expanded > BOMB_FACTOR * path.stat().st_size:
         raise UnsafeError(
             f"{path}: expands from {path.stat().st_size:,} to {expanded:,} bytes; this looks like a decompression bomb"

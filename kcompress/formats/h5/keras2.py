@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from kcompress import backend
-from kcompress.errors import KCompressError, ModelError, UnsupportedError
+from kcompress.errors import KCompressError, ModelError, UnsupportedError, one_line
 from kcompress.formats.h5 import tfmot as _tfmot
 from kcompress.formats.operators import OPERATORS
-from kcompress.formats.safety import one_line
 
 TOLERANCE = 1e-4
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kcompress.errors import KCompressError, ModelError, UnsafeError
+from kcompress.errors import KCompressError, ModelError, UnsafeError, one_line
 from kcompress.formats import safety as _safety
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
 from kcompress.formats.h5 import hdf5 as _hdf5
@@ -46,9 +46,7 @@ class Keras(Format):
         except KCompressError:
             raise
         except Exception as error:
-            raise ModelError(
-                f"{path}: cannot be loaded ({_safety.one_line(error)}); save it again with Keras 3"
-            ) from error
+            raise ModelError(f"{path}: cannot be loaded ({one_line(error)}); save it again with Keras 3") from error
 
     def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:
         import keras
@@ -114,7 +112,7 @@ def check(path: Path, trust: Sequence[str]) -> dict[str, Any]:
         raise
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
         raise ModelError(
-            f"{path}: damaged or not a .keras archive ({_safety.one_line(error)}); save the model again"
+            f"{path}: damaged or not a .keras archive ({one_line(error)}); save the model again"
         ) from error
     return dict(config)
 

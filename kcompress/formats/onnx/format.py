@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from kcompress import backend
-from kcompress.errors import ModelError, UnsafeError
-from kcompress.formats import safety as _safety
+from kcompress.errors import ModelError, UnsafeError, one_line
 from kcompress.formats import tensorflow as _tensorflow
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
 from kcompress.formats.matching import Stored, match_plan
@@ -123,7 +122,7 @@ def _load(path: Path) -> Any:
     try:
         proto = onnx.load(path, load_external_data=False)
     except Exception as error:
-        raise ModelError(f"{path}: not an ONNX model ({_safety.one_line(error)}); export it again") from error
+        raise ModelError(f"{path}: not an ONNX model ({one_line(error)}); export it again") from error
     for tensor in proto.graph.initializer:
         for entry in tensor.external_data:
             place = Path(entry.value) if entry.key == "location" else None

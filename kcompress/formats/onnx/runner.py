@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.errors import ModelError, UnsupportedError
-from kcompress.formats import safety as _safety
+from kcompress.errors import ModelError, UnsupportedError, one_line
 from kcompress.formats.base import Tensors
 from kcompress.formats.edges import Edge, to_float, to_type
 
@@ -25,7 +24,7 @@ class ORTRunner:
         except Exception as error:
             raise ModelError(
                 f"{model if isinstance(model, Path) else 'model'}: ONNX Runtime cannot load it "
-                f"({_safety.one_line(error)}); export it again"
+                f"({one_line(error)}); export it again"
             ) from error
         self.inputs = {
             i.name: tuple(size if isinstance(size, int) else None for size in i.shape)
@@ -64,7 +63,7 @@ def optimized(proto: Any, extended: bool) -> Any:
             _session(proto.SerializeToString(), graph_optimization_level=level, optimized_model_filepath=str(path))
         except Exception as error:
             raise UnsupportedError(
-                f"ONNX Runtime cannot run this model ({_safety.one_line(error)}); leave activations in float, or give "
+                f"ONNX Runtime cannot run this model ({one_line(error)}); leave activations in float, or give "
                 "another output format"
             ) from error
         return onnx.load(path)

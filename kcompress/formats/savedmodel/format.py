@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress import backend
-from kcompress.errors import ModelError, UnsafeError, UnsupportedError
+from kcompress.errors import ModelError, UnsafeError, UnsupportedError, one_line
 from kcompress.formats.base import Description, Format, Row, Runner, Tensors, cast_inputs
-from kcompress.formats.safety import one_line
 
 TRUST = "tensorflow"
 UNSAFE = {

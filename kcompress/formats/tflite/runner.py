@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress import backend
-from kcompress.errors import ModelError
-from kcompress.formats import safety as _safety
+from kcompress.errors import ModelError, one_line
 from kcompress.formats.base import Tensors
 from kcompress.formats.edges import Edge, to_float, to_type
 from kcompress.formats.tflite.flatbuffer import signature_names
@@ -35,7 +34,7 @@ class LiteRTRunner:
                 )
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{path}: LiteRT cannot load it ({_safety.one_line(error)}); convert it again") from error
+            raise ModelError(f"{path}: LiteRT cannot load it ({one_line(error)}); convert it again") from error
         inputs, self._outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         names = signature_names(path.read_bytes())
         self._inputs = {names.get(d["index"], d["name"]): d for d in inputs}
@@ -56,7 +55,7 @@ class LiteRTRunner:
         try:
             self._interpreter.invoke()
         except RuntimeError as error:
-            raise ModelError(f"{self._path}: LiteRT cannot run it ({_safety.one_line(error)})") from error
+            raise ModelError(f"{self._path}: LiteRT cannot run it ({one_line(error)})") from error
         return [to_float(self._interpreter.get_tensor(d["index"]), _edge(d)) for d in self._outputs]
 
     def tensors(self, names: Collection[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:

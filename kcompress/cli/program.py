@@ -3,28 +3,39 @@
 0 done; 1 a budget or a check was not met; 2 bad usage or bad input; 3 refused for safety; 130 interrupted.
 """
 
+import importlib
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from kcompress import __version__
-from kcompress.check.gate import check
-from kcompress.cli import commands
 from kcompress.errors import KCompressError
 
+PLACE = Path(__file__).parent / "commands"
 INTERRUPTED, TERMINATED = 130, 143
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Commands(click.Group):
+    """The commands, one for each module of `commands`; a module is imported when its command is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(path.stem for path in PLACE.glob("[!_]*.py"))
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f"kcompress.cli.commands.{name}").command
+        command.name = name
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="kcompress")
 def cli() -> None:
     """Make trained Keras models smaller, and prove it on the file that was written."""
-
-
-for command in (check, *(each for each in vars(commands).values() if isinstance(each, click.Command))):
-    cli.add_command(command)
 
 
 def _terminate(_signal: int, _frame: Any) -> None:

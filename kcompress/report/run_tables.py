@@ -1,34 +1,27 @@
-"""The report's tables as rows of text, which every readable form lays out in its own way."""
+"""The report of a run as tables of text and remarks."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kcompress.measure.files import FileFigures
-from kcompress.report.report import Budget, Report
+from kcompress.report.table import NONE, Table, count, ratio, size, times
 from kcompress.sizes import format_size
 
-Row = tuple[str, ...]
-NONE = "-"
+if TYPE_CHECKING:
+    from kcompress.report.report import Budget, Report
+
 RATIOS = ("weight_sqnr_db", "output_sqnr_db")
+WORST = 5
+"""Rounded layers that a terminal shows."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """A title, a header and rows; the first column is text, the others are figures."""
-
-    title: str
-    header: Row
-    rows: tuple[Row, ...]
+def tables(report: "Report") -> list[Table]:
+    """Passes first, then source against artifact, then the rounded layers."""
+    return [passes(report), comparison(report), *rounded(report)]
 
 
-def tables(report: Report, worst: int | None = 5) -> list[Table]:
-    """Passes first, then source against artifact, then the layers that rounding hurt most; all with worst=None."""
-    return [passes(report), comparison(report), *rounded(report, worst)]
-
-
-def passes(report: Report) -> Table:
+def passes(report: "Report") -> Table:
     start = (
         "source",
         "",
@@ -51,7 +44,7 @@ def passes(report: Report) -> Table:
     return Table("Passes", ("pass", "changed / skipped", "parameters", "nonzero", "MACs", "seconds"), (start, *rows))
 
 
-def comparison(report: Report) -> Table:
+def comparison(report: "Report") -> Table:
     a, b, q = report.source_file, report.artifact, report.quality
     rows = [
         ("file", f"{report.source.path} ({a.format})", f"{b.path} ({b.format})", ""),
@@ -73,7 +66,7 @@ def comparison(report: Report) -> Table:
     return Table("Source against artifact", ("", "source", "artifact", "change"), tuple(rows))
 
 
-def rounded(report: Report, worst: int | None) -> list[Table]:
+def rounded(report: "Report") -> list[Table]:
     """The layers whose weights were rounded, those that it hurt most first: by their outputs, else by their weights."""
     found: dict[str, dict[str, Any]] = {}
     for entry in (entry for record in report.passes for entry in record.changed if "bits" in entry):
@@ -87,11 +80,10 @@ def rounded(report: Report, worst: int | None) -> list[Table]:
         value = entry.get(RATIOS[1], entry.get(RATIOS[0]))  # None where nothing was lost, or nothing is known
         return math.inf if value is None else float(value)
 
-    ranked = sorted(found.values(), key=hurt)[:worst]
+    ranked = sorted(found.values(), key=hurt)
     rows = [(e["layer"], f"{e['bits']:g}", *(_decibels(e, key) for key in RATIOS)) for e in ranked]
-    title = "Rounded layers" if worst is None or len(found) <= worst else f"The {worst} layers that rounding hurt most"
     header = ("layer", "bits", "SQNR of weights, dB", "SQNR of outputs, dB")
-    return [Table(f"{title} (simulated)", header, tuple(rows))]
+    return [Table("Rounded layers, the most hurt first (simulated)", header, tuple(rows), shown=WORST)]
 
 
 def _together(one: dict[str, Any], other: dict[str, Any], key: str) -> float | None:
@@ -106,7 +98,7 @@ def _decibels(entry: dict[str, Any], key: str) -> str:
     return "exact" if entry[key] is None else f"{entry[key]:.1f}"
 
 
-def remarks(report: Report) -> list[str]:
+def remarks(report: "Report") -> list[str]:
     """Lines below the tables: skipped layers, layers left in float, budgets, notes."""
     lines = []
     for record in report.passes:
@@ -127,8 +119,7 @@ _UNITS: dict[str, Callable[[float], str]] = {
 }
 
 
-def budget_text(budget: Budget) -> str:
-
+def budget_text(budget: "Budget") -> str:
     of_pass = "." in budget.name
 
     def shown(value: float) -> str:
@@ -144,38 +135,18 @@ def budget_text(budget: Budget) -> str:
     return f"budget {option} {verdict}: {shown(budget.measured)}, limit {shown(budget.limit)}{detail}"
 
 
-def drop_text(report: Report) -> str:
+def drop_text(report: "Report") -> str:
     """`drop 0.35 points (95 %: -0.21 to 0.91)`; for an error the unit is the metric's own."""
     q = report.quality
     unit = " points" if q.metric and q.source is not None and q.drop == (q.source - (q.artifact or 0)) * 100 else ""
-    interval = f" (95 %: {q.ci95[0]:.2f} to {q.ci95[1]:.2f})" if q.ci95 else ""
-    return f"drop {q.drop:.2f}{unit}{interval}" if unit else f"drop {q.drop:.4g}{interval}"
+    known = f" (95 %: {q.ci95[0]:.2f} to {q.ci95[1]:.2f})" if q.ci95 else ""
+    return f"drop {q.drop:.2f}{unit}{known}" if unit else f"drop {q.drop:.4g}{known}"
 
 
 def _settings(config: dict[str, object]) -> str:
     shown = {k: v for k, v in config.items() if k != "rules"}
     text = ",".join(f"{key}={value}" for key, value in shown.items())
     return f":{text}" if text else ""
-
-
-def count(value: int | None) -> str:
-    return NONE if value is None else f"{value:,}"
-
-
-def size(value: int | None) -> str:
-    return NONE if value is None else format_size(value)
-
-
-def times(before: int, after: int) -> str:
-    return (
-        f"{before / after:.2f} times smaller"
-        if after and after <= before
-        else f"{after / max(1, before):.2f} times larger"
-    )
-
-
-def ratio(before: float, after: float) -> str:
-    return f"{before / after:.2f} times as fast" if after else ""
 
 
 def _ms(figures: FileFigures, key: str) -> str:
