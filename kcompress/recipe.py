@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kcompress.errors import UsageError
 from kcompress.fields import suggest
+from kcompress.passes.capabilities import GoesInStages, TrainsModel
 from kcompress.passes.discovery import find, names
 
 if TYPE_CHECKING:
@@ -180,10 +181,10 @@ def resolve(recipe: Path | str | None, steps: "Sequence[str | dict[str, Any] | P
 
 
 def interleaved(passes: "Sequence[Pass]") -> "list[Pass]":
-    """A pass that goes in steps, with the training pass behind it after each of them; as it is without one."""
+    """A pass that goes in stages, with the training pass behind it after each of them; as it is without one."""
     found: list[Pass] = []
     for step, after in itertools.zip_longest(passes, passes[1:]):
-        stages = step.stages() if after is not None and after.trains else (step,)
+        stages = step.stages() if isinstance(step, GoesInStages) and isinstance(after, TrainsModel) else (step,)
         for stage in stages[:-1]:
             assert after is not None
             found += [stage, after]

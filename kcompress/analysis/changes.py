@@ -1,29 +1,23 @@
 """The weights that one pass, run once over all layers, would give each layer or set of coupled layers alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kcompress.channels.cut import zeroed
 from kcompress.errors import UnsupportedError
 from kcompress.model.view import nodes
 from kcompress.passes.base import Context, Pass
-from kcompress.passes.prune.structured import PruneStructured
-
-Layers = tuple[str, ...]
-"""Qualified names of layers that a pass can only change together; mostly it is one."""
-Replaced = list[tuple[Any, NDArray[Any]]]
-"""Variables of the model and their new values."""
+from kcompress.passes.capabilities import ChangesCoupledLayers, Layers, Replaced
 
 
 @dataclass(frozen=True)
 class Changes:
     """What to put in place of which variables for each of the layers, and why other layers stay as they are."""
 
-    replaced: dict[Layers, Replaced]
-    skipped: dict[str, str]
+    replaced: Mapping[Layers, Replaced]
+    skipped: Mapping[str, str]
 
 
 def changes(model: Any, step: Pass, ctx: Context) -> Changes:
@@ -32,18 +26,15 @@ def changes(model: Any, step: Pass, ctx: Context) -> Changes:
     Channels that are removed are zeroed where they are read, which gives the same outputs in the same shapes.
     Raises UnsupportedError for a pass that changes more than weights.
     """
-    if isinstance(step, PruneStructured):
-        found, alone, left = step.apart(model, ctx)
-        return Changes(
-            {layers: list(zeroed(model, found, dropped)) for layers, dropped in alone.items()},
-            {skip.layer: skip.reason for skip in left},
-        )
+    if isinstance(step, ChangesCoupledLayers):
+        apart, left = step.apart(model, ctx)
+        return Changes(apart, {skip.layer: skip.reason for skip in left})
     result = step.apply(model, ctx)
     after = {node.qualified(w): w.values for node in nodes(result.model) for w in node.weights}
     before = {node.name: [(w.variable, node.qualified(w)) for w in node.weights] for node in nodes(model)}
     replaced: dict[Layers, Replaced] = {}
     for change in result.changes:
-        own: Replaced = []
+        own = []
         for variable, name in before.get(change.layer, ()):
             if name not in after or after[name].shape != tuple(variable.shape):
                 raise UnsupportedError(f"{step.name}: changes {change.layer} in more than weights; give another pass")

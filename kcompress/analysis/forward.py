@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.analysis.changes import Replaced
 from kcompress.model.flow import Flow, flow
 from kcompress.model.observe import to_arrays
 from kcompress.model.signature import Signature
 from kcompress.model.stages import Stage, Tensors, sound, stages, starts, whole
 from kcompress.model.view import nodes
+from kcompress.passes.capabilities import Replaced
 from kcompress.training.compiled import on_backend
 
 Arrays = list[NDArray[Any]]

@@ -5,14 +5,15 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kcompress.analysis.changes import Layers
 from kcompress.analysis.probe import Reference, Score
 from kcompress.cache import digest_of, root
 from kcompress.data import Splits
+from kcompress.passes.capabilities import Layers
 
 ABOUT = "about.json"
 
@@ -28,7 +29,7 @@ class Level:
     """What is known of one level: for each of the layers the score, None where it was not run; and reasons to skip."""
 
     scores: dict[Layers, Score | None]
-    skipped: dict[str, str]
+    skipped: Mapping[str, str]
 
 
 class Kept:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kcompress.errors import UsageError
 from kcompress.fields import FALLING, suggest
 from kcompress.passes import find
+from kcompress.passes.capabilities import TrainsModel
 
 if TYPE_CHECKING:
     from kcompress.passes.base import Pass
@@ -67,7 +68,7 @@ def _sweep(name: str, levels: Sequence[float]) -> Sweep:
         for known, info in kind.model_fields.items()
         if isinstance(info.json_schema_extra, dict) and "tunable" in info.json_schema_extra and known not in WHOLE
     )
-    if kind.trains or not able:
+    if issubclass(kind, TrainsModel) or not able:
         raise UsageError(
             f"{pass_name}: has no field whose effect on one layer alone can be measured; give another pass, such as "
             f"{_example()}"

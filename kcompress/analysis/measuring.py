@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from kcompress.analysis.changes import Layers, changes
+from kcompress.analysis.changes import changes
 from kcompress.analysis.effects import Effect, Sensitivity
 from kcompress.analysis.kept import Kept, Level
 from kcompress.analysis.levels import Sweep, sweeps
@@ -19,6 +19,7 @@ from kcompress.errors import DataError, UsageError
 from kcompress.measure.scoring import Metric, metric_named
 from kcompress.model.view import nodes
 from kcompress.passes.base import Context, Need, Pass
+from kcompress.passes.capabilities import Layers
 from kcompress.passes.statistics import Statistics
 from kcompress.progress import Hooks
 from kcompress.run import preflight

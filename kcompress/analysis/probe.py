@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.analysis.changes import Replaced
 from kcompress.analysis.forward import Forward
 from kcompress.data import Dataset
 from kcompress.errors import DataError
@@ -15,6 +14,7 @@ from kcompress.measure.quality import Judge, Totals
 from kcompress.measure.scoring import Metric
 from kcompress.model.signature import signature
 from kcompress.numerics.logits import logits, ratio
+from kcompress.passes.capabilities import Replaced
 from kcompress.training.forms import forms_together
 from kcompress.training.labelled import filled
 

@@ -1,7 +1,8 @@
 """Statistics of what layers see of the calibration data, collected once for passes that follow each other."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from kcompress.data import Dataset
 from kcompress.errors import DataError
 from kcompress.model.moments import Moment, moments
 from kcompress.model.signature import signature
+from kcompress.passes.capabilities import SharesStatistics
 
 if TYPE_CHECKING:
     from kcompress.passes.base import Pass
@@ -29,14 +31,11 @@ class Statistics:
         self._seen: set[tuple[str, int]] = set()
 
     @classmethod
-    def of(cls, steps: "Sequence[Pass]", model: Any) -> "Statistics":
-        """What the first of these steps will ask for, and those after it for as long as they only round weights."""
-        wanted: set[tuple[str, int]] = set()
-        for number, step in enumerate(steps):
-            if number and not step.rounds:
-                break
-            wanted.update(step.statistics(model).items())
-        return cls(wanted)
+    def of(cls, passes: "Sequence[Pass]", model: Any) -> Self:
+        """What the first of these passes will ask for, and those after it for as long as they only round weights."""
+        following = takewhile(lambda each: isinstance(each, SharesStatistics), passes[1:])
+        asking = [each for each in (*passes[:1], *following) if isinstance(each, SharesStatistics)]
+        return cls(item for each in asking for item in each.statistics(model).items())
 
     @property
     def empty(self) -> bool:

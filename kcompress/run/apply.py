@@ -15,6 +15,7 @@ from kcompress.formats import find
 from kcompress.measure.memory import release
 from kcompress.model.cost import macs
 from kcompress.model.view import nonzero, parameters
+from kcompress.passes.capabilities import PrunesGradually, SharesStatistics, TrainsModel
 from kcompress.quantization.plan import QuantPlan
 from kcompress.report import Budget, PassRecord
 from kcompress.run.prepare import Prepared
@@ -60,18 +61,19 @@ def apply(prepared: Prepared, state: State) -> State:
 
     given, number = prepared.given, state.done + 1
     step, statistics = given.passes[state.done], state.statistics
-    if statistics is None or not step.rounds:
+    if statistics is None or not isinstance(step, SharesStatistics):
         statistics = Statistics.of(given.passes[state.done :], state.model)
     with given.hooks.progress(step.name, None):
         began = time.perf_counter()
         result = step.apply(state.model, _context(prepared, state, statistics))
         seconds = time.perf_counter() - began
-    plan = state.plan.updated(result.formats, result.activations or step.computation())
+    plan = state.plan.updated(result.formats, result.activations)
     release()
     record = _record(step, result, seconds, _macs(prepared, state, result.model))
     after = State(result.model, plan, (*state.records, record), statistics)
     given.hooks.passed(number, after.model)
-    shared = not statistics.empty and any(each.rounds for each in given.passes[number : number + 1])
+    following = given.passes[number] if number < len(given.passes) else None
+    shared = not statistics.empty and isinstance(following, SharesStatistics)
     if prepared.resume is not None and not shared:  # else statistics would be of another model
         prepared.resume.keep(number, after.model, after.plan, after.records)
     return after
@@ -85,7 +87,7 @@ def finish(prepared: Prepared) -> None:
 
 def _context(prepared: Prepared, state: State, statistics: "Statistics") -> "Context":
     """All that the next pass may know."""
-    from kcompress.passes.base import Context
+    from kcompress.passes.base import Context, TrainingContext
 
     given, number = prepared.given, state.done + 1
     return Context(
@@ -95,19 +97,21 @@ def _context(prepared: Prepared, state: State, statistics: "Statistics") -> "Con
         state.plan,
         given.hooks.progress,
         given.hooks.log,
-        teachers=prepared.teachers,
-        read=lambda path: find(path).read(path, given.trust),
-        devices=prepared.devices,
-        checkpoint=None if prepared.resume is None else prepared.resume.unfinished(number),
-        companion=_companion(given.passes, number),
-        statistics=statistics,
+        lambda path: find(path).read(path, given.trust),
+        statistics,
+        TrainingContext(
+            prepared.teachers,
+            None if prepared.resume is None else prepared.resume.unfinished(number),
+            _pruning(given.passes[:number]),
+            prepared.devices,
+        ),
     )
 
 
-def _companion(passes: "tuple[Pass, ...]", number: int) -> "Pass | None":
-    """The pass before pass `number`, counted from 1, if it goes on while that one trains."""
-    before = passes[number - 2] if number > 1 else None
-    return before if before is not None and before.accompanies and passes[number - 1].trains else None
+def _pruning(passes: "tuple[Pass, ...]") -> PrunesGradually | None:
+    """The last but one of these passes, if it prunes while the last one trains."""
+    before = passes[-2] if len(passes) > 1 and isinstance(passes[-1], TrainsModel) else None
+    return before if isinstance(before, PrunesGradually) and before.is_gradual else None
 
 
 def _macs(prepared: Prepared, state: State, model: Any) -> int | None:

@@ -1,6 +1,5 @@
 """Everything about a run that can be known wrong before anything heavy is loaded: paths, suffixes, limits, needs."""
 
-import itertools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,17 +9,22 @@ from kcompress import backend
 from kcompress.errors import ModelError, OutputError, UsageError
 from kcompress.formats import Format, find, for_output, formats
 from kcompress.hosts import Group, Hosts, settle
+from kcompress.passes.capabilities import (
+    CombinesTeachers,
+    ComputesActivations,
+    PrunesGradually,
+    ReadsModels,
+    TrainsModel,
+)
 from kcompress.report.document import check as check_reports
 from kcompress.run.options import Budgets, ReportOptions
+from kcompress.typing import Combination
 
 KINDS = ("data", "model")
 
 if TYPE_CHECKING:
     from kcompress.data import Splits
     from kcompress.passes.base import Pass
-
-
-COMBINE = "combine"
 
 
 def paths(
@@ -84,8 +88,8 @@ def check_folder(target: Path) -> None:
 
 def holds(steps: "Sequence[Pass]", form: Format) -> None:
     """UsageError if a pass makes what the output's format cannot hold."""
-    for step, after in itertools.zip_longest(steps, steps[1:]):
-        if step.accompanies and (after is None or not after.trains):
+    for step, after in zip(steps, (*steps[1:], None), strict=True):
+        if isinstance(step, PrunesGradually) and step.is_gradual and not isinstance(after, TrainsModel):
             raise UsageError(
                 f"{step.name}: it prunes while the pass behind it trains, and there is none that does; add one behind "
                 "it, such as --apply train.finetune, or give schedule=constant"
@@ -96,7 +100,7 @@ def holds(steps: "Sequence[Pass]", form: Format) -> None:
                 f"{step.name}: .{form.name} files do not hold what it makes; give an output that does ({able}), or "
                 "another pass"
             )
-        asked = step.computation()
+        asked = step.computation() if isinstance(step, ComputesActivations) else None
         if asked is not None and asked.io != "float" and not form.integer_edges:
             able = ", ".join(f".{each.name}" for each in formats().values() if each.integer_edges)
             raise UsageError(
@@ -121,7 +125,7 @@ def teachers(steps: "Sequence[Pass]", given: Sequence[str | Path], data: "Splits
     for path in found:
         readable(path, "a teacher")
     for step in steps:
-        how = step.config().get(COMBINE)
+        how = step.combination if isinstance(step, CombinesTeachers) else None
         if how is not None and len(found) < 2:
             raise UsageError(
                 f"{step.name}: combine={how} is for several teachers, {len(found)} given; give --teacher for each, or "
@@ -138,7 +142,7 @@ def teachers(steps: "Sequence[Pass]", given: Sequence[str | Path], data: "Splits
 def files(steps: "Sequence[Pass]") -> None:
     """ModelError if a file that a setting names can't be read as a model, UsageError if one is lacking."""
     for step in steps:
-        for path in step.files():
+        for path in step.model_files() if isinstance(step, ReadsModels) else ():
             readable(path, f"a model for {step.name}")
 
 
@@ -151,14 +155,13 @@ def readable(path: Path, use: str = "") -> None:
         origin.read(path)  # raises with what can be done instead
 
 
-def combining(steps: "Sequence[Pass]", how: str | None) -> "list[Pass]":
+def combining(steps: "Sequence[Pass]", how: Combination | None) -> "list[Pass]":
     """The steps, with `how` for those that combine teachers and do not say it themselves; UsageError if none does."""
-    able = [step for step in steps if COMBINE in type(step).model_fields]
-    if how is not None and not able:
-        raise UsageError(f"--combine {how}: no pass combines teachers; add one, such as --apply train.distill")
     if how is None:
         return list(steps)
-    return [type(step)(**{COMBINE: how, **step.config()}) if step in able else step for step in steps]
+    if not any(isinstance(step, CombinesTeachers) for step in steps):
+        raise UsageError(f"--combine {how}: no pass combines teachers; add one, such as --apply train.distill")
+    return [step.combining(how) if isinstance(step, CombinesTeachers) else step for step in steps]
 
 
 def distribution(steps: "Sequence[Pass]", kind: str | None, asked: Hosts | None) -> Group | None:
@@ -169,7 +172,7 @@ def distribution(steps: "Sequence[Pass]", kind: str | None, asked: Hosts | None)
         return None
     if kind not in KINDS:
         raise UsageError(f"distribute={kind} is unknown; allowed: {', '.join(KINDS)}")
-    if not any(step.trains for step in steps):
+    if not any(isinstance(step, TrainsModel) for step in steps):
         raise UsageError(f"--distribute {kind}: no pass trains; add one, such as --apply train.finetune")
     running = backend.select()
     if running not in ("tensorflow", "jax"):

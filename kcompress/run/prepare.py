@@ -88,7 +88,7 @@ def prepare(
     if data.test is not None:
         quality.check_labels(runner, data.test, metric)
     identity = [_version(), digest_of(given.source), str(given.seed), given.file_format.name]
-    if any(step.needs or step.rounds for step in given.passes):
+    if any(step.needs for step in given.passes):
         identity += [each.fingerprint() for each in (data.training, data.calibration) if each is not None]
     teachers: tuple[Teacher, ...] = ()
     if any(Need.TEACHER in step.needs for step in given.passes):

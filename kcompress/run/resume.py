@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kcompress.cache import digest_of, root
+from kcompress.passes.capabilities import ReadsModels
 from kcompress.quantization.plan import QuantPlan
 from kcompress.report.report import Budget, PassRecord
 
@@ -34,7 +35,7 @@ class Resume:
         self._keys = []
         digest = hashlib.sha256("\n".join(identity).encode())
         for step in steps:
-            named = [digest_of(path) for path in step.files()]
+            named = [digest_of(path) for path in (step.model_files() if isinstance(step, ReadsModels) else ())]
             digest.update(json.dumps([step.name, step.config(), *named], sort_keys=True).encode())
             self._keys.append(digest.hexdigest()[:32])
 

@@ -23,6 +23,7 @@ from kcompress.formats.base import Tensors, by_position, file_bytes
 from kcompress.formats.safety import trusting
 from kcompress.measure.memory import release
 from kcompress.passes.base import Pass
+from kcompress.passes.capabilities import TrainsModel
 from kcompress.progress import Hooks
 from kcompress.report import PassRecord
 from kcompress.run import preflight
@@ -78,7 +79,7 @@ class Bench:
     def steps(self, values: Mapping[str, Value], effort: float | None = None) -> list[Pass]:
         """The passes of a candidate, shortened and taken apart as a run does it."""
         share = self.job.effort if effort is None else effort
-        short = [shortened(step, share) for step in self.job.template.passes(values)]
+        short = shortened(self.job.template.passes(values), share)
         return preflight.combining(recipes.interleaved(short), self.job.combine)
 
     def carry_out(self, asked: Asked) -> tuple[Figures, Figures | None]:
@@ -166,7 +167,8 @@ class Bench:
 
         if limit is None or math.isinf(limit):
             return
-        if not steps[number - 1].trains or not any(step.trains for step in steps[number:]):
+        trains = [isinstance(step, TrainsModel) for step in steps]
+        if not trains[number - 1] or not any(trains[number:]):
             return
         figures = self._judged(Figures(), KerasRunner(model), self.glanced)
         least = figures.ci95[0] if figures.ci95 else figures.drop

@@ -3,27 +3,20 @@
 from collections.abc import Sequence
 
 from kcompress.passes.base import Pass
-from kcompress.training.settings import DEFAULT_EPOCHS
-
-LENGTHS = ("warmup", "every")
-"""Settings in epochs that go with the length of a training."""
+from kcompress.passes.capabilities import PrunesGradually, ReplacesModel, TrainsModel
 
 
-def shortened(step: Pass, effort: float) -> Pass:
-    """A training pass with this share of its epochs or steps, at least one of them; any other pass as it is."""
-    config = step.config()
-    if not step.trains or effort == 1:
-        return step
-    unit = "steps" if config.get("steps") else "epochs"
-    whole = config.get(unit) or DEFAULT_EPOCHS
-    config[unit] = max(1, round(whole * effort))
-    share = config[unit] / whole
-    return type(step)(**{key: value * share if key in LENGTHS else value for key, value in config.items()})
+def shortened(passes: Sequence[Pass], share: float) -> list[Pass]:
+    """The passes, those that train with this share of their epochs or steps, at least one of them."""
+    return [each.shortened(share) if isinstance(each, TrainsModel) else each for each in passes]
 
 
-def untrained(steps: Sequence[Pass]) -> list[Pass] | None:
-    """The steps without those that train, which make files of the same size; None where training is what decides it."""
-    training = [step for step in steps if step.trains]
-    if not training or any(step.config().get("student") for step in training):
+def untrained(passes: Sequence[Pass]) -> list[Pass] | None:
+    """The passes without those that train, which make files of the same size.
+
+    None where nothing trains, or where what is trained is another model.
+    """
+    left = [each for each in passes if not isinstance(each, TrainsModel)]
+    if len(left) == len(passes) or any(isinstance(each, ReplacesModel) and each.replaces_model for each in passes):
         return None
-    return [step.at_once() for step in steps if not step.trains]
+    return [each.at_once() if isinstance(each, PrunesGradually) else each for each in left]

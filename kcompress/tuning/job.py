@@ -9,6 +9,7 @@ from typing import Any
 from kcompress.cache import digest_of
 from kcompress.data import Dataset, Splits, resolve
 from kcompress.errors import DataError, UsageError
+from kcompress.passes.capabilities import TrainsModel
 from kcompress.run.options import Budgets
 from kcompress.tuning.options import EFFORT
 from kcompress.tuning.template import Template
@@ -59,7 +60,8 @@ class Job:
     @property
     def shortened(self) -> bool:
         """Whether a trial trains less than what is written in the end."""
-        return self.effort < 1 and any(step.trains for step in self.template.passes(self.template.middle()))
+        passes = self.template.passes(self.template.middle())
+        return self.effort < 1 and any(isinstance(each, TrainsModel) for each in passes)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; UsageError for data that is no SPEC, which other processes can't read."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from kcompress.data import resolve
 from kcompress.passes import find
-from kcompress.passes.base import Context
+from kcompress.passes.base import Context, TrainingContext
 from kcompress.training.teachers import Teacher
 
 SOURCE, DATA = Path("fixtures/resnet8.keras"), Path("fixtures/fashion_mnist.npz")
@@ -30,7 +30,8 @@ def main(what: str, epochs: int, batch: int) -> None:
     x, y = (np.concatenate([data[name]] * REPEATED) for name in ("x_train", "y_train"))
     model = keras.saving.load_model(SOURCE)
     context = Context(
-        data=resolve((x, y), test=(data["x_test"], data["y_test"])), teachers=(Teacher.from_file(SOURCE, ()),)
+        data=resolve((x, y), test=(data["x_test"], data["y_test"])),
+        training=TrainingContext((Teacher.from_file(SOURCE, ()),)),
     )
     model = find("prune.structured")(macs=0.5).apply(model, context).model
     plan = context.plan
@@ -42,7 +43,7 @@ def main(what: str, epochs: int, batch: int) -> None:
             model, plan = result.model, plan.updated(result.formats)
         name = "train.finetune" if what == "finetune" else "train.distill"
         result = find(name)(epochs=epochs, batch=batch).apply(
-            model, Context(context.data, plan=plan, teachers=context.teachers)
+            model, Context(context.data, plan=plan, training=context.training)
         )
         model, seconds = result.model, [entry["seconds"] for entry in result.history]
     scores = model.predict(data["x_test"], batch_size=500, verbose=0)

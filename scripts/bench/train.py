@@ -109,7 +109,7 @@ def ratios(architecture: str, file: Path, running: str) -> None:
     keras = backend.load(running)
     from kcompress.data import resolve
     from kcompress.passes import find
-    from kcompress.passes.base import Context
+    from kcompress.passes.base import Context, TrainingContext
     from kcompress.training.teachers import Teacher
 
     source = FIXTURES / f"{architecture}.keras"
@@ -131,7 +131,7 @@ def ratios(architecture: str, file: Path, running: str) -> None:
         model, context = folded, Context(data=data)
         for step in steps:
             result = step.apply(model, context)
-            plan = context.plan.updated(result.formats, step.computation())
+            plan = context.plan.updated(result.formats, result.activations)
             model, context = result.model, Context(data=data, plan=plan)
         starts[name] = model, context.plan
     times: dict[str, list[float]] = {name: [] for name in kinds}
@@ -140,7 +140,9 @@ def ratios(architecture: str, file: Path, running: str) -> None:
         def work(wait: Callable[..., None]) -> None:
             model, plan = starts[name]
             step = kinds[name][1](epochs=EPOCHS, batch=BATCH, batchnorm="keep")
-            history = step.apply(model, Context(data=data, plan=plan, teachers=teachers, log=wait)).history
+            history = step.apply(
+                model, Context(data=data, plan=plan, training=TrainingContext(teachers), log=wait)
+            ).history
             times[name] += [entry["seconds"] for entry in history[2:]]  # the first hold the compilation
 
         return work

@@ -82,7 +82,7 @@ def test_a_ratio_is_that_of_the_model_cut_at_this_group_alone():
     model = residual()
     splits = data_for(model, labels=own_labels(model))
     found = measure(model, splits, fields={RATIO: [0.5]})
-    _, alone, _ = find("prune.structured")(ratio=0.5).apart(model, Context())
+    _, alone, _ = find("prune.structured")(ratio=0.5).dropped_apart(model, Context())
     assert [e.layers for e in found.effects] == list(alone)
     assert ("stem", "grouped") in alone or ("stem", "separable") in alone or len(alone) >= 2
     for effect in found.effects:
@@ -95,7 +95,7 @@ def test_a_ratio_is_that_of_the_model_cut_at_this_group_alone():
 def test_groups_alone_are_what_the_pass_takes_together():
     model = residual()
     step = find("prune.structured")(ratio=0.5)
-    found, alone, _ = step.apart(model, Context())
+    found, alone, _ = step.dropped_apart(model, Context())
     together = cut(model, found, np.logical_or.reduce(list(alone.values())))
     assert fingerprint(together) == fingerprint(step.apply(model, Context()).model)
     assert sum(each.sum() for each in alone.values()) == np.logical_or.reduce(list(alone.values())).sum()

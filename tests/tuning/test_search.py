@@ -11,6 +11,7 @@ import yaml
 import kcompress
 from kcompress.data import Splits, resolve
 from kcompress.errors import DataError, KCompressError, OutputError, UsageError
+from kcompress.passes.capabilities import TrainsModel
 from kcompress.run.options import Budgets
 from kcompress.tuning import rows
 from kcompress.tuning.bench import Bench, Cut
@@ -211,7 +212,7 @@ def test_without_a_recipe_there_is_one_that_suits_the_format(suffix):
         groups.check(template)
         steps = template.passes(template.middle())
         preflight.holds(steps, form)
-        assert any(step.trains for step in steps) == (splits.training is not None)
+        assert any(isinstance(step, TrainsModel) for step in steps) == (splits.training is not None)
 
 
 def parts_of(**data):
@@ -298,17 +299,15 @@ def test_what_the_source_knows_by_heart_is_no_loss(source, data, tmp_path):
 
 
 def test_trials_train_less(source, data):
-    from kcompress.tuning.effort import shortened
-
     found = bench(source, data)
     steps = found.steps(found.job.template.middle())
-    assert [step.steps for step in steps if step.trains] == [1]
+    assert [step.steps for step in steps if isinstance(step, TrainsModel)] == [1]
     for given, expected in (({}, 1), ({"epochs": 6}, 2), ({"epochs": 1}, 1)):
         step = kcompress.TrainDistill(warmup=0.6, **given)
-        short = shortened(step, 1 / 3)
+        short = step.shortened(1 / 3)
         assert short.epochs == expected
         assert short.warmup == pytest.approx(0.6 * expected / (given.get("epochs") or 3))
-        assert shortened(step, 1) is step
+        assert step.shortened(1) is step
 
 
 REFUSED = {

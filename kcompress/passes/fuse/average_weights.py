@@ -10,13 +10,14 @@ from kcompress.errors import UsageError
 from kcompress.model.rebuild import assign, copy
 from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
+from kcompress.passes.capabilities import ReadsModels
 from kcompress.passes.fuse._architecture import check_same
 from kcompress.passes.moved import moved
-from kcompress.passes.rules import patterns
+from kcompress.passes.selection import patterns
 from kcompress.quantization.fake_quantized import bake
 
 
-class FuseAverageWeights(Pass):
+class FuseAverageWeights(Pass, ReadsModels):
     """Average the weights of models of the same architecture: the given one and those in `models`.
 
     Wortsman et al., "Model Soups: Averaging Weights of Multiple Fine-Tuned Models Improves Accuracy without Increasing
@@ -46,7 +47,7 @@ class FuseAverageWeights(Pass):
                 raise ValueError(f"rule for '{rule.layers[0]}': models are for all layers; a rule can set weights")
         return self
 
-    def files(self) -> tuple[Path, ...]:
+    def model_files(self) -> tuple[Path, ...]:
         if not self.models:
             raise UsageError(f"{self.name}: no models to average with; give models=[b.keras], files of the same kind")
         return tuple(map(Path, self.models))

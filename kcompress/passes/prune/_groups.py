@@ -11,7 +11,7 @@ import numpy as np
 from kcompress.channels.channels import Channels
 from kcompress.channels.identities import Ids
 from kcompress.model.view import nodes
-from kcompress.passes.rules import Selection
+from kcompress.passes.selection import Selection
 
 if TYPE_CHECKING:
     from kcompress.passes.prune.structured import PruneStructured

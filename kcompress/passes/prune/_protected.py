@@ -4,7 +4,7 @@ from typing import Any
 
 from kcompress.channels.channels import Channels
 from kcompress.model.view import nodes
-from kcompress.passes.rules import Selection
+from kcompress.passes.selection import Selection
 from kcompress.quantization.plan import QuantPlan
 
 

@@ -22,7 +22,7 @@ from kcompress.passes.prune._changes import described
 from kcompress.passes.prune._constants import fold, readings, state_tables
 from kcompress.passes.prune._formats import sliced_formats
 from kcompress.passes.prune._protected import protected, unscalable
-from kcompress.passes.rules import Selection
+from kcompress.passes.selection import Selection
 from kcompress.quantization.plan import QuantPlan
 
 MULTIPLIED = "it is multiplied with another one, for which there is no weight to tell whether it matters"

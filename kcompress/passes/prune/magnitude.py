@@ -15,14 +15,15 @@ from kcompress.fields import tunable
 from kcompress.model.rebuild import assign, copy
 from kcompress.model.view import Node, Weight
 from kcompress.numerics import magnitude
-from kcompress.passes.base import Change, Companion, Context, Pass, PassResult, Skip
+from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
+from kcompress.passes.capabilities import GradualPruning, PrunesGradually
 from kcompress.quantization.plan import QuantPlan, WeightFormat
 
 MODES = ("sparsity", "keep", "threshold", "n")
 DEFAULT_SPARSITY = 0.5
 
 
-class PruneMagnitude(Pass):
+class PruneMagnitude(Pass, PrunesGradually):
     """Zero the smallest weights; shapes are unchanged.
 
     Source: Han, Pool, Tran and Dally, "Learning both Weights and Connections for Efficient Neural Networks", 2015;
@@ -88,7 +89,7 @@ class PruneMagnitude(Pass):
             raise ValueError(f"rule for '{fixed.layers[0]}': schedule, until and regrow are for the whole pass")
 
     @property
-    def accompanies(self) -> bool:
+    def is_gradual(self) -> bool:
         return self.schedule != "constant"
 
     def at_once(self) -> Self:
@@ -103,7 +104,7 @@ class PruneMagnitude(Pass):
         return DEFAULT_SPARSITY if self.sparsity is None else self.sparsity
 
     def resolve_override(self, own: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-        """A rule that names another mode replaces the step's mode; n or m alone replaces that number."""
+        """A rule that names another mode replaces the pass's mode; n or m alone replaces that number."""
         replaced: set[str] = set()
         if overrides.keys() & {"sparsity", "keep", "threshold"}:
             replaced = {*MODES, "m"}
@@ -141,7 +142,7 @@ class PruneMagnitude(Pass):
     def run(self, model: Any, ctx: Context) -> PassResult:
         twin = copy(model)
         selection = self.select(twin)
-        if self.accompanies and (self.regrow or not self.initial):
+        if self.is_gradual and (self.regrow or not self.initial):
             left = tuple(Skip(n.name, "pruned while the next pass trains", expected=True) for n, _ in selection.chosen)
             return PassResult(twin, (), (*selection.skipped, *left))
         changes: list[Change] = []
@@ -149,7 +150,7 @@ class PruneMagnitude(Pass):
         formats: dict[str, WeightFormat] = {}
         for settings, members in _alike(selection.chosen):
             weights = [settings.selectable(node) for node in members]
-            now = settings.at(settings.initial) if self.accompanies else settings
+            now = settings.at(settings.initial) if self.is_gradual else settings
             masks = iter(now.masks([w for ws in weights for w in ws]))
             for node, ws in zip(members, weights, strict=True):
                 outcome = settings.shrink(node, [(w, next(masks)) for w in ws], ctx.plan)
@@ -160,8 +161,7 @@ class PruneMagnitude(Pass):
                     skipped.append(outcome)
         return PassResult(twin, tuple(changes), tuple(skipped), formats)
 
-    def during(self, model: Any) -> Companion:
-        """Which weights of a model to remove while it is trained."""
+    def gradually(self, model: Any) -> GradualPruning:
         groups = [
             (settings, [w for node in members for w in settings.selectable(node)])
             for settings, members in _alike(self.select(model).chosen)
@@ -175,7 +175,7 @@ class PruneMagnitude(Pass):
                 found += zip((w.variable for w in weights), settings.at(share).masks(weights), strict=True)
             return found
 
-        return Companion(removed, self.until, self.regrow)
+        return GradualPruning(removed, self.until, self.regrow)
 
     def at(self, share: float) -> Self:
         """These settings with another share to zero."""

@@ -15,19 +15,20 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from kcompress.channels.channels import Channels, channels
-from kcompress.channels.cut import Dropped, cut
+from kcompress.channels.cut import Dropped, cut, zeroed
 from kcompress.channels.shares import Shares
 from kcompress.errors import UsageError
 from kcompress.fields import tunable
 from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult, Skip
+from kcompress.passes.capabilities import ChangesCoupledLayers, GoesInStages, Layers, Replaced
 from kcompress.passes.prune._amounts import Order, within
 from kcompress.passes.prune._changes import described
 from kcompress.passes.prune._criteria import score
 from kcompress.passes.prune._formats import sliced_formats
 from kcompress.passes.prune._groups import Group, groups
 from kcompress.passes.prune._protected import protected, unscalable
-from kcompress.passes.rules import Selection
+from kcompress.passes.selection import Selection
 from kcompress.quantization.plan import QuantPlan
 
 AMOUNTS = ("ratio", "macs", "parameters", "bytes")
@@ -37,7 +38,7 @@ NEEDS = {"activation": Need.CALIBRATION, "zeros": Need.CALIBRATION, "taylor": Ne
 NAMED = 4  # layers that a message names
 
 
-class PruneStructured(Pass):
+class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
     """Remove whole channels, neurons and heads; the model gets smaller and faster everywhere.
 
     Source: Li et al., "Pruning Filters for Efficient ConvNets", 2017; coupled channels: Fang et al., "DepGraph: Towards
@@ -161,15 +162,19 @@ class PruneStructured(Pass):
         formats = sliced_formats(model, found, dropped, ctx.plan)
         return PassResult(new, changes, skipped, formats, goals)
 
-    def apart(self, model: Any, ctx: Context) -> tuple[Channels, dict[tuple[str, ...], Dropped], tuple[Skip, ...]]:
+    def apart(self, model: Any, ctx: Context) -> tuple[dict[Layers, Replaced], tuple[Skip, ...]]:
+        found, alone, left = self.dropped_apart(model, ctx)
+        return {layers: list(zeroed(model, found, dropped)) for layers, dropped in alone.items()}, left
+
+    def dropped_apart(self, model: Any, ctx: Context) -> tuple[Channels, dict[Layers, Dropped], tuple[Skip, ...]]:
         """The channels of a model, what each set of coupled layers alone would lose, and the layers that lose nothing.
 
-        Sets of layers are in the order of the model; the pass takes what all of them lose at once.
+        The pass takes what all of them lose at once.
         """
         selection, found = self.select(model), channels(model)
         ranked, scores, reasons = self.ranked(model, found, selection, ctx)
         dropped, _ = self.choose(model, found, ranked, scores, ctx.plan)
-        alone: dict[tuple[str, ...], Dropped] = {}
+        alone: dict[Layers, Dropped] = {}
         for group in ranked:
             own = alone.setdefault(group.layers, np.zeros_like(dropped))
             own[group.units] = dropped[group.units]

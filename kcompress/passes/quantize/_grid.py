@@ -17,7 +17,7 @@ from kcompress.model.view import Node, Weight, nodes
 from kcompress.numerics import affine
 from kcompress.numerics.ranges import Method, limits
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
-from kcompress.passes.statistics import Statistics, batches
+from kcompress.passes.statistics import batches
 from kcompress.quantization.plan import WeightFormat
 
 Moments = Mapping[str, Moment | None]
@@ -57,7 +57,9 @@ class KernelPass(Pass):
 class GridPass(KernelPass):
     """Base of the passes that choose a grid per kernel: which one, a subclass says in `format_of`; how, in `round`."""
 
-    rounds = True
+    def moments(self, model: Any, ctx: Context) -> Moments:
+        """What is known of the input of each kernel, by qualified name."""
+        return {}
 
     def format_of(self, node: Node, weight: Weight, moment: Moment | None, digits: int) -> WeightFormat:
         """The grid for one kernel, from its values and what is known of its input; `digits` are those of scales."""
@@ -82,9 +84,7 @@ class GridPass(KernelPass):
     def run(self, model: Any, ctx: Context) -> PassResult:
         twin = copy(model)
         selection = self.select(twin)
-        wanted = self.statistics(model)
-        with ctx.progress(f"{self.name}: reading calibration data", None) if wanted else nullcontext():
-            moments = (ctx.statistics or Statistics()).moments(model, ctx.data.calibration, wanted, ctx.seed)
+        moments = self.moments(model, ctx)
         done: dict[str, _Done] = {}
         skipped = list(selection.skipped)
         spared = self.spared([node for node in nodes(twin) if self.kernels(node)])

@@ -1,6 +1,7 @@
 """Settings and work of the passes that can round a kernel by what it does to the layer's output."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -14,15 +15,17 @@ from kcompress.model.moments import Moment
 from kcompress.model.rebuild import assign
 from kcompress.model.view import Node, Weight
 from kcompress.numerics import affine, rounding
-from kcompress.passes.base import Need
+from kcompress.passes.base import Context, Need
+from kcompress.passes.capabilities import SharesStatistics
 from kcompress.passes.quantize._grid import GridPass, Moments
+from kcompress.passes.statistics import Statistics
 from kcompress.quantization.plan import WeightFormat
 
 SHARES = tuple(1 - i / 32 for i in range(17))
 """Of the steps that clip nothing, those tried by ranges=output."""
 
 
-class RoundingPass(GridPass):
+class RoundingPass(GridPass, SharesStatistics):
     """Base of the passes whose rounding may look at calibration data.
 
     A kernel that is no matrix of a product, as in recurrent cells and embeddings, is rounded to nearest all the same.
@@ -51,6 +54,11 @@ class RoundingPass(GridPass):
     def statistics(self, model: Any) -> dict[str, int]:
         chosen = self.select(model).chosen
         return {n.name: s.samples for n, s in chosen if isinstance(s, RoundingPass) and s.calibrates}
+
+    def moments(self, model: Any, ctx: Context) -> Moments:
+        wanted = self.statistics(model)
+        with ctx.progress(f"{self.name}: reading calibration data", None) if wanted else nullcontext():
+            return (ctx.statistics or Statistics()).moments(model, ctx.data.calibration, wanted, ctx.seed)
 
     def round(self, node: Node, weight: Weight, format: WeightFormat, moment: Moment | None) -> NDArray[Any]:
         if moment is None or self.rounding == "nearest":

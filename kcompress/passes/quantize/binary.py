@@ -25,8 +25,6 @@ class QuantizeBinary(GridPass):
     only be ternary: zeros stay zero.
     """
 
-    rounds = False  # so much that later layers see something else
-
     levels: Literal[2, 3] = 2
     """The number of values a weight can have: 2 for plus and minus, 3 for a zero between."""
     threshold: float = Field(0.7, ge=0, lt=3)

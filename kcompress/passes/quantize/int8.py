@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -11,7 +12,8 @@ from kcompress.errors import DataError
 from kcompress.model.moments import Moment
 from kcompress.model.view import Node, Weight
 from kcompress.numerics.ranges import Method, Range
-from kcompress.passes.base import Need
+from kcompress.passes.base import Context, Need, PassResult
+from kcompress.passes.capabilities import ComputesActivations
 from kcompress.passes.quantize._grid import COMPARED, channel_axes, symmetric
 from kcompress.passes.quantize._rounding import RoundingPass
 from kcompress.passes.statistics import batches
@@ -21,7 +23,7 @@ from kcompress.quantization.plan import Activations, QuantPlan, WeightFormat
 BITS = 8
 
 
-class QuantizeInt8(RoundingPass):
+class QuantizeInt8(RoundingPass, ComputesActivations):
     """Compute with 8-bit integers: a quarter of the bytes, faster where there are integer kernels.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
@@ -65,6 +67,9 @@ class QuantizeInt8(RoundingPass):
         if self.mode == "weight_only":
             return None
         return Activations(self.mode, self.activations, self.ranges, self.percentile, self.samples, self.io)
+
+    def run(self, model: Any, ctx: Context) -> PassResult:
+        return replace(super().run(model, ctx), activations=self.computation())
 
     def computing(self, model: Any, rounded: Any, data: Dataset) -> AbstractContextManager[None]:
         activations = self.computation()

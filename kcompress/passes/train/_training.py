@@ -15,10 +15,11 @@ from kcompress.data import Dataset
 from kcompress.errors import UsageError
 from kcompress.model.replaced import replaced
 from kcompress.model.view import Node, nodes
-from kcompress.passes.base import Change, Companion, Context, Goal, Need, Pass, PassResult, Skip
+from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult, Skip
+from kcompress.passes.capabilities import GradualPruning, TrainsModel
 from kcompress.passes.moved import moved
-from kcompress.passes.train._companion import Pruning
-from kcompress.passes.train._twin import Twin
+from kcompress.passes.train._fake_quantized import FakeQuantized
+from kcompress.passes.train._gradual import PruningInTraining
 from kcompress.quantization.fake_quantized import bake
 from kcompress.training import batchnorm
 from kcompress.training.checkpoints import Checkpoint
@@ -28,8 +29,10 @@ from kcompress.training.loop import Watch, fit, jit, seeded
 from kcompress.training.masks import Masks, within
 from kcompress.training.outcome import Epoch, Outcome, Plan
 from kcompress.training.schedules import optimizer
-from kcompress.training.settings import Settings
+from kcompress.training.settings import DEFAULT_EPOCHS, Settings
 
+IN_EPOCHS = ("warmup", "every")
+"""Settings that are shortened with the training."""
 ESTIMATED = 2048
 """Samples that the statistics of batch normalization are found from."""
 
@@ -43,7 +46,7 @@ class Task:
     feed: Stored | Passing
     folder: Path
     ctx: Context
-    twin: Twin
+    quantized: FakeQuantized
 
     @property
     def labels(self) -> list[NDArray[Any]] | None:
@@ -55,10 +58,9 @@ Lesson = tuple[Feed, Callable[[Any], Any]]
 """What to read, and what makes a compiled Keras model, whose fit trains the student, with an optimizer."""
 
 
-class TrainingPass(Pass, Settings):
+class TrainingPass(Pass, Settings, TrainsModel):
     """Base of the passes that train."""
 
-    trains = True
     needs = frozenset({Need.TRAINING})
 
     @model_validator(mode="after")
@@ -70,6 +72,15 @@ class TrainingPass(Pass, Settings):
                     f"rule for '{rule.layers[0]}': {field} is for the whole training; a rule can only skip"
                 )
         return self
+
+    def shortened(self, share: float) -> Self:
+        if share == 1:
+            return self
+        unit = "epochs" if self.steps is None else "steps"
+        whole = getattr(self, unit) or DEFAULT_EPOCHS
+        length = max(1, round(whole * share))
+        config = {name: value * length / whole if name in IN_EPOCHS else value for name, value in self.config().items()}
+        return type(self)(**{**config, unit: length})
 
     def concerns(self, node: Node, named: bool) -> bool | str:
         learned = [weight for weight in node.weights if weight.learned]
@@ -83,26 +94,26 @@ class TrainingPass(Pass, Settings):
         return f"{whole[0].name} is stored as {whole[0].variable.dtype}, which can't be trained" if whole else True
 
     def run(self, model: Any, ctx: Context) -> PassResult:
-        student = ctx.devices.copy(model)
+        student = ctx.training.devices.copy(model)
         selection = self.select(student)
         if not selection.chosen:
-            return PassResult(ctx.devices.home(student), (), selection.skipped)
+            return PassResult(ctx.training.devices.home(student), (), selection.skipped)
         if ctx.data.training is None:
             raise UsageError(f"{self.name}: needs training data; give it with --data")
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             stack.enter_context(_told_by(self.name))
             data = ctx.data.training
             labels = self.learns_labels(data.labelled)
-            read = feed(student, data, self.batch, ctx.seed, Path(folder), labels, ctx.devices.parts)
+            read = feed(student, data, self.batch, ctx.seed, Path(folder), labels, ctx.training.devices.parts)
             stack.enter_context(_only({node.name for node, _ in selection.chosen}, student))
             stack.enter_context(_computing_in(student, self.precision))
             stack.enter_context(seeded(student, ctx.seed))
-            with ctx.devices.scope():
-                companion = None if ctx.companion is None else ctx.companion.during(student)
-                twin = Twin.of(student, ctx, companion)
-                outcome = self.train(Task(student, data, read, Path(folder), ctx, twin), companion)
-            formats, sparse = twin.formats(student), set(twin.sparse(student))
-        student = ctx.devices.home(student)
+            with ctx.training.devices.scope():
+                pruning = None if ctx.training.pruning is None else ctx.training.pruning.gradually(student)
+                quantized = FakeQuantized.of(student, ctx, pruning)
+                outcome = self.train(Task(student, data, read, Path(folder), ctx, quantized), pruning)
+            formats, sparse = quantized.formats(student), set(quantized.sparse(student))
+        student = ctx.training.devices.home(student)
         bake(student, ctx.plan.updated(formats))
         before = {node.name: node for node in nodes(model)}
         names = {node.name for node, _ in selection.chosen}
@@ -111,32 +122,32 @@ class TrainingPass(Pass, Settings):
             reason = f"training was given up: {_why(outcome, self)}"
             skipped = tuple(Skip(node.name, reason) for node in chosen)
             return PassResult(student, (), (*selection.skipped, *skipped), goals=self.goals(outcome))
-        activations = twin.activations(student)
+        activations = quantized.activations(student)
         changes = tuple(Change(n.name, f"trained{moved(before[n.name], n, sparse)}") for n in chosen)
         goals, history = self.goals(outcome), _history(outcome)
         return PassResult(student, changes, selection.skipped, formats, goals, activations, history)
 
-    def train(self, task: Task, companion: Companion | None) -> Outcome:
+    def train(self, task: Task, gradual: GradualPruning | None) -> Outcome:
         """Train the student in place."""
-        student, ctx, twin = task.student, task.ctx, task.twin
+        student, ctx, quantized = task.student, task.ctx, task.quantized
         read, make = self.lesson(task)
-        training, validation = self.split(task.data, read, ctx.devices)
+        training, validation = self.split(task.data, read, ctx.training.devices)
         plan = Plan.of(self, training)
         chosen = optimizer(self, plan.steps, plan.per_epoch)
         masks = Masks(chosen)
-        pruning = None if companion is None else Pruning(companion, twin.steps.layer, plan.steps)
-        variables = [*student.variables, *twin.steps.layer.variables]
+        pruning = None if gradual is None else PruningInTraining(gradual, quantized.steps.layer, plan.steps)
+        variables = [*student.variables, *quantized.steps.layer.variables]
         with ExitStack() as stack:
             stack.enter_context(batchnorm.quicker(student))
-            stack.enter_context(twin.computing(student))
-            stack.enter_context(masks.on(twin.sparse(student).values(), pruning.shown if pruning else ()))
+            stack.enter_context(quantized.computing(student))
+            stack.enter_context(masks.on(quantized.sparse(student).values(), pruning.shown if pruning else ()))
             if pruning is not None:
                 stack.enter_context(pruning.on(student))
-            stack.enter_context(within(twin.signs(student)))
+            stack.enter_context(within(quantized.signs(student)))
             learner = make(chosen)
             advance = stack.enter_context(ctx.progress(self.name, plan.steps))
             watch = _Telling(ctx, self.name, advance, pruning, masks)
-            with ctx.devices.placed(learner, chosen):
+            with ctx.training.devices.placed(learner, chosen):
                 outcome = fit(
                     learner,
                     variables,
@@ -145,7 +156,7 @@ class TrainingPass(Pass, Settings):
                     plan,
                     self.patience,
                     watch,
-                    Checkpoint(ctx.checkpoint),
+                    Checkpoint(ctx.training.checkpoint),
                     self.checkpoint or math.inf,
                 )
             if pruning is not None:
@@ -181,10 +192,10 @@ class TrainingPass(Pass, Settings):
 
 
 class _Telling(Watch):
-    """Tells of each epoch through a context, and lets a companion prune."""
+    """Logs each epoch through a context, and prunes when it is time to."""
 
     def __init__(
-        self, ctx: Context, name: str, advance: Callable[[int], None], pruning: Pruning | None, masks: Masks
+        self, ctx: Context, name: str, advance: Callable[[int], None], pruning: PruningInTraining | None, masks: Masks
     ) -> None:
         self.ctx, self.name, self._advance = ctx, name, advance
         self.pruning, self.masks = pruning, masks

@@ -3,17 +3,20 @@
 import hashlib
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from kcompress.data.specs import is_function
 from kcompress.errors import UsageError
+from kcompress.model.rebuild import copy
 from kcompress.model.signature import signature
-from kcompress.passes.base import Context, Need
-from kcompress.passes.rules import patterns
+from kcompress.passes.base import Context, Need, PassResult
+from kcompress.passes.capabilities import CombinesTeachers, ReadsModels, ReplacesModel
+from kcompress.passes.selection import patterns
 from kcompress.passes.train._training import Lesson, Task, TrainingPass, compiled
 from kcompress.training.feed import Feed, Stored
 from kcompress.training.forms import forms_of, renamed
@@ -24,13 +27,14 @@ from kcompress.training.pairing import pairs
 from kcompress.training.soft_targets import feature_loss, soft_targets
 from kcompress.training.student import made, named_like
 from kcompress.training.target_loss import Function, functions, nothing
-from kcompress.training.teachers import check_shapes, check_teacher, taught
+from kcompress.training.teachers import Teacher, check_shapes, check_teacher, taught
+from kcompress.typing import Combination
 
 Array = NDArray[Any]
 PREFIX = "teacher/"
 
 
-class TrainDistill(TrainingPass):
+class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
     """Train the model on the outputs of a teacher, with or without labels.
 
     Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015. The teacher is the model
@@ -45,7 +49,7 @@ class TrainDistill(TrainingPass):
     """The number that logits are divided by, such as 3; more shows more of how the teacher ranks wrong classes."""
     alpha: float = Field(0.9, ge=0, le=1, json_schema_extra={"tunable": [0.5, 1.0]})
     """The weight of the teacher's outputs against the labels, such as 0.9. Without labels it is 1."""
-    combine: Literal["average", "weighted", "stacked"] = "average"
+    combine: Combination = "average"
     """The way that several teachers become one: the average of their probabilities; the likeliest weighted one on a
     share of the training data; or stacked, a dense layer on what all say, trained on that share."""
     student: str | None = None
@@ -64,18 +68,33 @@ class TrainDistill(TrainingPass):
 
     _features_to_tuple = field_validator("features", mode="before")(patterns)
 
-    def files(self) -> tuple[Path, ...]:
+    def model_files(self) -> tuple[Path, ...]:
         return () if self.student is None or is_function(self.student) else (Path(self.student),)
 
-    def subject(self, model: Any, ctx: Context) -> Any:
-        if self.student is None:
-            return model
+    @property
+    def replaces_model(self) -> bool:
+        return self.student is not None
+
+    @property
+    def combination(self) -> Combination | None:
+        return self.combine if "combine" in self.model_fields_set else None
+
+    def combining(self, how: Combination) -> Self:
+        return type(self)(**{"combine": how, **self.config()})
+
+    def apply(self, model: Any, ctx: Context) -> PassResult:
+        """Train the model, or the student in its place; without other teachers, the model before it is one."""
+        if not ctx.training.teachers:
+            teacher = Teacher("the model before it", "", partial(copy, model))
+            ctx = replace(ctx, training=replace(ctx.training, teachers=(teacher,)))
+        return super().apply(model if self.student is None else self.replacement(self.student, model, ctx), ctx)
+
+    def replacement(self, spec: str, model: Any, ctx: Context) -> Any:
+        """The student as a model that fits into the place of the given one."""
         if ctx.plan:
-            raise UsageError(
-                f"{self.name}: student={self.student} takes the place of a model that was quantized; put it first"
-            )
-        student = made(self.student, ctx.seed) if is_function(self.student) else ctx.read(Path(self.student))
-        check_shapes(self.student, student, model, "student", "model")
+            raise UsageError(f"{self.name}: student={spec} takes the place of a model that was quantized; put it first")
+        student = made(spec, ctx.seed) if is_function(spec) else ctx.read(Path(spec))
+        check_shapes(spec, student, model, "student", "model")
         return named_like(student, model)
 
     def learns_labels(self, labelled: bool) -> bool:
@@ -83,12 +102,12 @@ class TrainDistill(TrainingPass):
 
     def lesson(self, task: Task) -> Lesson:
         student = task.student
-        source = joint(task.ctx.teachers, self.combine, student, task.data, task.ctx.seed)
+        source = joint(task.ctx.training.teachers, self.combine, student, task.data, task.ctx.seed)
         teacher = source.load()
         check_teacher(source.name, teacher, student)
         together = pairs(student, teacher, self.features, self.feature_loss != "similarity")
         if together and self.feature_loss == "similarity":
-            task.ctx.devices.require_whole_batches("feature_loss=similarity")
+            task.ctx.training.devices.require_whole_batches("feature_loss=similarity")
         found = loss_for(student, task.data, self.loss) if task.data.labelled else None
         own_forms, forms = forms_of(student, teacher, task.feed.batch(0)[0], found.kinds if found else None)
         inputs = signature(student).inputs
@@ -114,7 +133,7 @@ class TrainDistill(TrainingPass):
         terms = soft_targets(own_forms, count, self.temperature)
         weights = [1.0] * len(terms) + [self.feature_weight] * count
         terms += [feature_loss(len(own_forms), count, number, self.feature_loss) for number in range(count)]
-        own_view = viewed(student, [mine for mine, _ in together], also=task.twin.steps.layer)
+        own_view = viewed(student, [mine for mine, _ in together], also=task.quantized.steps.layer)
 
         def make(chosen: Any) -> Any:
             share = 1 - self.alpha if read_labels else 0.0

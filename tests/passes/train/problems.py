@@ -6,7 +6,7 @@ import numpy as np
 
 from kcompress.data import resolve
 from kcompress.model.rebuild import copy
-from kcompress.passes.base import Context
+from kcompress.passes.base import Context, TrainingContext
 from kcompress.training.teachers import Teacher
 from tests.models import keras
 
@@ -36,10 +36,11 @@ def convolutional(normalized: bool = True, activation: str | None = "softmax", w
     return k.Model(inputs, nn.Dense(4, activation, name="head")(x), name="spots")
 
 
-def context(labelled: bool = True, teacher: Any = None, **fields: Any) -> Context:
+def context(labelled: bool = True, teacher: Any = None, pruning: Any = None, **fields: Any) -> Context:
     x, y = spots()
     teachers = () if teacher is None else (Teacher("teacher", "", lambda: copy(teacher)),)
-    return Context(data=resolve((x, y) if labelled else x), teachers=teachers, **fields)
+    training = TrainingContext(teachers=teachers, pruning=pruning)
+    return Context(data=resolve((x, y) if labelled else x), training=training, **fields)
 
 
 def accuracy(model: Any) -> float:

@@ -7,6 +7,7 @@ from kcompress import PruneMagnitude, TrainDistill, TrainFinetune
 from kcompress.data import resolve
 from kcompress.errors import ModelError, UsageError
 from kcompress.model.rebuild import copy, fingerprint
+from kcompress.passes.base import Context, TrainingContext
 from kcompress.quantization.plan import FLOAT16, QuantPlan
 from kcompress.training.teachers import Teacher
 from tests.models import keras
@@ -49,9 +50,8 @@ def test_alpha_weighs_teacher_against_labels(teacher):
 
 
 def test_outputs_are_computed_once_and_kept_for_the_next_training(teacher, cache, monkeypatch):
-    ctx = context(teacher=teacher)
     known = (Teacher("teacher", "digest", lambda: copy(teacher)),)
-    ctx = context().__class__(data=ctx.data, teachers=known)
+    ctx = replace(context(), training=TrainingContext(known))
     first = taught(convolutional(width=4), ctx, epochs=1)
     assert len(list(cache.glob("teacher-*/0.npy"))) == 1
     monkeypatch.setattr("kcompress.training.teachers.compiled", None)  # a second run of the teacher would fail
@@ -73,9 +73,8 @@ class Always:
 
 def test_the_teacher_runs_in_every_step_where_data_is_another_each_time(teacher, cache):
     x, y = spots(20)
-    ctx = context().__class__(
-        data=resolve(Always(), test=(x, y)), teachers=(Teacher("t", "digest", lambda: copy(teacher)),)
-    )
+    known = (Teacher("t", "digest", lambda: copy(teacher)),)
+    ctx = Context(data=resolve(Always(), test=(x, y)), training=TrainingContext(known))
     result = taught(convolutional(width=4), ctx, batch=32)
     assert not list(cache.glob("teacher-*"))
     assert accuracy(result.model) > 0.9
@@ -152,7 +151,7 @@ def test_a_student_of_another_architecture_takes_the_models_place(teacher, tmp_p
     assert fingerprint(first) == fingerprint(again)
     result.model.save(tmp_path / "student.keras")
     saved = TrainDistill(student=str(tmp_path / "student.keras"), epochs=1)
-    assert saved.files() == (tmp_path / "student.keras",)
+    assert saved.model_files() == (tmp_path / "student.keras",)
     assert saved.apply(teacher, context()).history[0]["loss"] < result.history[0]["loss"]
 
 

@@ -15,7 +15,7 @@ def together(pruning, model=None, **fields):
     """A pruning pass and the training behind it, as a run hands one to the other."""
     begun = pruning.apply(model or convolutional(), context())
     settings = {"epochs": 8, "learning_rate": 0.01, **fields}
-    return begun, TrainFinetune(**settings).apply(begun.model, context(companion=pruning))
+    return begun, TrainFinetune(**settings).apply(begun.model, context(pruning=pruning))
 
 
 def zeros(model):
@@ -35,7 +35,7 @@ def test_starts_from_the_initial_share_and_rises_by_the_third_power():
     pruning = PruneMagnitude(sparsity=0.8, initial=0.2, until=0.5, schedule="polynomial")
     begun, _ = together(pruning, epochs=1)
     assert zeros(begun.model) == pytest.approx(dict.fromkeys(KERNELS, 0.2), abs=0.02)
-    removed = pruning.during(convolutional()).removed
+    removed = pruning.gradually(convolutional()).removed
     for progress, share in ((0.0, 0.2), (0.25, 0.8 - 0.6 / 8), (0.5, 0.8), (1.0, 0.8)):
         masks = np.concatenate([mask.ravel() for _, mask in removed(progress)])
         assert masks.mean() == pytest.approx(share, abs=0.01)

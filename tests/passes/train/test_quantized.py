@@ -34,7 +34,7 @@ def trained():
 def onwards(model, first, target="keras", **fields):
     """Quantize, then train; the plan after both."""
     begun = first.apply(model, context(target=target))
-    plan = QuantPlan().updated(begun.formats, first.computation())
+    plan = QuantPlan().updated(begun.formats, begun.activations)
     ctx = context(plan=plan)
     result = TrainFinetune(**{"epochs": 4, "learning_rate": 0.003, **fields}).apply(begun.model, ctx)
     return begun, result, plan.updated(result.formats, result.activations)
@@ -111,7 +111,7 @@ def twin(model, plan):
         return np.asarray(model(spots()[0][4::5]))
 
 
-def test_the_file_of_integers_agrees_with_the_twin_that_was_trained(trained, tmp_path):
+def test_the_file_of_integers_agrees_with_the_fake_quantized_model_that_was_trained(trained, tmp_path):
     _, result, plan = onwards(trained, QuantizeInt8(samples=64))
     assert result.activations is not None
     assert result.activations.learned
@@ -132,7 +132,7 @@ def test_ranges_are_learned_of_inputs_too_whatever_type_the_data_has(trained):
     both = Context(data=data.resolve((images, spots()[1])))
     step = QuantizeInt8(samples=64)
     begun = step.apply(trained, both)
-    plan = QuantPlan().updated(begun.formats, step.computation())
+    plan = QuantPlan().updated(begun.formats, begun.activations)
     result = TrainFinetune(steps=12, learning_rate=0.01).apply(begun.model, replace(both, plan=plan))
     (entry,) = [entry for entry in result.activations.learned if entry.seen_low > 1]  # of images, whose least is not 0
     assert entry.seen_high <= images.max()
@@ -143,7 +143,7 @@ def test_what_is_pruned_after_it_was_quantized_stays_zero_through_later_training
     begun = QuantizeWeights(bits=4).apply(trained, context())
     plan = QuantPlan(begun.formats)
     pruning = PruneMagnitude(sparsity=0.6, schedule="polynomial")
-    first = TrainFinetune(epochs=2).apply(begun.model, context(plan=plan, companion=pruning))
+    first = TrainFinetune(epochs=2).apply(begun.model, context(plan=plan, pruning=pruning))
     plan = plan.updated(first.formats)
     assert all(form.sparse for form in plan.weights.values())
     again = TrainFinetune(epochs=2, learning_rate=0.01).apply(first.model, context(plan=plan))
@@ -177,7 +177,7 @@ def test_a_loss_sees_probabilities_before_they_are_rounded(trained, last):
     taught = {}
     for name, first in (("float", FoldBatchNorm()), ("int8", QuantizeInt8(samples=64))):
         begun = first.apply(model, context(teacher=trained))
-        ctx = context(teacher=trained, plan=QuantPlan().updated(begun.formats, first.computation()))
+        ctx = context(teacher=trained, plan=QuantPlan().updated(begun.formats, begun.activations))
         step = TrainDistill(steps=8, learning_rate=1e-6, alpha=1.0)
         taught[name] = step.apply(begun.model, ctx).history[0]["loss"]
     assert taught["float"] < taught["int8"] < 0.02

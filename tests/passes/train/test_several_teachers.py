@@ -6,7 +6,7 @@ from kcompress.data import Splits
 from kcompress.data.objects import open_data
 from kcompress.errors import ModelError, UsageError
 from kcompress.passes import find
-from kcompress.passes.base import Context
+from kcompress.passes.base import Context, TrainingContext
 from kcompress.training.teachers import Teacher
 from tests.models import dense, keras, seeded
 from tests.shell import assert_refused
@@ -29,7 +29,7 @@ def context(data=None, seeds=(1, 2), digests=("a", "b")):
     """Teachers with weights of these seeds."""
     models = [teacher(seed) for seed in seeds]
     made = (Teacher(f"t{n}", d, lambda m=m: m) for n, (d, m) in enumerate(zip(digests, models, strict=True)))
-    return Context(data=training((X, Y) if data is None else data), teachers=tuple(made))
+    return Context(data=training((X, Y) if data is None else data), training=TrainingContext(tuple(made)))
 
 
 def cached(cache):
@@ -78,7 +78,8 @@ def test_one_teacher_is_taken_as_it_is(cache):
 def test_teachers_whose_outputs_differ_are_refused_with_both_shapes():
     other = k.Sequential([k.Input((8,), name="x"), k.layers.Dense(4, "softmax")])
     ctx = context()
-    ctx = Context(data=ctx.data, teachers=(ctx.teachers[0], Teacher("other.keras", "", lambda: other)))
+    teachers = (ctx.training.teachers[0], Teacher("other.keras", "", lambda: other))
+    ctx = Context(data=ctx.data, training=TrainingContext(teachers))
     with pytest.raises(ModelError, match=r"other.keras: its outputs are \(4,\), those of t0 \(3,\)"):
         distill(ctx)
 

@@ -6,7 +6,7 @@ import pytest
 
 from kcompress.passes import find
 from kcompress.passes.base import Context, Pass
-from kcompress.passes.rules import Skip
+from kcompress.passes.result import Skip
 from tests.models import dense, keras
 from tests.passes.models import Projection
 

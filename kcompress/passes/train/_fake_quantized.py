@@ -1,16 +1,17 @@
-"""A model while it is trained: what its plan quantizes is quantized in every step, in steps whose sizes are learned."""
+"""A model in training: it computes with what its plan quantizes, on grids whose scales are learned."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
 from kcompress.data import Dataset
 from kcompress.model.flow import flow
 from kcompress.model.view import Node, Weight, nodes
-from kcompress.passes.base import Companion, Context
+from kcompress.passes.base import Context
+from kcompress.passes.capabilities import GradualPruning
 from kcompress.passes.statistics import batches
 from kcompress.quantization.fake_quantized import fixed_limits, ranges, twinned
 from kcompress.quantization.learned_scales import Steps, learned
@@ -18,8 +19,8 @@ from kcompress.quantization.plan import Activations, LearnedRange, QuantPlan, We
 
 
 @dataclass(frozen=True)
-class Twin:
-    """The plan of a model, the ranges of values between its layers at first, and what is learned of both."""
+class FakeQuantized:
+    """The plan of a model in training, the ranges between its layers before it, and the scales that are learned."""
 
     plan: QuantPlan
     limits: Mapping[str, tuple[float, float]]
@@ -28,12 +29,9 @@ class Twin:
     data: Dataset | None
 
     @classmethod
-    def of(cls, model: Any, ctx: Context, companion: Companion | None = None) -> "Twin":
-        """The twin of a model by the plan so far, in which zeros of what a companion prunes are there to stay.
-
-        Ranges are those on calibration data.
-        """
-        pruned = {id(variable) for variable, _ in companion.removed(0.0)} if companion is not None else set()
+    def of(cls, model: Any, ctx: Context, pruning: GradualPruning | None = None) -> Self:
+        """By the plan so far, with ranges on calibration data. Zeros in the weights that `pruning` removes stay."""
+        pruned = {id(variable) for variable, _ in pruning.removed(0.0)} if pruning is not None else set()
         names = [n.qualified(w) for n in nodes(model) for w in n.weights if id(w.variable) in pruned]
         sparse = {name: replace(ctx.plan.weights[name], sparse=True) for name in names if name in ctx.plan.weights}
         plan = ctx.plan.updated(sparse)
@@ -48,7 +46,7 @@ class Twin:
         return cls(plan, limits, fixed, learned(model, plan, limits), data)
 
     def computing(self, model: Any) -> AbstractContextManager[None]:
-        """Meanwhile, let the model compute as its twin."""
+        """Meanwhile, let the model compute as its fake-quantized form."""
         return twinned(model, self.plan, {**self.limits, **self.fixed}, self.steps)
 
     def formats(self, model: Any) -> dict[str, WeightFormat]:

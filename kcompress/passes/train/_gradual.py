@@ -1,4 +1,4 @@
-"""Pruning while training goes on: every few steps, the pass before the training says anew what is zero."""
+"""Gradual pruning: every few steps of a training, the pass before it ranks weights anew and says which are zero."""
 
 from contextlib import AbstractContextManager
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kcompress.model.rebuild import assign
-from kcompress.passes.base import Companion
+from kcompress.passes.capabilities import GradualPruning
 from kcompress.quantization.readers import Reader, read_through
 from kcompress.training.masks import Masks
 
@@ -14,16 +14,16 @@ UPDATES = 50
 """How often weights are ranked anew in a training."""
 
 
-class Pruning:
-    """Carries out what a companion says."""
+class PruningInTraining:
+    """Gradual pruning of a model in a training of so many steps."""
 
-    def __init__(self, companion: Companion, layer: Any, steps: int) -> None:
+    def __init__(self, pruning: GradualPruning, layer: Any, steps: int) -> None:
         """`layer` is trained with the model, and gets the masks of weights that go on learning while they are zero."""
-        self.companion, self.every = companion, max(1, steps // UPDATES)
-        self.settled = round(companion.until * steps)
-        self.variables = [variable for variable, _ in companion.removed(0.0)]
+        self.pruning, self.every = pruning, max(1, steps // UPDATES)
+        self.settled = round(pruning.until * steps)
+        self.variables = [variable for variable, _ in pruning.removed(0.0)]
         self.hidden: dict[int, Any] = {}
-        if companion.regrow:
+        if pruning.regrow:
             for variable in self.variables:
                 shape = tuple(variable.shape)
                 self.hidden[id(variable)] = layer.add_weight(
@@ -45,7 +45,7 @@ class Pruning:
 
     def change(self, masks: Masks, step: int, of: int) -> None:
         """Rank anew."""
-        for variable, removed in self.companion.removed(step / of):
+        for variable, removed in self.pruning.removed(step / of):
             if self.hidden:
                 self.hidden[id(variable)].assign(~removed)
             else:
