@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from kcompress.measure import latency
+
 settings.register_profile("same", derandomize=True, deadline=None)  # the same examples each time, however slow
 settings.load_profile("same")
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +42,14 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache for what fixtures of modules do, before a test has its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KCOMPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick() -> Iterator[None]:
+    """A latency is the median of a few calls; those of 200, as users get, took a third of the time of a small run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latency, "MAX_CALLS", latency.MIN_CALLS)
         yield
 
 
