@@ -30,6 +30,8 @@ from pathlib import Path
 
 import pytest
 
+import kcompress
+
 PACKAGE = Path(__file__).resolve().parent.parent / "kcompress"
 ORDER = (
     ("errors",),
@@ -169,3 +171,8 @@ def test_importing_it_loads_nothing_heavy(module):
     program = f"import sys, {module}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_no_public_name_is_that_of_a_module():
+    """Else the module would take the place of the function as soon as anybody imports it."""
+    assert not {path.stem for path in PACKAGE.iterdir()} & set(kcompress.__all__)
