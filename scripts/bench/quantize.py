@@ -35,7 +35,8 @@ from kcompress.measure.quality import evaluate
 from kcompress.passes import find as find_pass
 from kcompress.quantization.plan import QuantPlan
 from scripts.bench import _others
-from tests.formats import architectures
+from tests import architectures
+from tests.formats import integers
 
 RUNS = 3
 IMAGES = 200
@@ -59,7 +60,7 @@ def conversion() -> None:
     source = folder / "float.tflite"
     formats()["tflite"].write(model, QuantPlan(), source, WriteOptions())
     works = {
-        "kcompress": lambda: architectures.write(model, x, folder / "kcompress.tflite"),
+        "kcompress": lambda: integers.write(model, x, folder / "kcompress.tflite"),
         "TFLiteConverter": lambda: _others.tflite_converter(model, x, folder / "TFLiteConverter.tflite"),
         "ai-edge-quantizer (a float .tflite exists)": lambda: _others.ai_edge_quantizer(
             source, x, folder / "ai-edge-quantizer (a float .tflite exists).tflite"
@@ -206,9 +207,9 @@ def floats() -> None:
         model = architectures.build(name, size, x)
         paths = [folder / "ours.tflite", folder / "theirs.tflite"]
         with _others.quiet():
-            architectures.write(model, x, paths[0])
+            integers.write(model, x, paths[0])
             _others.tflite_converter(model, x, paths[1])
-        found = architectures.faults(unpack(paths[0].read_bytes())) or ["integers alone"]
+        found = integers.faults(unpack(paths[0].read_bytes())) or ["integers alone"]
         ours, theirs = (_cosine(path, model, x) for path in paths)
         print(
             f"{name:17} {'; '.join(found)}; cosine to Keras's logits {ours:.3f}, TFLiteConverter's {theirs:.3f}; "

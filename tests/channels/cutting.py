@@ -14,7 +14,6 @@ from kcompress.channels.trace import Size
 from kcompress.model.rebuild import copy, renumber_shared, variables
 from kcompress.model.signature import signature
 from tests.models import keras, seeded
-from tests.passes.fold.statistics import randomized
 
 OUTPUT = "its output is an output of the model"
 HOLDERS = ("layer", "layers", "backward_layer", "cell", "cells", "build_config", "build_input_shape", "input_layers")
@@ -154,25 +153,6 @@ def assert_only_sizes_differ(model: Any, twin: Any, found: Channels, dropped: An
         assert target.dtype_policy == source.dtype_policy
         if hasattr(source, "get_config"):
             assert settings(target, source, found) == settings(source, source, found)
-
-
-def architecture(name: str, size: int, tensors: Any, **settings: Any) -> Any:
-    """One of keras.applications with random weights: kernels as built, statistics as after training on `tensors`.
-
-    Biases and the layer scales of ConvNeXt are random, too, where Keras begins with zeros or nearly so: what is dropped
-    must count.
-    """
-    k = keras()
-    k.utils.set_random_seed(0)
-    settings = {"weights": None, "input_shape": (size, size, 3), "classifier_activation": None, **settings}
-    model, random = getattr(k.applications, name)(**settings), np.random.default_rng(0)
-    for variable in model.weights:
-        if variable.name == "bias":
-            variable.assign(random.uniform(-0.1, 0.1, variable.shape))
-    for layer in model.layers:
-        if type(layer).__name__ == "LayerScale":
-            layer.gamma.assign(random.uniform(0.5, 1.5, layer.gamma.shape))
-    return randomized(model, tensors)
 
 
 def named(variable: Any) -> Any:

@@ -9,7 +9,6 @@ from kcompress.passes.fold.batchnorm import FoldBatchNorm
 from kcompress.passes.prune.magnitude import PruneMagnitude
 from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import keras, residual, seeded
-from tests.passes.fold.statistics import randomized
 
 k = keras()
 nn = k.layers
@@ -275,33 +274,3 @@ def test_only_what_is_asked_for_is_folded():
     result = fold(residual(), skip="stem_bn")
     assert result.skipped == (Skip("stem_bn", "asked for by skip 'stem_bn'", asked=True),)
     assert left(result.model) == ["stem_bn"]
-
-
-def application(name):
-    build = getattr(k.applications, name)
-    k.utils.set_random_seed(0)
-    return build(weights=None, input_shape=(64, 64, 3), classes=10, classifier_activation=None)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "top", "folded", "kept"),
-    [
-        ("MobileNetV2", 1, 52, 0),
-        ("EfficientNetB0", 255, 49, 0),
-        ("ResNet50V2", 1, 32, 17),
-        ("DenseNet121", 1, 59, 62),
-        ("NASNetMobile", 1, 188, 4),
-    ],
-)
-def test_real_architectures_keep_their_outputs(name, top, folded, kept):
-    model = application(name)
-    random = np.random.default_rng(0)
-    samples, x = (random.uniform(0, top, (n, 64, 64, 3)).astype(np.float32) for n in (16, 4))
-    randomized(model, samples)
-    result = FoldBatchNorm().apply(model, Context())
-    assert (len(result.changes), len(result.skipped)) == (folded, kept)
-    assert len(left(result.model)) == kept
-    old, new = (np.asarray(m(x, training=False), np.float64) for m in (model, result.model))
-    assert 0.01 < np.abs(old).max() < 100
-    assert np.abs(new - old).max() <= CLOSE * np.abs(old).max()
