@@ -16,7 +16,7 @@ from kcompress.data import resolve
 from kcompress.files import whole, writing
 from kcompress.formats import WriteOptions, Written
 from kcompress.formats.safety import trusting
-from kcompress.hosts import Group, Hosts, Team, together
+from kcompress.hosts import Hosts, ProcessGroup, Team, together
 from kcompress.measure.memory import release, settled
 from kcompress.progress import Hooks
 from kcompress.report import Report
@@ -115,7 +115,7 @@ def saved(model: ModelLike, folder: Path) -> Path:
 
 def _checked(
     source: Path, output: Path, options: CompressOptions, hosts: Hosts | None
-) -> tuple[RunInput, Group | None]:
+) -> tuple[RunInput, ProcessGroup | None]:
     """What the run is given, and the processes that train together, once all that can be known wrong was looked for."""
     passes = preflight.combining(recipes.resolve(options.recipe, options.passes), options.combine)
     group = preflight.distribution(passes, options.distribute, hosts)

@@ -21,7 +21,7 @@ SAME = 1e-6  # relative; norms of equal channels in another order agree to this
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """How a file's tensor is to be stored: as float16, or as `levels`, whole numbers, times `scale` along `axis`.
 
     `scale` has one entry per position of `axis`, or one in all where that is None; `levels` the tensor's shape.
@@ -42,7 +42,7 @@ class _Planned:
     format: WeightFormat
 
 
-def match_plan(model: Any, plan: QuantPlan, tensors: Tensors) -> tuple[dict[str, Stored], tuple[str, ...]]:
+def match_plan(model: Any, plan: QuantPlan, tensors: Tensors) -> tuple[dict[str, StoredTensor], tuple[str, ...]]:
     """How to store each tensor that holds planned weights, by tensor name, and the planned weights that none holds."""
     planned = {}
     for node in nodes(model):
@@ -50,7 +50,7 @@ def match_plan(model: Any, plan: QuantPlan, tensors: Tensors) -> tuple[dict[str,
             if (name := node.qualified(weight)) in plan.weights:
                 outputs = weight.axes.outputs if weight.axes else (len(weight.variable.shape) - 1,)
                 planned[name] = _Planned(weight.values, outputs, plan.weights[name])
-    found: dict[str, Stored] = {}
+    found: dict[str, StoredTensor] = {}
     placed: set[str] = set()
     for tensor, names in match(tensors, {n: Wanted(p.values, p.outputs) for n, p in planned.items()}).items():
         stored = _stored(tensors[tensor], names, [planned[name] for name in names])
@@ -60,10 +60,10 @@ def match_plan(model: Any, plan: QuantPlan, tensors: Tensors) -> tuple[dict[str,
     return found, tuple(sorted(set(planned) - placed))
 
 
-def _stored(values: NDArray[Any], names: tuple[str, ...], planned: list[_Planned]) -> Stored | None:
+def _stored(values: NDArray[Any], names: tuple[str, ...], planned: list[_Planned]) -> StoredTensor | None:
     """The first way that holds the tensor exactly; None if there is none."""
     if all(p.format.kind == "float" for p in planned):
-        return Stored(names, 16)
+        return StoredTensor(names, 16)
     if any(p.format.kind == "float" for p in planned):
         return None
     formats = [p.format for p in planned]
@@ -71,7 +71,7 @@ def _stored(values: NDArray[Any], names: tuple[str, ...], planned: list[_Planned
     for axis, scale in _candidates(values, planned):
         spread = scale if axis is None else affine.along(scale, (axis,), values.shape)
         if affine.on_levels(values, spread, low, high):
-            return Stored(names, bits, affine.to_levels(values, spread, low, high), axis, scale)
+            return StoredTensor(names, bits, affine.to_levels(values, spread, low, high), axis, scale)
     return None
 
 

@@ -43,7 +43,7 @@ class Hosts(Settings):
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """The same, with nothing left open. `local_devices` are those of its host that this process takes; None for all."""
 
     coordinator: str
@@ -63,7 +63,7 @@ def several(environment: Mapping[str, str]) -> bool:
     return pod or '"worker"' in environment.get("TF_CONFIG", "")
 
 
-def settle(asked: Hosts | None, backend: str, environment: Mapping[str, str] | None = None) -> Group | None:
+def settle(asked: Hosts | None, backend: str, environment: Mapping[str, str] | None = None) -> ProcessGroup | None:
     """The processes that train together; None if there is only this one.
 
     Raises UsageError for a backend that can't do it, and for what is missing or can't be right.
@@ -97,7 +97,7 @@ def settle(asked: Hosts | None, backend: str, environment: Mapping[str, str] | N
         raise UsageError(f"--process {process}: must be from 0 to {processes - 1}, as there are {processes} processes")
     if processes == 1:
         return None
-    return Group(coordinator, processes, process, seconds, None if local is None else tuple(local))
+    return ProcessGroup(coordinator, processes, process, seconds, None if local is None else tuple(local))
 
 
 def _detected(coordinator: str | None, processes: int | None, process: int | None, seconds: float) -> Any:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from kcompress.backend import silenced
 from kcompress.errors import HostsError, KCompressError, UsageError
 from kcompress.hosts.roll_call import Line, call
-from kcompress.hosts.settings import Group
+from kcompress.hosts.settings import ProcessGroup
 
 PARTING_SECONDS = 5.0
 
@@ -91,7 +91,7 @@ _running: dict[str, Team] = {}
 
 
 @contextmanager
-def together(group: Group | None) -> Iterator[Team]:
+def together(group: ProcessGroup | None) -> Iterator[Team]:
     """Meanwhile, be one of these processes, all of which do the same; alone without any.
 
     Raises HostsError if another one does not answer in time, or gives up.
@@ -120,7 +120,7 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def _joined(group: Group) -> Team:
+def _joined(group: ProcessGroup) -> Team:
     key = f"{group.coordinator} {group.processes} {group.process}"
     if key in _running:
         return _running[key]

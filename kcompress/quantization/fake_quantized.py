@@ -1,12 +1,13 @@
-"""A model as its own quantized twin: the same layers, meanwhile computing as a file of integers would.
+"""The fake-quantized model: the same layers, meanwhile computing as a file of integers would.
 
 Kernels are read through a quantizer, and values between layers are rounded to 8 or 16 bits where such a file holds them
 as integers: the model's inputs, what a layer makes, and what comes before an activation that is an operator of its own.
 Not between layers that converters fuse into one operator: a linear layer, the batch normalization behind it and a ReLU.
 
 Both go by a straight-through gradient (Bengio, Léonard and Courville, 2013): rounding counts as the identity, and what
-is clipped gets none. So a twin can be trained, on any backend, and `bake` then puts its weights on their grids. What a
-layer computes inside of itself, such as the state of a recurrent one, stays in float.
+is clipped gets none. So a fake-quantized model can be trained, on any
+backend; `bake` then puts its weights on their grids. What a layer computes inside of itself, such as the state of a
+recurrent one, stays in float.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +23,7 @@ from kcompress.model.replaced import replaced
 from kcompress.model.view import nodes
 from kcompress.numerics import affine
 from kcompress.numerics.ranges import Range
-from kcompress.quantization.learned_scales import Steps
+from kcompress.quantization.learned_scales import LearnedScales
 from kcompress.quantization.plan import QuantPlan, WeightFormat
 from kcompress.quantization.readers import Reader, read_through
 from kcompress.quantization.rounding import to_grid, to_signs
@@ -31,8 +32,8 @@ Tap = Callable[[str, Any], Any]
 """Takes the name of a point and its value there, and returns the value to go on with."""
 Limits = Mapping[str, tuple[float, float]]
 
-GIVEN = Steps(None, {})
-"""No step is learned."""
+NONE_LEARNED = LearnedScales(None, {})
+"""No scale is learned."""
 FIXED = {"softmax": (0.0, 255 / 256), "sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
 """Ranges that LiteRT's 8-bit scheme prescribes for what these make."""
 MODEL_INPUT = "/input"
@@ -59,21 +60,27 @@ def ranges(model: Any, batches: Iterable[Mapping[str, Any]], detailed: bool = Fa
 
 
 @contextmanager
-def twinned(model: Any, plan: QuantPlan, limits: Limits, steps: Steps = GIVEN) -> Iterator[None]:
+def fake_quantized_model(
+    model: Any, plan: QuantPlan, limits: Limits, scales: LearnedScales = NONE_LEARNED
+) -> Iterator[None]:
     """Meanwhile, calling the model computes with quantized weights and activations.
 
-    `limits` holds the range of every point whose values are to be rounded; `steps` go before those that follow from
+    `limits` holds the range of every point whose values are to be rounded; `scales` replace those that follow from
     the plan and these. The model must not have been compiled into a function yet, nor be used as such afterwards.
     """
     bits = 8 if plan.activations is None else plan.activations.bits
 
     def tap(name: str, value: Any) -> Any:
         low, high = limits.get(name, (0.0, 0.0))
-        return fake_quantized(value, low, high, bits, steps.get(name)) if high > low else value
+        return fake_quantize(value, low, high, bits, scales.get(name)) if high > low else value
 
     planned = [(w.variable, plan.weights.get(node.qualified(w))) for node in nodes(model) for w in node.weights]
-    whole = {id(v): _quantizer(v, format, steps) for v, format in planned if format and format.kind == "int"}
-    with tapped(model, tap), read_through(model, whole), replaced(model, "call", _reading(model.call, steps)):
+    whole = {
+        id(v): _quantizer(v, weight_format, scales)
+        for v, weight_format in planned
+        if weight_format and weight_format.kind == "int"
+    }
+    with tapped(model, tap), read_through(model, whole), replaced(model, "call", _reading(model.call, scales)):
         yield
 
 
@@ -81,12 +88,12 @@ def bake(model: Any, plan: QuantPlan) -> None:
     """Put every planned weight on its grid, to the nearest level, in place."""
     for node in nodes(model):
         for weight in node.weights:
-            format = plan.weights.get(node.qualified(weight))
-            if format is not None and not format.holds(weight.values):
-                assign([(weight.variable, format.nearest(weight.values))])
+            weight_format = plan.weights.get(node.qualified(weight))
+            if weight_format is not None and not weight_format.holds(weight.values):
+                assign([(weight.variable, weight_format.nearest(weight.values))])
 
 
-def described(point: str) -> str:
+def describe_point(point: str) -> str:
     """A point in words: `layer 'conv'`."""
     return "the model's inputs" if point == MODEL_INPUT else f"layer '{point.removesuffix('/input')}'"
 
@@ -122,36 +129,40 @@ def fixed_limits(model: Any) -> dict[str, tuple[float, float]]:
     return found
 
 
-def fake_quantized(value: Any, low: float, high: float, bits: int, step: Any = None) -> Any:
+def fake_quantize(value: Any, low: float, high: float, bits: int, scale: Any = None) -> Any:
     """Values rounded to one of 2^bits levels over [low, high], which contains 0 and makes it a level.
 
-    Shape and dtype of a float tensor; with 16 bits the levels are symmetric around 0, as in LiteRT. `step` is a tensor
-    to take instead of the step that follows from the range.
+    Shape and dtype of a float tensor; with 16 bits the levels are symmetric around 0, as in LiteRT. `scale` is a tensor
+    to take instead of the scale that follows from the range.
     """
     from keras import ops
 
     size, bottom, top = affine.span(low, high, bits)
     value = ops.convert_to_tensor(value)
-    return to_grid(value, ops.convert_to_tensor(size) if step is None else step, bottom, top)
+    return to_grid(value, ops.convert_to_tensor(size) if scale is None else scale, bottom, top)
 
 
-def _quantizer(variable: Any, format: WeightFormat, steps: Steps) -> Reader:
+def _quantizer(variable: Any, weight_format: WeightFormat, scales: LearnedScales) -> Reader:
     """Reads a weight on its grid."""
-    scale = format.scales(tuple(variable.shape))
+    planned = weight_format.scales(tuple(variable.shape))
 
     def read(value: Any) -> Any:
         from keras import ops
 
-        learned = steps.get(id(variable))
-        step = ops.convert_to_tensor(scale) if learned is None else learned
-        return to_signs(value, step) if format.bits == 1 else to_grid(value, step, format.low, format.high)
+        learned = scales.get(id(variable))
+        scale = ops.convert_to_tensor(planned) if learned is None else learned
+        return (
+            to_signs(value, scale)
+            if weight_format.bits == 1
+            else to_grid(value, scale, weight_format.low, weight_format.high)
+        )
 
     return read
 
 
-def _reading(call: Any, steps: Steps) -> Any:
+def _reading(call: Any, scales: LearnedScales) -> Any:
     def reading(*args: Any, **kwargs: Any) -> Any:
-        with steps.read():
+        with scales.read():
             return call(*args, **kwargs)
 
     return reading

@@ -1,7 +1,7 @@
-"""Step sizes that are learned: one for each scale of a planned weight, and for the range of each quantized point.
+"""Scales that are learned: those of planned weights, and one for the range of each quantized point.
 
-What is learned of a step s is t in s = s₀ · exp(t): one learning rate then suits steps of any size, and steps stay
-positive (Jain et al., "Trained Quantization Thresholds", 2020). All t are one variable: a model has hundreds of steps,
+Of a scale s, t is learned, with s = s₀ · exp(t). One learning rate then suits scales of any size, and they stay
+positive (Jain et al., "Trained Quantization Thresholds", 2020). All t are one variable: a model has hundreds of scales,
 and each variable costs an optimizer time.
 """
 
@@ -20,55 +20,55 @@ from kcompress.quantization.plan import QuantPlan, WeightFormat
 
 
 @dataclass(frozen=True)
-class Step:
-    """Step sizes at first, in the shape that broadcasts against the values, and how many significant bits they keep."""
+class InitialScale:
+    """Scales before training, in a shape that broadcasts against what is scaled, and how many bits are significant."""
 
-    sizes: NDArray[np.float32]
+    values: NDArray[np.float32]
     digits: int
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Steps by what they are for: the id of a weight's variable, or the name of a point.
+class LearnedScales:
+    """Scales by what they are for: the id of a weight's variable, or the name of a point.
 
     `layer` is a Keras layer that holds the variable, zero at first, for a model to train it.
     """
 
     layer: Any
-    _first: Mapping[Hashable, Step]
+    _first: Mapping[Hashable, InitialScale]
     _now: threading.local = field(default_factory=threading.local, init=False)
     """Of each thread, since TensorFlow takes turns among threads, one for each device, in the middle of a call."""
 
     def get(self, key: Hashable) -> Any:
-        """The step as a tensor, of the shape that it had at first, while `read`; None where none is learned."""
-        return self._now.steps[key] if key in self._first else None
+        """The scale as a tensor, in its first shape, within `read`; None where none is learned."""
+        return self._now.scales[key] if key in self._first else None
 
     @contextmanager
     def read(self) -> Iterator[None]:
-        """Meanwhile, steps can be had: a model calls this in each of its calls, so that the gradient reaches them."""
+        """Meanwhile, `get` gives scales. A model enters this in each call, so that the gradient reaches them."""
         from keras import ops
 
         if not self._first:
             yield
             return
-        first = np.concatenate([step.sizes.ravel() for step in self._first.values()])
-        digits = np.repeat([step.digits for step in self._first.values()], self._counts)
-        steps = _short(ops.multiply(first, ops.exp(ops.convert_to_tensor(self._variable))), digits)
+        first = np.concatenate([scale.values.ravel() for scale in self._first.values()])
+        digits = np.repeat([scale.digits for scale in self._first.values()], self._counts)
+        scales = _short(ops.multiply(first, ops.exp(ops.convert_to_tensor(self._variable))), digits)
         ends = np.cumsum(self._counts)[:-1].tolist()
-        pieces = ops.split(steps, ends) if ends else [steps]
-        shapes = [step.sizes.shape for step in self._first.values()]
-        self._now.steps = dict(zip(self._first, map(ops.reshape, pieces, shapes), strict=True))
+        pieces = ops.split(scales, ends) if ends else [scales]
+        shapes = [scale.values.shape for scale in self._first.values()]
+        self._now.scales = dict(zip(self._first, map(ops.reshape, pieces, shapes), strict=True))
         try:
             yield
         finally:
-            self._now.steps = {}
+            self._now.scales = {}
 
     def factors(self) -> dict[Hashable, NDArray[np.float64]]:
-        """By what the steps were multiplied, each of shape (steps,)."""
+        """What each scale was multiplied by, of shape (scales,)."""
         if not self._first:
             return {}
-        learned = np.split(np.exp(np.asarray(self._variable, np.float64)), np.cumsum(self._counts)[:-1])
-        return dict(zip(self._first, learned, strict=True))
+        factors = np.split(np.exp(np.asarray(self._variable, np.float64)), np.cumsum(self._counts)[:-1])
+        return dict(zip(self._first, factors, strict=True))
 
     def formats(self, model: Any, plan: QuantPlan) -> dict[str, WeightFormat]:
         """The formats with the scales that were learned, by qualified name, of as many significant bits as before."""
@@ -89,38 +89,38 @@ class Steps:
 
     @property
     def _counts(self) -> list[int]:
-        return [step.sizes.size for step in self._first.values()]
+        return [scale.values.size for scale in self._first.values()]
 
 
-def learned(model: Any, plan: QuantPlan, points: Mapping[str, tuple[float, float]]) -> Steps:
-    """New steps for the planned weights of a model that can be trained, and for points with these ranges."""
+def learned_scales(model: Any, plan: QuantPlan, points: Mapping[str, tuple[float, float]]) -> LearnedScales:
+    """Scales to learn, for the planned weights that can be trained and for points with these ranges."""
     import keras
 
-    first: dict[Hashable, Step] = {}
+    first: dict[Hashable, InitialScale] = {}
     for node in nodes(model):
         for weight in node.weights:
             form = plan.weights.get(node.qualified(weight))
             if form is not None and form.kind == "int" and weight.variable.trainable:
                 digits = affine.digits(np.asarray(form.scale))
-                first[id(weight.variable)] = Step(form.scales(tuple(weight.variable.shape)), digits)
+                first[id(weight.variable)] = InitialScale(form.scales(tuple(weight.variable.shape)), digits)
     for name, (low, high) in points.items():
         if high > low and plan.activations is not None:
             size = affine.span(low, high, plan.activations.bits)[0]
-            first[name] = Step(np.asarray(size, np.float32), affine.FULL)
-    layer = keras.layers.Layer(name="steps")
-    count = sum(step.sizes.size for step in first.values())
+            first[name] = InitialScale(np.asarray(size, np.float32), affine.FULL)
+    layer = keras.layers.Layer(name="learned_scales")
+    count = sum(scale.values.size for scale in first.values())
     if count:
         layer.add_weight(shape=(count,), initializer="zeros", dtype="float32", autocast=False, name="factors")
     layer.built = True
-    return Steps(layer, first)
+    return LearnedScales(layer, first)
 
 
-def _short(steps: Any, digits: NDArray[np.int64]) -> Any:
-    """Each of the steps with so many significant bits; the gradient is that without rounding."""
+def _short(scales: Any, digits: NDArray[np.int64]) -> Any:
+    """Each scale with so many significant bits; the gradient is that without rounding."""
     from keras import ops
 
     if (digits == affine.FULL).all():
-        return steps
-    power = ops.power(2.0, ops.subtract(ops.floor(ops.log2(steps)), (digits - 1).astype(np.float32)))
-    short = ops.where(digits == affine.FULL, steps, ops.round(steps / power) * power)
-    return steps + ops.stop_gradient(short - steps)
+        return scales
+    power = ops.power(2.0, ops.subtract(ops.floor(ops.log2(scales)), (digits - 1).astype(np.float32)))
+    short = ops.where(digits == affine.FULL, scales, ops.round(scales / power) * power)
+    return scales + ops.stop_gradient(short - scales)

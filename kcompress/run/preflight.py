@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kcompress import backend
 from kcompress.errors import ModelError, OutputError, UsageError
 from kcompress.formats import Format, find, for_output, formats
-from kcompress.hosts import Group, Hosts, settle
+from kcompress.hosts import Hosts, ProcessGroup, settle
 from kcompress.passes.capabilities import (
     CombinesTeachers,
     ComputesActivations,
@@ -164,7 +164,7 @@ def combining(steps: "Sequence[Pass]", how: Combination | None) -> "list[Pass]":
     return [step.combining(how) if isinstance(step, CombinesTeachers) else step for step in steps]
 
 
-def distribution(steps: "Sequence[Pass]", kind: str | None, asked: Hosts | None) -> Group | None:
+def distribution(steps: "Sequence[Pass]", kind: str | None, asked: Hosts | None) -> ProcessGroup | None:
     """The processes that train together, None for one; UsageError if the backend can't do what is asked for."""
     if kind is None:
         if asked is not None and (asked.given or asked.timeout is not None):

@@ -22,12 +22,12 @@ from kcompress.training.forms import forms_together, renamed
 from kcompress.training.heldout import HeldOut, held_out, target
 from kcompress.training.labelled import filled, labelled
 from kcompress.training.members import Members, nest
-from kcompress.training.soft_targets import Form
+from kcompress.training.soft_targets import OutputKind
 from kcompress.training.stacking import dense, evidence, trained
 from kcompress.typing import Combination
 
 Array = NDArray[Any]
-MADE: dict[Form, Form] = {"logits": "probabilities", "binary_logits": "sigmoid"}
+MADE: dict[OutputKind, OutputKind] = {"logits": "probabilities", "binary_logits": "sigmoid"}
 """What an output of logits is turned into."""
 EXAMPLES = 32
 OPEN_SIZE = 16
@@ -85,7 +85,7 @@ def ensemble(
     return Ensemble(found.model(packed[0], "ensemble"), [found.model(each, "member") for each in packed[1:]], weights)
 
 
-def _forms(found: Members, data: Dataset | None, reader: Any) -> list[list[Form]]:
+def _forms(found: Members, data: Dataset | None, reader: Any) -> list[list[OutputKind]]:
     """What each member's outputs hold, in the first one's order, told by all together and by the labels."""
     views = [found.model(each, "member") for each in found.outputs]
     sign = signature(views[0])
@@ -106,7 +106,7 @@ def _forms(found: Members, data: Dataset | None, reader: Any) -> list[list[Form]
     return forms_together(views, batch, kinds)
 
 
-def _probable(found: Members, item: tuple[Any, Form, str]) -> Any:
+def _probable(found: Members, item: tuple[Any, OutputKind, str]) -> Any:
     """An output as probabilities; values as they are."""
     import keras
 
@@ -138,7 +138,9 @@ def _sum(found: Members, label: str, parts: Sequence[Any], weights: Sequence[flo
     return keras.layers.Add(name=_own(found, label), dtype="float32")(scaled)
 
 
-def _weights(held: HeldOut, data: str, labels: Sequence[str], forms: Sequence[Form], count: int) -> list[list[float]]:
+def _weights(
+    held: HeldOut, data: str, labels: Sequence[str], forms: Sequence[OutputKind], count: int
+) -> list[list[float]]:
     """The shares of the members, for each output."""
     shares = []
     for number, (label, form) in enumerate(zip(labels, forms, strict=True)):
@@ -155,7 +157,7 @@ def _weights(held: HeldOut, data: str, labels: Sequence[str], forms: Sequence[Fo
     return shares
 
 
-def _evidence(found: Members, number: int, forms: Sequence[Form]) -> Any:
+def _evidence(found: Members, number: int, forms: Sequence[OutputKind]) -> Any:
     """What a head reads for one output, as one tensor: that of each member after the other along the last axis."""
     import keras
 

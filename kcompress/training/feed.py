@@ -49,7 +49,7 @@ class Feed(Protocol):
 
 
 @dataclass(frozen=True)
-class Stored:
+class ArrayFeed:
     """Samples that can be had in any order: arrays by input name, one array for each output, and more inputs."""
 
     x: Mapping[str, Array]
@@ -95,7 +95,7 @@ class Stored:
 
     _orders: list[tuple[int, Array]] = field(default_factory=list, init=False, repr=False, compare=False)
 
-    def apart(self, share: float) -> tuple["Stored", "Stored | None"]:
+    def apart(self, share: float) -> tuple["ArrayFeed", "ArrayFeed | None"]:
         """These samples without, and only, a random share to validate on; None for no share.
 
         Raises DataError if that leaves less than a batch.
@@ -119,7 +119,7 @@ class Stored:
 
 
 @dataclass
-class Passing:
+class StreamFeed:
     """Samples as they come; `start` gives them from the first on, and may give others each time."""
 
     start: Callable[[int], Iterator[Labelled]]
@@ -151,7 +151,7 @@ class Passing:
 
 def feed(
     model: Any, data: Dataset, size: int | None, seed: int, folder: Path, labels: bool, parts: int = 1
-) -> Stored | Passing:
+) -> ArrayFeed | StreamFeed:
     """The training data for a model, in batches of `size`, or of the size that the model has fixed.
 
     Without either, batches have SIZE samples, or the next multiple of `parts`, or all there are. `parts` are devices
@@ -174,9 +174,9 @@ def feed(
         return labelled(model, fitted, rows, labels=labels)
 
     if fitted.source.shuffles():
-        return Passing(read, samples, size)
+        return StreamFeed(read, samples, size)
     x, y = _gathered(read(size if size > READ else READ // size * size), samples, folder)
-    return Stored(x, y, size, seed, np.arange(samples), parts=size if fixed else parts)
+    return ArrayFeed(x, y, size, seed, np.arange(samples), parts=size if fixed else parts)
 
 
 def _size(samples: int, parts: int, name: str) -> int:

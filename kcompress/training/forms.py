@@ -10,15 +10,15 @@ from kcompress.measure.scoring import Kind
 from kcompress.model.observe import outputs, to_arrays
 from kcompress.model.signature import signature
 from kcompress.training.output_form import form
-from kcompress.training.soft_targets import Form
+from kcompress.training.soft_targets import OutputKind
 
-CLASSES: dict[Form, Form] = {"logits": "logits", "probabilities": "logits", "sigmoid": "binary_logits"}
+CLASSES: dict[OutputKind, OutputKind] = {"logits": "logits", "probabilities": "logits", "sigmoid": "binary_logits"}
 """What an output of unknown kind holds where the other model's, for the same output, holds this."""
 
 
 def forms_of(
     student: Any, teacher: Any, batch: Mapping[str, NDArray[Any]], kinds: Sequence[Kind] | None
-) -> tuple[list[Form], list[Form]]:
+) -> tuple[list[OutputKind], list[OutputKind]]:
     """The forms of the student's outputs and of the teacher's, in order; see `forms_together`."""
     mine, theirs = forms_together((student, teacher), batch, kinds)
     return mine, theirs
@@ -26,7 +26,7 @@ def forms_of(
 
 def forms_together(
     models: Sequence[Any], batch: Mapping[str, NDArray[Any]], kinds: Sequence[Kind] | None
-) -> list[list[Form]]:
+) -> list[list[OutputKind]]:
     """For each model the forms of its outputs, in order.
 
     `batch` maps the first model's input names to arrays, `kinds` are those of the labels. Where one model tells by its
@@ -34,14 +34,14 @@ def forms_together(
     """
     found = [_forms(model, batch, kinds) for model in models]
     for number, forms in enumerate(zip(*found, strict=True)):
-        told: list[Form] = [form for form in forms if form != "values"]
+        told: list[OutputKind] = [form for form in forms if form != "values"]
         for own in found:
             if own[number] == "values" and told:
                 own[number] = CLASSES.get(told[0], told[0])
     return found
 
 
-def _forms(model: Any, batch: Mapping[str, NDArray[Any]], kinds: Sequence[Kind] | None) -> list[Form]:
+def _forms(model: Any, batch: Mapping[str, NDArray[Any]], kinds: Sequence[Kind] | None) -> list[OutputKind]:
     sign = signature(model)
     found = outputs(model, sign, renamed(sign.inputs, batch))
     return [

@@ -15,7 +15,7 @@ from kcompress.model.signature import signature
 from kcompress.training.compiled import compiled
 from kcompress.training.forms import renamed
 from kcompress.training.labelled import as_labelled, filled
-from kcompress.training.soft_targets import Form
+from kcompress.training.soft_targets import OutputKind
 
 Array = NDArray[Any]
 READ = 256
@@ -76,7 +76,7 @@ def _picked(batches: Iterable[Batch], chosen: NDArray[np.bool_]) -> Iterator[Bat
             yield batch.take(rows)
 
 
-def target(name: str, output: str, form: Form, label: Array, shape: tuple[int, ...]) -> Array:
+def target(name: str, output: str, form: OutputKind, label: Array, shape: tuple[int, ...]) -> Array:
     """Labels of the data `name` in the shape of the predictions for an output: what probabilities or values should be.
 
     Raises DataError where they can't be that.

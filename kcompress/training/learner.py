@@ -10,13 +10,13 @@ from typing import Any
 from kcompress.model.hooks import watched
 from kcompress.model.signature import signature
 from kcompress.model.view import Node
-from kcompress.training.soft_targets import Form, to_logits
+from kcompress.training.soft_targets import OutputKind, to_logits
 
 
 def viewed(
     model: Any,
     features: Sequence[Node] = (),
-    forms: Sequence[Form] = (),
+    forms: Sequence[OutputKind] = (),
     keys: Sequence[str] | None = None,
     also: Any = None,
 ) -> Any:

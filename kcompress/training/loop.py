@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from kcompress.training.checkpoints import Checkpoint, State
 from kcompress.training.distribution import alone, array
 from kcompress.training.feed import Batch, Feed
-from kcompress.training.outcome import Epoch, Outcome, Plan
+from kcompress.training.outcome import Epoch, Outcome, TrainingSchedule
 
 BUFFERED = 2
 FEW = 64
@@ -51,7 +51,7 @@ def fit(
     variables: Sequence[Any],
     feed: Feed,
     validation: Feed | None,
-    plan: Plan,
+    plan: TrainingSchedule,
     patience: int | None,
     watch: Watch,
     checkpoint: Checkpoint,
@@ -98,7 +98,9 @@ def fit(
     return outcome
 
 
-def _end_epoch(state: State, values: list[NDArray[Any]], judged: float | None, plan: Plan, watch: Watch) -> None:
+def _end_epoch(
+    state: State, values: list[NDArray[Any]], judged: float | None, plan: TrainingSchedule, watch: Watch
+) -> None:
     """Take down how an epoch went, and keep the values of the variables if they are the best."""
     outcome = state.outcome
     first, end = plan.epoch(outcome.steps - 1)

@@ -32,14 +32,14 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingSchedule:
     """How many steps there are, and how many in an epoch."""
 
     steps: int
     per_epoch: int
 
     @classmethod
-    def of(cls, settings: Settings, feed: Feed) -> "Plan":
+    def of(cls, settings: Settings, feed: Feed) -> "TrainingSchedule":
         each = feed.per_epoch
         return cls(settings.steps or (settings.epochs or DEFAULT_EPOCHS) * each, each)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kcompress.measure.scoring import Kind, is_distribution
 from kcompress.model.flow import Call, Flow, flow
 from kcompress.model.kernels import is_keras
-from kcompress.training.soft_targets import Form
+from kcompress.training.soft_targets import OutputKind
 
 Array = NDArray[Any]
 LOGITS = {"softmax": False, "log_softmax": True, "sigmoid": False, "linear": True}
@@ -79,7 +79,7 @@ def _averaged(calls: Flow, call: Call) -> tuple[int, ...]:
     return tuple(each.inputs[0] for each in scaled) if abs(sum(scale for scale, _ in factors) - 1) < ROUNDING else ()
 
 
-def form(model: Any, number: int, kind: Kind | None, output: Array) -> Form:
+def form(model: Any, number: int, kind: Kind | None, output: Array) -> OutputKind:
     """What output `number` holds; `kind` is that of its labels, None without labels, and `output` an example.
 
     An output that neither its activation nor its labels tell to be of classes is taken as values.

@@ -8,12 +8,12 @@ error. Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural N
 from collections.abc import Sequence
 from typing import Any, Literal
 
-Form = Literal["logits", "probabilities", "sigmoid", "binary_logits", "values"]
+OutputKind = Literal["logits", "probabilities", "sigmoid", "binary_logits", "values"]
 """What an output holds: logits or probabilities of classes, of single yes-or-no questions, or other values."""
 EPSILON = 1e-7
 
 
-def to_logits(output: Any, form: Form) -> Any:
+def to_logits(output: Any, form: OutputKind) -> Any:
     """Logits over the last axis, of the same softmax; values as they are, in float32."""
     from keras import ops
 
@@ -28,7 +28,7 @@ def to_logits(output: Any, form: Form) -> Any:
     return output
 
 
-def soft_targets(forms: Sequence[Form], others: int, temperature: float) -> list[Any]:
+def soft_targets(forms: Sequence[OutputKind], others: int, temperature: float) -> list[Any]:
     """Keras's losses between tuples of outputs, those of the teacher as `to_logits` gives them.
 
     `forms` are those of the student's outputs, behind which come `others` more that these losses leave out.

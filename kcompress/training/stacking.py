@@ -14,25 +14,25 @@ from numpy.typing import NDArray
 from kcompress.errors import DataError
 from kcompress.numerics.mixture import corrected
 from kcompress.training.checkpoints import Checkpoint
-from kcompress.training.feed import Stored
+from kcompress.training.feed import ArrayFeed
 from kcompress.training.learner import viewed
 from kcompress.training.loop import Watch, fit, jit
-from kcompress.training.outcome import Plan
+from kcompress.training.outcome import TrainingSchedule
 from kcompress.training.schedules import optimizer
 from kcompress.training.settings import Settings
-from kcompress.training.soft_targets import EPSILON, Form
+from kcompress.training.soft_targets import EPSILON, OutputKind
 
 Array = NDArray[Any]
-PLAN = Plan(steps=500, per_epoch=50)
+PLAN = TrainingSchedule(steps=500, per_epoch=50)
 """Steps in all, and between two looks at the validation data; the data is gone through as often as that takes."""
 SETTINGS = Settings.model_validate({"steps": PLAN.steps, "learning_rate": 0.02, "validation": 0.2, "patience": 5})
 FEWEST = 10
 """The fewest samples that a head is trained on."""
 RIDGE = 0.001
-ACTIVATIONS: dict[Form, str] = {"probabilities": "softmax", "sigmoid": "sigmoid", "values": "linear"}
+ACTIVATIONS: dict[OutputKind, str] = {"probabilities": "softmax", "sigmoid": "sigmoid", "values": "linear"}
 
 
-def evidence(output: Any, form: Form, name: str) -> Any:
+def evidence(output: Any, form: OutputKind, name: str) -> Any:
     """What the head reads of one member's output, as a symbolic tensor: log-probabilities, logits or values."""
     import keras
 
@@ -55,7 +55,7 @@ def _named(tensor: Any, name: str) -> Any:
     return tensor
 
 
-def trained(inputs: Array, target: Array, form: Form, data: str, seed: int) -> tuple[Array, Array]:
+def trained(inputs: Array, target: Array, form: OutputKind, data: str, seed: int) -> tuple[Array, Array]:
     """Kernel and bias of a head from what it reads (..., members · units) to the target (..., units)."""
     units = target.shape[-1]
     inputs, target = inputs.reshape(-1, inputs.shape[-1]), target.reshape(-1, units)
@@ -67,7 +67,7 @@ def trained(inputs: Array, target: Array, form: Form, data: str, seed: int) -> t
         raise DataError(f"{data}: {len(inputs)} samples are too few to train a head on; give at least {FEWEST}")
     head = dense(units, form, start, np.zeros(units), "head")
     model = _model(head, inputs.shape[-1])
-    feed = Stored({"evidence": inputs.astype(np.float32)}, [target], 0, seed, np.arange(len(inputs)))
+    feed = ArrayFeed({"evidence": inputs.astype(np.float32)}, [target], 0, seed, np.arange(len(inputs)))
     training, validation = _batched(feed).apart(SETTINGS.validation_share)
     assert validation is not None
     learner = viewed(model)
@@ -80,7 +80,7 @@ def trained(inputs: Array, target: Array, form: Form, data: str, seed: int) -> t
     return np.asarray(head.kernel), np.asarray(head.bias)
 
 
-def dense(units: int, form: Form, kernel: Array, bias: Array, name: str) -> Any:
+def dense(units: int, form: OutputKind, kernel: Array, bias: Array, name: str) -> Any:
     """A head as a layer."""
     import keras
 
@@ -98,17 +98,17 @@ def _model(head: Any, width: int) -> Any:
     return keras.Model(inputs, head(inputs))
 
 
-def _batched(feed: Stored) -> Stored:
+def _batched(feed: ArrayFeed) -> ArrayFeed:
     """Batches of 32, or of all that is trained on where that is less."""
     return replace(feed, size=min(32, feed.samples - round(SETTINGS.validation_share * feed.samples)))
 
 
-def _cross_entropy(form: Form) -> Any:
+def _cross_entropy(form: OutputKind) -> Any:
     import keras
 
     return keras.losses.CategoricalCrossentropy() if form == "probabilities" else keras.losses.BinaryCrossentropy()
 
 
-def _judged(model: Any, validation: Stored, loss: Any) -> float:
+def _judged(model: Any, validation: ArrayFeed, loss: Any) -> float:
     inputs, (target,) = validation.take(validation.rows)
     return float(loss(target, model(inputs["evidence"], training=False)))

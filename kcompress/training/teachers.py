@@ -17,7 +17,7 @@ from kcompress.errors import ModelError
 from kcompress.formats import find
 from kcompress.model.signature import signature
 from kcompress.training.compiled import compiled
-from kcompress.training.feed import Stored
+from kcompress.training.feed import ArrayFeed
 
 Array = NDArray[Any]
 
@@ -72,7 +72,7 @@ def shown(shapes: Sequence[tuple[int | None, ...]]) -> str:
 def taught(
     view: Any,
     dtypes: Mapping[str, str],
-    samples: Stored,
+    samples: ArrayFeed,
     size: int,
     key: str,
     scratch: Path,

@@ -15,7 +15,14 @@ from kcompress.model.rebuild import fingerprint
 from kcompress.model.view import nodes
 from kcompress.passes import find
 from kcompress.passes.base import Context
-from kcompress.quantization.fake_quantized import bake, fake_quantized, fixed_limits, ranges, tapped, twinned
+from kcompress.quantization.fake_quantized import (
+    bake,
+    fake_quantize,
+    fake_quantized_model,
+    fixed_limits,
+    ranges,
+    tapped,
+)
 from kcompress.quantization.plan import QuantPlan
 from tests.conftest import FIXTURES
 from tests.models import BUILDERS, batch_for, dense, keras, residual, seeded
@@ -46,7 +53,7 @@ def test_an_integer_file_chooses_as_its_twin_does(name, tmp_path):
     formats()["tflite"].write(result.model, plan, tmp_path / "m.tflite", WriteOptions(None, splits.calibration))
     limits = limits_of(result.model, (batch.x for batch in splits.calibration.batches(64, limit=256)))
     x = {name: np.concatenate([b.x[name] for b in splits.test.batches(500)]) for name in KerasRunner(model).inputs}
-    with twinned(result.model, plan, limits):
+    with fake_quantized_model(result.model, plan, limits):
         twin = np.asarray(result.model(next(iter(x.values()))))
     (artifact,) = run_batches(formats()["tflite"].open(tmp_path / "m.tflite"), x)
     assert np.mean(twin.argmax(1) == artifact.argmax(1)) >= 0.995
@@ -61,7 +68,7 @@ def test_a_twin_is_close_to_the_model_and_gone_afterwards(name):
     before, state = fingerprint(model), [public(node.layer) for node in nodes(model)]
     plain = KerasRunner(model)(x)
     plan = QuantPlan(find("quantize.weights")(bits=8).apply(model, Context()).formats)
-    with twinned(model, plan, limits_of(model, [x])):
+    with fake_quantized_model(model, plan, limits_of(model, [x])):
         twin = KerasRunner(model)(x)
     for one, other in zip(plain, twin, strict=True):
         assert 0 < np.abs(one - other).max() < 0.03 * np.abs(one).max()  # 8-bit steps of a few layers
@@ -85,7 +92,7 @@ def test_values_are_not_rounded_between_what_a_converter_fuses():
 @pytest.mark.parametrize(("bits", "levels"), [(8, 256), (4, 16)])
 def test_rounded_values_lie_on_levels_of_which_zero_is_one(bits, levels):
     x = np.linspace(-2, 3, 5000, dtype=np.float32)
-    y = np.asarray(fake_quantized(k.ops.convert_to_tensor(x), -1.0, 2.0, bits))
+    y = np.asarray(fake_quantize(k.ops.convert_to_tensor(x), -1.0, 2.0, bits))
     assert len(np.unique(y)) == levels
     assert 0.0 in y
     inside = (x >= y.min()) & (x <= y.max())
@@ -100,7 +107,7 @@ def test_training_goes_through_the_quantizers_and_bake_ends_on_the_grid():
     x = batch_for(model, 256)
     y = KerasRunner(model)(x)[0]
     before = np.mean((KerasRunner(twin)(x)[0] - y) ** 2)
-    with twinned(twin, plan, limits_of(twin, [x])):
+    with fake_quantized_model(twin, plan, limits_of(twin, [x])):
         twin.compile(k.optimizers.Adam(0.01), "mse")
         twin.fit(x["x"], y, epochs=12, verbose=0)
     bake(twin, plan)
@@ -124,7 +131,7 @@ def test_a_twin_computes_in_the_dtype_of_its_layers(policy):
     model = seeded(k.Model(inputs, k.layers.Conv2D(4, 3, dtype=policy, name="conv")(inputs)))
     result = find("quantize.weights")(bits=4).apply(model, Context())
     x = batch_for(model, 8)["image"]
-    with twinned(result.model, QuantPlan(result.formats), {}):
+    with fake_quantized_model(result.model, QuantPlan(result.formats), {}):
         twin = result.model(x)
     assert str(k.backend.standardize_dtype(twin.dtype)) == policy.removeprefix("mixed_")
     np.testing.assert_allclose(np.asarray(twin, np.float32), np.asarray(result.model(x), np.float32), atol=0.02)

@@ -7,7 +7,7 @@ import pytest
 
 from kcompress.passes import find
 from kcompress.passes.base import Context
-from kcompress.quantization.learned_scales import learned
+from kcompress.quantization.learned_scales import learned_scales
 from kcompress.quantization.plan import Activations, QuantPlan
 from tests.models import dense
 
@@ -17,7 +17,7 @@ def quantized():
     """A model, its plan, and steps for its kernels and one point."""
     begun = find("quantize.weights")(bits=4, scale="power_of_two").apply(dense(), Context())
     plan = QuantPlan(begun.formats, Activations("static"))
-    return begun.model, plan, learned(begun.model, plan, {"point": (-1.0, 3.0), "flat": (0.0, 0.0)})
+    return begun.model, plan, learned_scales(begun.model, plan, {"point": (-1.0, 3.0), "flat": (0.0, 0.0)})
 
 
 def test_all_steps_are_one_variable_and_begin_as_planned(quantized):

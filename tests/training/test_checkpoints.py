@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from kcompress.training.checkpoints import Checkpoint
-from kcompress.training.feed import Stored
+from kcompress.training.feed import ArrayFeed
 from kcompress.training.learner import viewed
 from kcompress.training.loop import Watch, fit
-from kcompress.training.outcome import Plan
+from kcompress.training.outcome import TrainingSchedule
 from tests.models import dense, keras
 
 k = keras()
 X = np.random.default_rng(0).normal(size=(96, 8)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
-FEED = Stored({"x": X[:64]}, [Y[:64]], 8, 0, np.arange(64))
-VALIDATION = Stored({"x": X[64:]}, [Y[64:]], 8, 0, np.arange(32), shuffled=False)
+FEED = ArrayFeed({"x": X[:64]}, [Y[:64]], 8, 0, np.arange(64))
+VALIDATION = ArrayFeed({"x": X[64:]}, [Y[64:]], 8, 0, np.arange(32), shuffled=False)
 
 
 class Killed(BaseException):
@@ -43,7 +43,7 @@ def train(folder, watch=None, patience=None, rate=0.01, minutes=math.inf, steps=
     model = dense()
     learner = viewed(model)
     learner.compile(k.optimizers.Adam(rate), ("sparse_categorical_crossentropy",), jit_compile=False)
-    plan, place = Plan(steps, 8), Checkpoint(folder)
+    plan, place = TrainingSchedule(steps, 8), Checkpoint(folder)
     outcome = fit(learner, model.variables, FEED, VALIDATION, plan, patience, watch or Watch(), place, minutes)
     return outcome, [np.array(v) for v in model.variables]
 

@@ -11,7 +11,7 @@ import pytest
 
 from kcompress.errors import DataError, UsageError
 from kcompress.training.distribution import Shared, split
-from kcompress.training.feed import Stored, feed
+from kcompress.training.feed import ArrayFeed, feed
 from tests.conftest import ROOT
 from tests.models import keras
 from tests.shell import assert_refused, kcompress
@@ -212,7 +212,7 @@ def test_nothing_to_distribute_is_said(fixtures, tmp_path):
 
 def stored(samples, size, parts=1):
     rows = np.arange(samples, dtype=np.float32)[:, None]
-    return Stored({"x": rows}, [rows[:, 0]], size, 0, np.arange(samples), parts=parts)
+    return ArrayFeed({"x": rows}, [rows[:, 0]], size, 0, np.arange(samples), parts=parts)
 
 
 def test_the_shares_of_a_batch_are_the_batch():

@@ -4,7 +4,7 @@ import pytest
 from kcompress.data.objects import open_data
 from kcompress.errors import DataError
 from kcompress.training import feed as feeds
-from kcompress.training.feed import Passing, Stored, feed
+from kcompress.training.feed import ArrayFeed, StreamFeed, feed
 from tests.models import dense
 
 X = np.arange(20 * 8, dtype=np.float32).reshape(20, 8)
@@ -86,8 +86,8 @@ class Varying:
 
 def test_data_that_is_another_each_time_is_read_over_and_over(tmp_path):
     read = feed_of(tmp_path, size=4, data=Varying())
-    assert isinstance(read, Passing)
+    assert isinstance(read, StreamFeed)
     first, later = read.batch(0)[0]["x"], read.batch(read.per_epoch)[0]["x"]
     assert not np.array_equal(first, later)
     np.testing.assert_array_equal(read.batch(0)[0]["x"], first)  # a backend may look at it twice
-    assert isinstance(feed_of(tmp_path), Stored)
+    assert isinstance(feed_of(tmp_path), ArrayFeed)

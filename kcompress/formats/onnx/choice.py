@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.formats.matching import Stored
+from kcompress.formats.matching import StoredTensor
 from kcompress.formats.onnx.graph import Graph, attributes
 
 COMPUTING = frozenset(
@@ -39,7 +39,7 @@ def wanted(proto: Any) -> set[str]:
     return {name for name in found if name in graph.floats and name not in graph.constants}
 
 
-def chosen_operators(graph: Graph, kernels: Mapping[str, Stored], ranges: Ranges) -> set[int]:
+def chosen_operators(graph: Graph, kernels: Mapping[str, StoredTensor], ranges: Ranges) -> set[int]:
     """Numbers of the operators to compute in integers; one that moves values, where a neighbour is such.
 
     A Relu or Clip that needs no operator of its own is taken out of the graph.
@@ -57,7 +57,7 @@ def chosen_operators(graph: Graph, kernels: Mapping[str, Stored], ranges: Ranges
     return chosen
 
 
-def _computable(graph: Graph, node: Any, kernels: Mapping[str, Stored], ranges: Ranges) -> bool:
+def _computable(graph: Graph, node: Any, kernels: Mapping[str, StoredTensor], ranges: Ranges) -> bool:
     """Whether all values have ranges and all constants are what the integer kernel takes."""
     floats = [(place, name) for place, name in enumerate(node.input) if name in graph.floats]
     constants = [(place, name) for place, name in floats if name in graph.constants]

@@ -16,7 +16,7 @@ from kcompress import backend
 from kcompress.errors import ModelError, UnsafeError, one_line
 from kcompress.formats import tensorflow as _tensorflow
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
-from kcompress.formats.matching import Stored, match_plan
+from kcompress.formats.matching import StoredTensor, match_plan
 from kcompress.formats.onnx import integer as _onnx_integer
 from kcompress.formats.onnx import order as _onnx_order
 from kcompress.formats.onnx import runner as _ort
@@ -100,7 +100,11 @@ def _convert(model: Any, path: Path, batch: int | None) -> Any:
 
 
 def _write_integers(
-    proto: Any, found: Mapping[str, Stored], missing: tuple[str, ...], activations: Activations, options: WriteOptions
+    proto: Any,
+    found: Mapping[str, StoredTensor],
+    missing: tuple[str, ...],
+    activations: Activations,
+    options: WriteOptions,
 ) -> Written:
     """Make the graph compute in integers; what the runtime computes with in floats all the same is in the result."""
     codes = _onnx_integer.quantize(proto, found, activations, options)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.formats.matching import Stored
+from kcompress.formats.matching import StoredTensor
 from kcompress.formats.onnx import order as _onnx_order
 
 
@@ -55,7 +55,7 @@ class Graph:
         outputs[:] = [node.output[0] if name == node.input[0] else name for name in outputs]
         self.makers[node.output[0]] = maker
 
-    def product(self, node: Any, planned: Mapping[str, Stored]) -> Product | None:
+    def product(self, node: Any, planned: Mapping[str, StoredTensor]) -> Product | None:
         """An operator that multiplies by a planned kernel with scales along its output channels, if it is one."""
         axis = self._channel_axis(node)
         stored = planned.get(node.input[1]) if axis is not None else None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kcompress.formats.base import Tensors, WriteOptions
 from kcompress.formats.calibration import measure_ranges
-from kcompress.formats.matching import Stored
+from kcompress.formats.matching import StoredTensor
 from kcompress.formats.onnx import dynamic as _onnx_dynamic
 from kcompress.formats.onnx import order as _onnx_order
 from kcompress.formats.onnx import runner as _ort
@@ -33,7 +33,7 @@ NEVER_FLOAT = (
 
 
 def quantize(
-    proto: Any, stored: Mapping[str, Stored], activations: Activations, options: WriteOptions
+    proto: Any, stored: Mapping[str, StoredTensor], activations: Activations, options: WriteOptions
 ) -> dict[str, set[str]]:
     """Rewrite a prepared graph in place; planned kernels are `stored`, by tensor name.
 

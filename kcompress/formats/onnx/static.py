@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.formats.matching import Stored
+from kcompress.formats.matching import StoredTensor
 from kcompress.formats.onnx.choice import KERNELS, MOVING, Ranges, chosen_operators, limits
 from kcompress.formats.onnx.draft import Draft
 from kcompress.formats.onnx.graph import Graph, Product, attributes
@@ -36,7 +36,7 @@ class Grid:
     constants: tuple[str, str]
 
 
-def to_integers(proto: Any, kernels: Mapping[str, Stored], ranges: Ranges) -> dict[str, set[str]]:
+def to_integers(proto: Any, kernels: Mapping[str, StoredTensor], ranges: Ranges) -> dict[str, set[str]]:
     """Make a prepared graph compute in integers where it can; `kernels` and `ranges` are by tensor name.
 
     Returns by kernel the integer tensors that stand for it now.
@@ -47,7 +47,7 @@ def to_integers(proto: Any, kernels: Mapping[str, Stored], ranges: Ranges) -> di
 
 
 class _Static:
-    def __init__(self, graph: Graph, draft: Draft, kernels: Mapping[str, Stored], ranges: Ranges) -> None:
+    def __init__(self, graph: Graph, draft: Draft, kernels: Mapping[str, StoredTensor], ranges: Ranges) -> None:
         self.graph, self.draft, self.kernels, self.ranges = graph, draft, kernels, dict(ranges)
         self.codes: dict[str, tuple[str, Grid]] = {}
         """Float tensor to the integer tensor that stands for it."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.formats.matching import Stored
+from kcompress.formats.matching import StoredTensor
 from kcompress.formats.onnx.draft import Draft
 from kcompress.formats.onnx.order import copied
 from kcompress.numerics import affine
@@ -27,7 +27,7 @@ def storage_bits(levels: NDArray[np.int32], bits: int) -> int:
     return next(size for size in (1, 2, 4, 8) if least <= size)
 
 
-def store(proto: Any, weights: Mapping[str, Stored]) -> None:
+def store(proto: Any, weights: Mapping[str, StoredTensor]) -> None:
     """Store these float32 initializers as given, each behind the operators that turn it back, at the graph's head.
 
     The last one is a Mul. ONNX Runtime turns DequantizeLinear before MatMul into its own MatMulNBits, which rounds

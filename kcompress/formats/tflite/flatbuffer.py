@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.formats.matching import Stored
+from kcompress.formats.matching import StoredTensor
 from kcompress.numerics.packing import least_bits, pack_levels
 
 IDENTIFIER = b"TFL3"
@@ -124,7 +124,7 @@ def _values(model: Any, tensor: Any) -> NDArray[np.float32]:
     return np.frombuffer(data.tobytes(), np.float32).reshape(tensor.shape)
 
 
-def store(model: Any, constants: Mapping[str, Stored]) -> None:
+def store(model: Any, constants: Mapping[str, StoredTensor]) -> None:
     """Store these float32 constants, by tensor name, as given, each behind a DEQUANTIZE at the head of its graph."""
     opcodes: dict[str, int] = {}
     done: set[int] = set()
@@ -151,7 +151,7 @@ def store(model: Any, constants: Mapping[str, Stored]) -> None:
         graph.operators = heads + list(graph.operators)
 
 
-def _packed(model: Any, tensor: Any, stored: Stored) -> NDArray[np.uint8]:
+def _packed(model: Any, tensor: Any, stored: StoredTensor) -> NDArray[np.uint8]:
     if stored.levels is None:
         return np.frombuffer(_values(model, tensor).astype(np.float16).tobytes(), np.uint8)
     return pack_levels(stored.levels, least_bits(stored.levels))
@@ -166,7 +166,7 @@ def operator_code(model: Any, kind: str, version: int) -> int:
     return len(model.operatorCodes) - 1
 
 
-def _constant(tensor: Any, kind: str, stored: Stored) -> Any:
+def _constant(tensor: Any, kind: str, stored: StoredTensor) -> Any:
     """The small counterpart of a float32 constant."""
     constant = schema().TensorT()
     constant.shape, constant.buffer = tensor.shape, tensor.buffer

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from kcompress import backend
 from kcompress.formats.base import Tensors, WriteOptions
 from kcompress.formats.calibration import measure_ranges
-from kcompress.formats.matching import Stored
+from kcompress.formats.matching import StoredTensor
 from kcompress.formats.tflite.edits import multiply_for_neg, narrow, take_shapes_of_integers
 from kcompress.formats.tflite.flatbuffer import is_float_constant, operators, pack, unpack
 from kcompress.formats.tflite.runner import LiteRTRunner
@@ -45,7 +45,7 @@ DEPTHWISE_CONV_2D with 16-bit activations.
 """
 
 
-def quantize(model: Any, stored: Mapping[str, Stored], activations: Activations, options: WriteOptions) -> Any:
+def quantize(model: Any, stored: Mapping[str, StoredTensor], activations: Activations, options: WriteOptions) -> Any:
     """The flatbuffer with its planned kernels (by tensor name) and, in static mode, its activations as integers.
 
     Operators with a kernel that the plan does not name stay in float, as do those in loops in static mode.
@@ -105,7 +105,7 @@ def _kernel(graph: Any, operator: Any, kind: str) -> Any | None:
     return graph.tensors[operator.inputs[place]]
 
 
-def _reach(tensor: Any, kind: str, stored: Stored | None) -> NDArray[Any] | None:
+def _reach(tensor: Any, kind: str, stored: StoredTensor | None) -> NDArray[Any] | None:
     """±what the quantizer must see for the kernel's planned scales; None where it could not arrive at them."""
     axis = CHANNELS.get(kind)
     if stored is None or stored.levels is None or axis is None or stored.axis not in (None, axis):
@@ -115,7 +115,7 @@ def _reach(tensor: Any, kind: str, stored: Stored | None) -> NDArray[Any] | None
     return affine.along(scale * affine.largest_level(BITS), (axis,), shape)
 
 
-def _reaches(model: Any, stored: Mapping[str, Stored]) -> Iterator[tuple[str, NDArray[Any] | None]]:
+def _reaches(model: Any, stored: Mapping[str, StoredTensor]) -> Iterator[tuple[str, NDArray[Any] | None]]:
     for graph, operator, kind in operators(model):
         tensor = _kernel(graph, operator, kind)
         if tensor is not None:
@@ -123,7 +123,7 @@ def _reaches(model: Any, stored: Mapping[str, Stored]) -> Iterator[tuple[str, ND
             yield name, _reach(tensor, kind, stored.get(name))
 
 
-def _set_recipe(worker: Any, model: Any, stored: Mapping[str, Stored], activations: Activations) -> None:
+def _set_recipe(worker: Any, model: Any, stored: Mapping[str, StoredTensor], activations: Activations) -> None:
     """One setting for all operators, none for those to leave in float."""
     from ai_edge_quantizer import qtyping
 

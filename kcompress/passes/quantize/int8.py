@@ -17,7 +17,7 @@ from kcompress.passes.capabilities import ComputesActivations
 from kcompress.passes.quantize._grid import COMPARED, channel_axes, symmetric
 from kcompress.passes.quantize._rounding import RoundingPass
 from kcompress.passes.statistics import batches
-from kcompress.quantization.fake_quantized import Limits, described, fixed_limits, ranges, twinned
+from kcompress.quantization.fake_quantized import Limits, describe_point, fake_quantized_model, fixed_limits, ranges
 from kcompress.quantization.plan import Activations, QuantPlan, WeightFormat
 
 BITS = 8
@@ -81,14 +81,14 @@ class QuantizeInt8(RoundingPass, ComputesActivations):
             self._refuse(ranges(model, batches(model, data, self.samples)), fixed, data)
         levels = 1 << self.activations
         limits = {point: seen.choose(self.ranges, levels, self.percentile) for point, seen in found.items()}
-        return twinned(rounded, QuantPlan(activations=activations), {**limits, **fixed})
+        return fake_quantized_model(rounded, QuantPlan(activations=activations), {**limits, **fixed})
 
     def _refuse(self, found: Mapping[str, Range], fixed: Limits, data: Dataset) -> None:
         """DataError naming the first layer whose values give no range, if there is one on all the samples."""
         for point, seen in found.items():
             if (fault := _fault(seen)) and not (seen.finite and point in fixed):
                 raise DataError(
-                    f"{self.name}: the values of {described(point)} are {fault} on the samples of {data.name}; "
+                    f"{self.name}: the values of {describe_point(point)} are {fault} on the samples of {data.name}; "
                     "calibrate with data like the training data, or repair the layer"
                 )
 

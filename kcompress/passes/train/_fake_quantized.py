@@ -13,8 +13,8 @@ from kcompress.model.view import Node, Weight, nodes
 from kcompress.passes.base import Context
 from kcompress.passes.capabilities import GradualPruning
 from kcompress.passes.statistics import batches
-from kcompress.quantization.fake_quantized import fixed_limits, ranges, twinned
-from kcompress.quantization.learned_scales import Steps, learned
+from kcompress.quantization.fake_quantized import fake_quantized_model, fixed_limits, ranges
+from kcompress.quantization.learned_scales import LearnedScales, learned_scales
 from kcompress.quantization.plan import Activations, LearnedRange, QuantPlan, WeightFormat
 
 
@@ -25,7 +25,7 @@ class FakeQuantized:
     plan: QuantPlan
     limits: Mapping[str, tuple[float, float]]
     fixed: Mapping[str, tuple[float, float]]
-    steps: Steps
+    scales: LearnedScales
     data: Dataset | None
 
     @classmethod
@@ -43,22 +43,22 @@ class FakeQuantized:
             fixed = {point: limits for point, limits in fixed_limits(model).items() if point not in ends}
             seen = ranges(model, batches(model, data, asked.samples), asked.ranges != "minmax")
             limits = {point: asked.range_of(found) for point, found in seen.items() if point not in {*fixed, *ends}}
-        return cls(plan, limits, fixed, learned(model, plan, limits), data)
+        return cls(plan, limits, fixed, learned_scales(model, plan, limits), data)
 
     def computing(self, model: Any) -> AbstractContextManager[None]:
         """Meanwhile, let the model compute as its fake-quantized form."""
-        return twinned(model, self.plan, {**self.limits, **self.fixed}, self.steps)
+        return fake_quantized_model(model, self.plan, {**self.limits, **self.fixed}, self.scales)
 
     def formats(self, model: Any) -> dict[str, WeightFormat]:
-        """The formats of weights whose steps were learned."""
-        return self.steps.formats(model, self.plan)
+        """The formats of weights whose scales were learned."""
+        return self.scales.formats(model, self.plan)
 
     def activations(self, model: Any) -> Activations | None:
         """How values are to be computed between the layers of the trained model, which computes as itself again."""
         asked = self.plan.activations
         if asked is None or not self.limits or self.data is None:
             return None
-        seen, factors = ranges(model, batches(model, self.data, asked.samples)), self.steps.factors()
+        seen, factors = ranges(model, batches(model, self.data, asked.samples)), self.scales.factors()
         found = []
         for point in filter(factors.__contains__, self.limits):
             low, high = (limit * float(factors[point][0]) for limit in self.limits[point])

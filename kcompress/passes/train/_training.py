@@ -24,10 +24,10 @@ from kcompress.quantization.fake_quantized import bake
 from kcompress.training import batchnorm
 from kcompress.training.checkpoints import Checkpoint
 from kcompress.training.distribution import Devices
-from kcompress.training.feed import Feed, Passing, Stored, feed
+from kcompress.training.feed import ArrayFeed, Feed, StreamFeed, feed
 from kcompress.training.loop import Watch, fit, jit, seeded
 from kcompress.training.masks import Masks, within
-from kcompress.training.outcome import Epoch, Outcome, Plan
+from kcompress.training.outcome import Epoch, Outcome, TrainingSchedule
 from kcompress.training.schedules import optimizer
 from kcompress.training.settings import DEFAULT_EPOCHS, Settings
 
@@ -43,7 +43,7 @@ class Task:
 
     student: Any
     data: Dataset
-    feed: Stored | Passing
+    feed: ArrayFeed | StreamFeed
     folder: Path
     ctx: Context
     quantized: FakeQuantized
@@ -51,7 +51,7 @@ class Task:
     @property
     def labels(self) -> list[NDArray[Any]] | None:
         """All labels of each output, where they are known beforehand."""
-        return list(self.feed.y) if isinstance(self.feed, Stored) else None
+        return list(self.feed.y) if isinstance(self.feed, ArrayFeed) else None
 
 
 Lesson = tuple[Feed, Callable[[Any], Any]]
@@ -132,11 +132,11 @@ class TrainingPass(Pass, Settings, TrainsModel):
         student, ctx, quantized = task.student, task.ctx, task.quantized
         read, make = self.lesson(task)
         training, validation = self.split(task.data, read, ctx.training.devices)
-        plan = Plan.of(self, training)
+        plan = TrainingSchedule.of(self, training)
         chosen = optimizer(self, plan.steps, plan.per_epoch)
         masks = Masks(chosen)
-        pruning = None if gradual is None else PruningInTraining(gradual, quantized.steps.layer, plan.steps)
-        variables = [*student.variables, *quantized.steps.layer.variables]
+        pruning = None if gradual is None else PruningInTraining(gradual, quantized.scales.layer, plan.steps)
+        variables = [*student.variables, *quantized.scales.layer.variables]
         with ExitStack() as stack:
             stack.enter_context(batchnorm.quicker(student))
             stack.enter_context(quantized.computing(student))
@@ -169,7 +169,7 @@ class TrainingPass(Pass, Settings, TrainsModel):
         """The samples to train on and those to validate on, as this process reads them."""
         if not self.validation_share:
             return devices.share(read), None
-        if not isinstance(read, Stored):
+        if not isinstance(read, ArrayFeed):
             raise UsageError(
                 f"{self.name}: no validation data can be set apart from {data.name}, which is another each time "
                 "it is read; leave validation and patience out"

@@ -18,7 +18,7 @@ from kcompress.passes.base import Context, Need, PassResult
 from kcompress.passes.capabilities import CombinesTeachers, ReadsModels, ReplacesModel
 from kcompress.passes.selection import patterns
 from kcompress.passes.train._training import Lesson, Task, TrainingPass, compiled
-from kcompress.training.feed import Feed, Stored
+from kcompress.training.feed import ArrayFeed, Feed
 from kcompress.training.forms import forms_of, renamed
 from kcompress.training.joint import joint
 from kcompress.training.learner import distillation, stored, viewed
@@ -114,7 +114,7 @@ class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
         keys = list(renamed(signature(teacher).inputs, dict(zip(inputs, inputs, strict=True))).values())
         view = viewed(teacher, [theirs for _, theirs in together], forms, keys)
         read: Feed = task.feed
-        if isinstance(read, Stored):
+        if isinstance(read, ArrayFeed):
             dtypes = dict(zip(keys, signature(teacher).dtypes.values(), strict=True))
             key = [source.digest, list(dtypes.items()), forms, [theirs.name for _, theirs in together]]
             size = signature(teacher).batch or read.size
@@ -133,7 +133,7 @@ class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
         terms = soft_targets(own_forms, count, self.temperature)
         weights = [1.0] * len(terms) + [self.feature_weight] * count
         terms += [feature_loss(len(own_forms), count, number, self.feature_loss) for number in range(count)]
-        own_view = viewed(student, [mine for mine, _ in together], also=task.quantized.steps.layer)
+        own_view = viewed(student, [mine for mine, _ in together], also=task.quantized.scales.layer)
 
         def make(chosen: Any) -> Any:
             share = 1 - self.alpha if read_labels else 0.0
@@ -144,7 +144,7 @@ class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
 
     def taught(self, task: Task, view: Any, dtypes: dict[str, str], size: int, asked: Any) -> dict[str, Array]:
         """What the teacher's view gives for all samples, as more inputs; kept if `asked` says what that was."""
-        assert isinstance(task.feed, Stored)
+        assert isinstance(task.feed, ArrayFeed)
         text = json.dumps([asked, task.data.fingerprint(), list(signature(task.student).inputs.items())])
         key = hashlib.sha256(text.encode()).hexdigest()[:32] if asked else ""
         with task.ctx.progress(f"{self.name}: running the teacher", task.feed.count) as advance:

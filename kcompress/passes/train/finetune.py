@@ -25,4 +25,6 @@ class TrainFinetune(TrainingPass):
             )
         found = loss_for(task.student, task.data, self.loss)
         losses = functions(found, self, task.labels, task.data.name, signature(task.student).outputs)
-        return task.feed, lambda chosen: compiled(viewed(task.student, also=task.quantized.steps.layer), chosen, losses)
+        return task.feed, lambda chosen: compiled(
+            viewed(task.student, also=task.quantized.scales.layer), chosen, losses
+        )

@@ -21,7 +21,7 @@ from kcompress.model.view import nodes
 from kcompress.numerics import affine
 from kcompress.passes.base import Context
 from kcompress.passes.statistics import batches
-from kcompress.quantization.fake_quantized import fixed_limits, ranges, twinned
+from kcompress.quantization.fake_quantized import fake_quantized_model, fixed_limits, ranges
 from kcompress.quantization.plan import Activations, QuantPlan
 from tests.passes.train.problems import accuracy, context, convolutional, spots
 
@@ -107,7 +107,7 @@ def twin(model, plan):
     fixed = fixed_limits(model)
     seen = ranges(model, batches(model, data, asked.samples))
     limits = {name: asked.range_of(found) for name, found in seen.items() if name not in fixed}
-    with twinned(model, plan, {**limits, **fixed}):
+    with fake_quantized_model(model, plan, {**limits, **fixed}):
         return np.asarray(model(spots()[0][4::5]))
 
 
