@@ -15,7 +15,7 @@ def test_branches_that_meet_are_computed_in_integers_of_one_scale(tmp_path):
     nn = keras().layers
     inputs = keras().Input((12, 12, 3))
     x = nn.Conv2D(8, 3, activation="relu")(inputs)
-    x = nn.Concatenate()([nn.MaxPooling2D()(x), nn.AveragePooling2D()(x), nn.Conv2D(4, 1, strides=2)(x)])
+    x = nn.Concatenate()([nn.MaxPooling2D()(x), nn.AveragePooling2D(2)(x), nn.Conv2D(4, 1, strides=2)(x)])
     x = nn.Add()([x, nn.Conv2D(20, 1)(x)])
     model = seeded(keras().Model(inputs, nn.Dense(3)(nn.GlobalAveragePooling2D()(x))))
     write(model, images(12, 16), tmp_path / "m.tflite")
