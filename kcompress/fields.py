@@ -5,6 +5,7 @@ One declaration gives the command-line field, the recipe's JSON Schema, the sear
 
 import difflib
 import types
+from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
@@ -12,13 +13,45 @@ from pydantic.fields import FieldInfo
 
 from kcompress.errors import UsageError
 
-RISING, FALLING = ("sparsity", "ratio"), ("bits", "macs", "parameters", "bytes")
-"""Fields of which more, or less, is more severe."""
+
+@dataclass(frozen=True)
+class Tunable:
+    """What a field says about being varied. Pydantic calls it to put the range into the JSON Schema."""
+
+    low: float
+    high: float
+    severe: Literal["low", "high"] | None = None
+    """The end of the range that changes the model most; None where that can't be said."""
+    whole_model: bool = False
+    """Whether the value is for the whole model, so that it can't be tried on one layer alone."""
+    weight_bits: bool = False
+    """Whether the value is the number of bits that a weight is stored in."""
+
+    def __call__(self, schema: dict[str, Any]) -> None:
+        schema["tunable"] = [self.low, self.high]
 
 
-def tunable(default: Any, low: float, high: float, **constraints: Any) -> Any:
-    """A field that a search may vary between `low` and `high`; `constraints` (gt, ge, lt, le) bound what is allowed."""
-    return Field(default, json_schema_extra={"tunable": [low, high]}, **constraints)
+def tunable(
+    default: Any,
+    low: float,
+    high: float,
+    *,
+    severe: Literal["low", "high"] | None = None,
+    whole_model: bool = False,
+    weight_bits: bool = False,
+    **constraints: Any,
+) -> Any:
+    """A field that a search may vary between `low` and `high`; `constraints` (gt, ge, lt, le) bound what is allowed.
+
+    The other arguments are those of `Tunable`.
+    """
+    about = Tunable(low, high, severe, whole_model, weight_bits)
+    return Field(default, json_schema_extra=about, **constraints)
+
+
+def tunable_of(info: FieldInfo) -> Tunable | None:
+    """What a field says about being varied; None for one that a search leaves alone unless it is given values."""
+    return info.json_schema_extra if isinstance(info.json_schema_extra, Tunable) else None
 
 
 def explain(owner: str, model: type[BaseModel], error: ValidationError) -> UsageError:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field, create_model
 
-from kcompress.fields import allowed, short, tunable
+from kcompress.fields import Tunable, allowed, short, tunable, tunable_of
 
 
 def info(annotation: Any, field: Any = None) -> Any:
@@ -37,9 +37,10 @@ def test_what_is_allowed_in_words(annotation, field, words):
 
 
 def test_a_tunable_field_has_a_default_a_range_to_search_and_bounds():
-    field = info(float, tunable(0.5, 0.1, 0.9, ge=0, lt=1))
+    field = info(float, tunable(0.5, 0.1, 0.9, severe="low", ge=0, lt=1))
     assert field.default == 0.5
-    assert field.json_schema_extra == {"tunable": [0.1, 0.9]}
+    assert tunable_of(field) == Tunable(0.1, 0.9, "low")
+    assert tunable_of(info(float, 0.5)) is None
     assert allowed(field) == "in [0, 1)"
 
 

@@ -12,11 +12,12 @@ from kcompress.analysis.heat import heat_map
 from kcompress.analysis.probe import Reference
 from kcompress.backend import installed
 from kcompress.errors import MissingExtraError, UsageError
+from kcompress.fields import tunable_of
 from kcompress.model.view import nodes
 from kcompress.numerics import allocation, clusters
+from kcompress.passes import find
 from kcompress.report.document import Document, Result
 
-WEIGHTS, BITS = "quantize.weights", "bits"
 PER_BIT = 4.0
 """By how much a bit less raises the distortion, where it was not measured: steps are twice as large, their squares
 four times."""
@@ -117,9 +118,10 @@ class Sensitivity(Result):
         Raises UsageError where bits were not measured, MissingExtraError without SciPy.
         """
         _need_scipy("allocating bits to layers")
-        found = {layers[0]: effects for layers, effects in self.of(WEIGHTS, BITS).items()}
-        if not found:
-            raise UsageError(f"{WEIGHTS}:{BITS}: no effects were measured; measure them to allocate bits")
+        measured_bits = next((each for each in self.fields if _is_weight_bits(*each)), None)
+        if measured_bits is None:
+            raise UsageError("quantize.weights:bits: no effects were measured; measure them to allocate bits")
+        found = {layers[0]: effects for layers, effects in self.of(*measured_bits).items()}
         measured = [effect.value for effects in found.values() for effect in effects]
         choices = sorted(each for each in set(bits) if min(measured) <= each <= max(measured))
         if not choices:
@@ -166,6 +168,11 @@ def cost(effects: Sequence[Effect], bits: int) -> float:
     logs = clusters.logarithms(np.array([distortion for _, distortion in known]))
     below = max(0.0, values[0] - bits)  # bits so few that they were not run
     return float(10 ** (np.interp(bits, values, logs) + below * math.log10(PER_BIT)))
+
+
+def _is_weight_bits(pass_name: str, field: str) -> bool:
+    about = tunable_of(find(pass_name).model_fields[field])
+    return about is not None and about.weight_bits
 
 
 def _at_least(effect: Effect) -> float:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kcompress.errors import UsageError
-from kcompress.fields import FALLING, suggest
+from kcompress.fields import suggest, tunable_of
 from kcompress.passes import find
-from kcompress.passes.capabilities import TrainsModel
 
 if TYPE_CHECKING:
     from kcompress.passes.base import Pass
@@ -19,8 +18,6 @@ LEVELS: Mapping[str, Sequence[float]] = {
     "quantize.weights:bits": (8, 6, 5, 4, 3, 2),
 }
 """What is tried where nothing is asked for."""
-WHOLE = ("macs", "parameters", "bytes")
-"""Fields that speak of the whole model, of which no layer alone can be told."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +60,22 @@ def sweeps(fields: Mapping[str, Sequence[float]] | None) -> list[Sweep]:
 def _sweep(name: str, levels: Sequence[float]) -> Sweep:
     pass_name, colon, field = name.partition(":")
     kind = find(pass_name)
-    able = tuple(
-        known
-        for known, info in kind.model_fields.items()
-        if isinstance(info.json_schema_extra, dict) and "tunable" in info.json_schema_extra and known not in WHOLE
-    )
-    if issubclass(kind, TrainsModel) or not able:
+    varied = {known: about for known, info in kind.model_fields.items() if (about := tunable_of(info)) is not None}
+    able = tuple(known for known, about in varied.items() if not about.whole_model)
+    if not able:
         raise UsageError(
             f"{pass_name}: has no field whose effect on one layer alone can be measured; give another pass, such as "
             f"{_example()}"
         )
     if not colon:
         raise UsageError(f"{name}: says no field; write {pass_name}:{able[0]}")
-    if field in WHOLE:
+    if field in varied and varied[field].whole_model:
         raise UsageError(f"{name}: is for the whole model; give {pass_name}:{able[0]} to try each layer alone")
     if field not in able:
         raise UsageError(f"{name}: no field of {pass_name} that can be tried; {suggest(field, able)}")
     if not levels or not all(map(math.isfinite, levels)):
         raise UsageError(f"{name}: levels are one number or more; write them behind it, such as {_example()}")
-    ordered = sorted(set(map(float, levels)), reverse=field in FALLING)
+    ordered = sorted(set(map(float, levels)), reverse=varied[field].severe == "low")
     return Sweep(pass_name, field, tuple((value, kind(**{field: _plain(value)})) for value in ordered))
 
 

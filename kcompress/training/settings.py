@@ -7,6 +7,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from kcompress.fields import tunable
+
 DEFAULT_EPOCHS = 3
 VALIDATION = 0.1
 
@@ -16,7 +18,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    epochs: int | None = Field(None, ge=1, json_schema_extra={"tunable": [1, 10]})
+    epochs: int | None = tunable(None, 1, 10, whole_model=True, ge=1)
     """The number of times to go through the training data, such as 5. Default 3."""
     steps: int | None = Field(None, ge=1)
     """The number of batches to train on in all, such as 1000, in place of epochs."""
@@ -25,7 +27,7 @@ class Settings(BaseModel):
     samples there are."""
     optimizer: str = "adam"
     """The name of an optimizer of Keras's, such as adam, sgd or adamw."""
-    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False, json_schema_extra={"tunable": [1e-4, 1e-2]})
+    learning_rate: float = tunable(1e-3, 1e-4, 1e-2, whole_model=True, gt=0, allow_inf_nan=False)
     """The learning rate to start from, such as 0.001."""
     momentum: float | None = Field(None, ge=0, lt=1)
     """The momentum of an optimizer that has one, such as 0.9 for sgd. Default Keras's own."""

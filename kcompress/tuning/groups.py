@@ -20,7 +20,6 @@ from kcompress.run.options import Budgets
 from kcompress.tuning.marks import EACH, Value
 from kcompress.tuning.template import Layers, Place, Template
 
-BITS = "quantize.weights:bits"
 POINTS = 4
 """Values of a field that layers are told apart by, where sensitivities have no levels of their own."""
 ROOM = 0.9
@@ -64,8 +63,9 @@ class Layering:
 
     def starts(self, template: Template, limits: Budgets) -> list[dict[str, Value]]:
         """Values to begin with: bits for each group that cost the least distortion in the bytes that there are."""
-        place = next((p for p in template.places if _field(p) == BITS and template.groups.get(p.name)), None)
-        if place is None or self.sensitivity is None or BITS not in map(":".join, self.sensitivity.fields):
+        bits_of = [p for p in template.places if p.tunable is not None and p.tunable.weight_bits]
+        place = next((p for p in bits_of if template.groups.get(p.name)), None)
+        if place is None or self.sensitivity is None or (place.pass_name, place.field) not in self.sensitivity.fields:
             return []
         bits = sorted({int(value) for value in place.mark.points(8)})
         found = []

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from kcompress.errors import UsageError
-from kcompress.fields import kinds_of, short, suggest
+from kcompress.fields import kinds_of, short, suggest, tunable_of
 from kcompress.recipe import SEARCH
 
 KEYS = (SEARCH, "log", "step", "groups")
@@ -89,9 +89,10 @@ def parse(owner: str, field: str, info: FieldInfo, given: dict[str, Any]) -> Mar
     if search is True:
         if words:
             return Mark(tuple(words), groups=groups)
-        search = (info.json_schema_extra or {}).get("tunable") if isinstance(info.json_schema_extra, dict) else None
-        if search is None:
+        own = tunable_of(info)
+        if own is None:
             raise UsageError(f"{at}: the field has no range of its own; give one, {{search: [low, high]}}, or choices")
+        search = own.low, own.high
     if not isinstance(search, (list, tuple)) or len(search) < 2:
         raise UsageError(f"{at}: nothing to choose from; give {{search: [low, high]}} or three or more choices")
     if float in kinds or int in kinds:

@@ -7,11 +7,11 @@ and the others', where they differ from it, rules.
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kcompress.errors import UsageError
-from kcompress.fields import FALLING, RISING, suggest
+from kcompress.fields import Tunable, suggest, tunable_of
 from kcompress.passes.base import Pass
 from kcompress.passes.discovery import find
 from kcompress.recipe import build, is_mark
@@ -36,6 +36,8 @@ class Place:
     pass_name: str
     field: str
     mark: Mark
+    tunable: Tunable | None
+    """What the field says about being varied."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class Dimension:
     @property
     def mark(self) -> Mark:
         return self.place.mark
+
+    def severe(self, share: float) -> Value:
+        """The value that is so far from the mildest to the most severe; in the middle where that is not known."""
+        end = None if self.place.tunable is None else self.place.tunable.severe
+        return self.mark.middle if end is None else self.mark.at(share if end == "high" else 1 - share)
 
 
 @dataclass(frozen=True)
@@ -116,9 +123,7 @@ class Template:
 
     def severe(self, share: float) -> dict[str, Value]:
         """Values that are so far from the mildest to the most severe; in the middle where that is not known."""
-        shares = {**dict.fromkeys(RISING, share), **dict.fromkeys(FALLING, 1 - share)}
-        known = {d: shares.get(d.place.field) for d in self.dimensions}
-        return {d.name: d.mark.middle if at is None else d.mark.at(at) for d, at in known.items()}
+        return {dimension.name: dimension.severe(share) for dimension in self.dimensions}
 
     def starts(self) -> list[dict[str, Value]]:
         """Values in the middle, milder and more severe ones, which show where budgets come to be missed."""
@@ -164,8 +169,8 @@ def _places(steps: Sequence[dict[str, Any]]) -> list[Place]:
                     found.append(_place(kind, number, rule, owner, field, value))
     names = [place.name for place in found]
     return [
-        Place(f"{p.step + 1} {p.name}", p.step, p.rule, p.pass_name, p.field, p.mark) if names.count(p.name) > 1 else p
-        for p in found
+        replace(place, name=f"{place.step + 1} {place.name}") if names.count(place.name) > 1 else place
+        for place in found
     ]
 
 
@@ -182,12 +187,13 @@ def _place(kind: type[Pass], number: int, rule: int | None, owner: dict[str, Any
     if field in OWN or field not in kind.model_fields:
         able = tuple(name for name in kind.model_fields if name not in OWN)
         raise UsageError(f"{title}: no field '{field}' to search; {suggest(field, able)}")
-    mark = parse(title, field, kind.model_fields[field], value)
+    info = kind.model_fields[field]
+    mark, about = parse(title, field, info, value), tunable_of(info)
     if rule is None:
-        return Place(f"{title}:{field}", number, rule, title, field, mark)
+        return Place(f"{title}:{field}", number, rule, title, field, mark, about)
     if mark.groups is not None:
         raise UsageError(f"{title}: groups in a rule for {owner.get('layers')}; give them to the step's own {field}")
-    return Place(f"{title}:{field}({rule + 1})", number, rule, title, field, mark)
+    return Place(f"{title}:{field}({rule + 1})", number, rule, title, field, mark, about)
 
 
 def _check_rule(place: Place, step: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from kcompress import data
 from kcompress.errors import UsageError
-from kcompress.fields import allowed
+from kcompress.fields import allowed, tunable_of
 from kcompress.formats.keras.runner import KerasRunner
 from kcompress.model.rebuild import fingerprint
 from kcompress.model.signature import signature
@@ -76,7 +76,8 @@ def test_names_a_field_that_it_does_not_have(name):
 def test_what_a_search_may_try_is_allowed(name):
     cls = find(name)
     for field, info in cls.model_fields.items():
-        for value in (info.json_schema_extra or {}).get("tunable", ()):
+        about = tunable_of(info)
+        for value in () if about is None else (about.low, about.high):
             assert getattr(cls(**{field: value}), field) == value
 
 

@@ -31,7 +31,7 @@ class PruneMagnitude(Pass, PrunesGradually):
     EinsumDense, convolutions, Embedding, recurrent cells and attention. Custom layers only where they are named.
     """
 
-    sparsity: float | None = tunable(None, 0.1, 0.98, ge=0, lt=1)
+    sparsity: float | None = tunable(None, 0.1, 0.98, severe="high", ge=0, lt=1)
     """The share of weights to zero, such as 0.7. Zeros already there count. Default 0.5."""
     keep: float | None = Field(None, gt=0, le=1)
     """The share of weights to keep, such as 0.3; the same as sparsity = 1 - keep."""

@@ -53,13 +53,13 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
     """What channels are ranked by, such as l2. Their weights: l1, l2, geometric_median. Their scale in batch
     normalization: batchnorm. Their outputs on calibration data, by mean magnitude or share of zeros: activation, zeros.
     Gradient times activation on labelled data: taylor. Chance: random."""
-    ratio: float | None = tunable(None, 0.1, 0.9, ge=0, lt=1)
+    ratio: float | None = tunable(None, 0.1, 0.9, severe="high", ge=0, lt=1)
     """The share of channels to remove, such as 0.5. Default 0.3."""
-    macs: float | None = Field(None, gt=0, le=1, json_schema_extra={"tunable": [0.2, 0.9]})
+    macs: float | None = tunable(None, 0.2, 0.9, severe="low", whole_model=True, gt=0, le=1)
     """The share of multiply-adds to keep, such as 0.5."""
-    parameters: float | None = Field(None, gt=0, le=1, json_schema_extra={"tunable": [0.2, 0.9]})
+    parameters: float | None = tunable(None, 0.2, 0.9, severe="low", whole_model=True, gt=0, le=1)
     """The share of parameters to keep, such as 0.5."""
-    bytes: float | None = Field(None, gt=0, le=1, json_schema_extra={"tunable": [0.2, 0.9]})
+    bytes: float | None = tunable(None, 0.2, 0.9, severe="low", whole_model=True, gt=0, le=1)
     """The share of the bytes that the weights take to keep, such as 0.5, each in the bits that it is stored in."""
     ranking: Literal["per_group", "global"] = "per_group"
     """The way to compare channels: within each group, so that all give the same share, or all with all."""

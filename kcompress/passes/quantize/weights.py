@@ -23,7 +23,7 @@ class QuantizeWeights(RoundingPass):
     give layers bits of their own: `{layers: dense, bits: 8}`.
     """
 
-    bits: int = tunable(8, 2, 8, ge=2, le=8)
+    bits: int = tunable(8, 2, 8, severe="low", weight_bits=True, ge=2, le=8)
     """The number of bits per weight, such as 4."""
     scale: Literal["float", "power_of_two"] = "float"
     """The kind of scale: any float, of 4 significant bits for a .keras file, or 2^-p, which makes that smaller."""

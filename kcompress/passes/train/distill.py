@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 
 from kcompress.data.specs import is_function
 from kcompress.errors import UsageError
+from kcompress.fields import tunable
 from kcompress.model.rebuild import copy
 from kcompress.model.signature import signature
 from kcompress.passes.base import Context, Need, PassResult
@@ -47,7 +48,7 @@ class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
 
     temperature: float = Field(3.0, gt=0, le=100)
     """The number that logits are divided by, such as 3; more shows more of how the teacher ranks wrong classes."""
-    alpha: float = Field(0.9, ge=0, le=1, json_schema_extra={"tunable": [0.5, 1.0]})
+    alpha: float = tunable(0.9, 0.5, 1.0, whole_model=True, ge=0, le=1)
     """The weight of the teacher's outputs against the labels, such as 0.9. Without labels it is 1."""
     combine: Combination = "average"
     """The way that several teachers become one: the average of their probabilities; the likeliest weighted one on a
