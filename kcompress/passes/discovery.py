@@ -3,7 +3,8 @@
 import importlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from kcompress.errors import UsageError
 from kcompress.fields import suggest
@@ -27,12 +28,16 @@ def find(name: str) -> "type[Pass]":
 
     if name not in names():
         raise UsageError(f"{name}: no such pass; {suggest(name, names())}")
-    module = importlib.import_module(f"kcompress.passes.{name}")
+    return only_class(importlib.import_module(f"kcompress.passes.{name}"), Pass)
+
+
+def only_class(module: ModuleType, base: type[Any]) -> type[Any]:
+    """The subclass of `base` that a module defines; TypeError unless there is exactly one."""
     found = [
         item
         for item in vars(module).values()
-        if isinstance(item, type) and issubclass(item, Pass) and item.__module__ == module.__name__
+        if isinstance(item, type) and issubclass(item, base) and item.__module__ == module.__name__
     ]
     if len(found) != 1:
-        raise TypeError(f"{module.__name__} must define exactly one Pass, not {len(found)}")
+        raise TypeError(f"{module.__name__} must define exactly one {base.__name__}, not {len(found)}")
     return found[0]

@@ -1,14 +1,14 @@
 """Remove whole channels, neurons and heads, so that the model is smaller and faster in every runtime.
 
-Channels that only go together, as those that a residual sum brings together, are one unit; `graph/channels.py` finds
-them. Units of a group are ranked by a criterion; those that rank lowest go, and what is left of every weight is copied
-into a new model of stock layers.
+Channels that can only go together, such as those that a residual sum adds up, are one unit; `channels` finds them. The
+units of a group are ranked by a criterion (`criteria/`). Those that rank lowest go, and what is left of every weight is
+copied into a new model of stock layers.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,18 +24,22 @@ from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult,
 from kcompress.passes.capabilities import ChangesCoupledLayers, GoesInStages, Layers, Replaced
 from kcompress.passes.prune._amounts import Order, within
 from kcompress.passes.prune._changes import described
-from kcompress.passes.prune._criteria import score
 from kcompress.passes.prune._formats import sliced_formats
 from kcompress.passes.prune._groups import Group, groups
 from kcompress.passes.prune._protected import protected, unscalable
+from kcompress.passes.prune.criteria import criteria
+from kcompress.passes.prune.criteria import described as help_of_criteria
 from kcompress.passes.selection import Selection
 from kcompress.quantization.plan import QuantPlan
 
 AMOUNTS = ("ratio", "macs", "parameters", "bytes")
 BUDGETS = AMOUNTS[1:]
 DEFAULT_RATIO = 0.3
-NEEDS = {"activation": Need.CALIBRATION, "zeros": Need.CALIBRATION, "taylor": Need.TRAINING}
 NAMED = 4  # layers that a message names
+if TYPE_CHECKING:
+    CriterionName = str
+else:
+    CriterionName = Literal[tuple(criteria())]
 
 
 class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
@@ -47,12 +51,9 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
     that can't be followed; the report names it. Accuracy comes back with training.
     """
 
-    needs = frozenset(NEEDS.values())
+    needs = frozenset(each.needs for each in criteria().values() if each.needs is not None)
 
-    criterion: Literal["l1", "l2", "batchnorm", "activation", "zeros", "taylor", "geometric_median", "random"] = "l2"
-    """What channels are ranked by, such as l2. Their weights: l1, l2, geometric_median. Their scale in batch
-    normalization: batchnorm. Their outputs on calibration data, by mean magnitude or share of zeros: activation, zeros.
-    Gradient times activation on labelled data: taylor. Chance: random."""
+    criterion: CriterionName = Field("l2", description=help_of_criteria())
     ratio: float | None = tunable(None, 0.1, 0.9, severe="high", ge=0, lt=1)
     """The share of channels to remove, such as 0.5. Default 0.3."""
     macs: float | None = tunable(None, 0.2, 0.9, severe="low", whole_model=True, gt=0, le=1)
@@ -92,7 +93,7 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
     @property
     def required(self) -> frozenset[Need]:
         used = [self.criterion, *(rule.overrides.get("criterion", self.criterion) for rule in self.rules)]
-        return frozenset(NEEDS[criterion] for criterion in used if criterion in NEEDS)
+        return frozenset(need for name in used if (need := criteria()[name].needs) is not None)
 
     def resolve_override(self, own: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
         """A ratio in a rule replaces the budget, for that layer's group."""
@@ -199,7 +200,7 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
         for criterion in dict.fromkeys(group.settings.criterion for group in every):
             alike = [group for group in every if group.settings.criterion == criterion]
             units = [group.units for group in alike]
-            new = score(criterion, model, found, units, ctx, self.samples)
+            new = criteria()[criterion]().scores(model, found, units, ctx, self.samples)
             chosen = np.concatenate(units)
             scores[chosen] = new[chosen]
         return scores

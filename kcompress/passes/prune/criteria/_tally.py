@@ -1,7 +1,7 @@
-"""What several places say of units, such as the layers that make them, put together so that none outvotes another.
+"""Values that several places give to units, such as the layers that make them, put together with equal votes.
 
 At each place a unit's value is divided by the mean over the units of its group there; a unit's score is the mean of
-that over the places that tell of it.
+that over its places.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Values = NDArray[np.float64]
 
 
 class Tally:
-    """Collects values of units, each from some place; `scores` has one for each unit, NaN where nothing tells of it."""
+    """Collects values of units, each from some place; `scores` has one for each unit, NaN without a value."""
 
     def __init__(self, count: int, groups: Sequence[Ids]) -> None:
         self.group_of = np.full(count, -1)
@@ -31,8 +31,8 @@ class Tally:
         self._places[units] += 1
 
     def scores(self) -> Values:
-        told = self._places > 0
-        means = np.divide(self._sums, self._places, out=np.full(len(told), np.nan), where=told)
+        known = self._places > 0
+        means = np.divide(self._sums, self._places, out=np.full(len(known), np.nan), where=known)
         return np.where(self.group_of < 0, np.nan, relative(means, self.group_of))
 
 
