@@ -1,4 +1,4 @@
-"""What the passes share that rescale channels of linear layers: where a layer may be edited, and the edited model.
+"""What passes that rescale channels of linear layers share: which layers may be edited, and the edited model.
 
 Arithmetic is in float64 throughout and rounded once, when the new model is made.
 """
@@ -51,7 +51,7 @@ class Edits:
         values = {f"{name}/{key}": array for name, new in self._new.items() for key, array in new.items()}
         return edited(self.model, self._replaced, values)
 
-    def against(self, layer: Any) -> str | None:
+    def objection(self, layer: Any) -> str | None:
         """Why the weights of a layer are not to be changed; None if they may be."""
         node = self.node(layer)
         if not self.flow.calls_of(layer):

@@ -45,14 +45,14 @@ def apply(work: Callable[[Any], PassResult], model: Any = None, **context: Any) 
 
 def changed(model: Any, edit: Callable[[Any], None], **result: Any) -> PassResult:
     """A result whose copy of the model was edited."""
-    twin = copy(model)
-    edit(twin)
-    return PassResult(twin, DONE, **result)
+    new = copy(model)
+    edit(new)
+    return PassResult(new, DONE, **result)
 
 
 def times(factor: float) -> Callable[[Any], None]:
     """An edit that multiplies the first kernel."""
-    return lambda twin: twin.layers[0].kernel.assign(twin.layers[0].kernel * factor)
+    return lambda new: new.layers[0].kernel.assign(new.layers[0].kernel * factor)
 
 
 def half_zero() -> Any:
@@ -89,9 +89,9 @@ def test_the_same_model_is_no_result():
 )
 def test_the_given_model_must_not_be_touched(harm):
     def work(model: Any) -> PassResult:
-        twin = copy(model)
+        new = copy(model)
         harm(model)
-        return PassResult(twin, DONE)
+        return PassResult(new, DONE)
 
     with pytest.raises(ContractError, match="modified the model that it was given"):
         apply(work)
@@ -100,14 +100,14 @@ def test_the_given_model_must_not_be_touched(harm):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda twin: k.Model(twin.inputs, nn.Dense(3, name="more")(twin.outputs[0])),
-        lambda twin: k.Model(twin.inputs, nn.Dense(4, name="head")(twin.layers[0].output)),
-        lambda twin: k.Model(twin.inputs, [twin.outputs[0], twin.layers[0].output]),
-        lambda twin: k.Model(twin.inputs, twin.layers[0].output),
-        lambda twin: k.Sequential([k.Input((8,), name="y"), *twin.layers]),
-        lambda twin: k.Sequential([k.Input((8,), batch_size=1, name="x"), *twin.layers]),
-        lambda twin: k.Sequential([k.Input((8,), dtype="float64", name="x"), *twin.layers]),
-        lambda twin: k.Sequential([k.Input((8,), name="x"), twin.layers[0], nn.Dense(3, dtype="float64", name="head")]),
+        lambda new: k.Model(new.inputs, nn.Dense(3, name="more")(new.outputs[0])),
+        lambda new: k.Model(new.inputs, nn.Dense(4, name="head")(new.layers[0].output)),
+        lambda new: k.Model(new.inputs, [new.outputs[0], new.layers[0].output]),
+        lambda new: k.Model(new.inputs, new.layers[0].output),
+        lambda new: k.Sequential([k.Input((8,), name="y"), *new.layers]),
+        lambda new: k.Sequential([k.Input((8,), batch_size=1, name="x"), *new.layers]),
+        lambda new: k.Sequential([k.Input((8,), dtype="float64", name="x"), *new.layers]),
+        lambda new: k.Sequential([k.Input((8,), name="x"), new.layers[0], nn.Dense(3, dtype="float64", name="head")]),
     ],
     ids=["output name", "output shape", "more", "another", "input name", "batch", "input type", "output type"],
 )
@@ -139,8 +139,8 @@ def test_a_layer_may_be_changed_or_skipped():
 
 
 def test_zeros_of_earlier_passes_must_stay_zero():
-    def fill(twin: Any) -> None:
-        kernel = twin.layers[0].kernel
+    def fill(new: Any) -> None:
+        kernel = new.layers[0].kernel
         kernel.assign(np.where(kernel.numpy() == 0, 1e-9, kernel.numpy()))
 
     with pytest.raises(ContractError, match="zeros of hidden/kernel did not stay zero"):
@@ -154,9 +154,9 @@ def test_zeros_in_nested_models_count_as_well():
     inner.layers[0].kernel.assign(np.eye(4))
 
     def work(given: Any) -> PassResult:
-        twin = copy(given)
-        twin.get_layer("inner").layers[0].kernel.assign(np.ones((4, 4)))
-        return PassResult(twin, (Change("inner/hidden", "done"), Change("head", "done")))
+        new = copy(given)
+        new.get_layer("inner").layers[0].kernel.assign(np.ones((4, 4)))
+        return PassResult(new, (Change("inner/hidden", "done"), Change("head", "done")))
 
     with pytest.raises(ContractError, match="zeros of inner/hidden/kernel"):
         apply(work, model)
@@ -165,7 +165,7 @@ def test_zeros_in_nested_models_count_as_well():
 def test_zeros_of_biases_may_be_trained_away():
     model = dense()
     model.layers[0].bias.assign(np.zeros(16))
-    apply(lambda m: changed(m, lambda twin: twin.layers[0].bias.assign(np.ones(16))), model)
+    apply(lambda m: changed(m, lambda new: new.layers[0].bias.assign(np.ones(16))), model)
 
 
 @pytest.mark.parametrize(("factor", "kept"), [(0.5, True), (0.3, False)])
@@ -181,7 +181,7 @@ def test_weights_on_a_planned_grid_must_stay_on_it(factor, kept):
 
 def test_a_pass_cannot_plan_a_grid_that_its_weights_do_not_lie_on():
     with pytest.raises(ContractError, match="head/kernel left its grid"):
-        apply(lambda m: changed(m, lambda twin: None, formats={"head/kernel": FLOAT16}))
+        apply(lambda m: changed(m, lambda new: None, formats={"head/kernel": FLOAT16}))
 
 
 def test_a_broken_contract_is_one_line_and_an_error_of_kcompress():

@@ -53,7 +53,7 @@ class EqualizeCrossLayer(Pass):
             pairs_of[id(pair.second.layer)].append(pair)
         before = {id(layer): edits.weights(layer) for layer in layers}
         settings = {
-            id(node.layer): step.iterations for node, step in selection.chosen if isinstance(step, EqualizeCrossLayer)
+            id(node.layer): own.iterations for node, own in selection.chosen if isinstance(own, EqualizeCrossLayer)
         }
         _equalize(edits, pairs, settings)
         changes: list[Change] = []
@@ -117,7 +117,7 @@ def _ratio(ranges: Array) -> float:
 def _partner(edits: Edits, layer: Any, allowed: set[int]) -> Pair | str:
     """The pair of a layer and the only one that its outputs go to, or why there is none."""
     name = edits.node(layer).name
-    problem = edits.against(layer) or _not_finite(edits, layer)
+    problem = edits.objection(layer) or _not_finite(edits, layer)
     calls = edits.flow.calls_of(layer)
     first = problem or edits.as_linear(calls[0])
     if isinstance(first, str):
@@ -134,7 +134,7 @@ def _partner(edits: Edits, layer: Any, allowed: set[int]) -> Pair | str:
     if isinstance(second, str):
         return f"its output goes to {second}"
     other = edits.node(second.layer).name
-    problem = edits.against(second.layer) or _not_finite(edits, second.layer)
+    problem = edits.objection(second.layer) or _not_finite(edits, second.layer)
     if problem:
         return problem
     if id(second.layer) not in allowed:

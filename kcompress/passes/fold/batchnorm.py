@@ -68,7 +68,7 @@ class _Folding:
         import keras
 
         layer = node.layer
-        problem = self.edits.against(layer)
+        problem = self.edits.objection(layer)
         if problem:
             return problem.replace(f"of {node.name} ", "").replace(f"{node.name} is", "it is")
         calls = self.flow.calls_of(layer)
@@ -139,7 +139,7 @@ class _Folding:
         linear = self.edits.as_linear(other)
         if isinstance(linear, str):
             return f"{where} {linear}"
-        problem = self.edits.against(other.operation)
+        problem = self.edits.objection(other.operation)
         if problem:
             return problem
         rank = len(self.flow.shapes[call.inputs[0]])

@@ -55,7 +55,7 @@ def _difference(mine: Node | None, theirs: Node | None) -> str | None:
 
 
 def _settings(layer: Any) -> dict[str, Any]:
-    """The settings of a layer that are plain values, such as strides; those of layers inside it are told by them."""
+    """The settings of a layer that are plain values, such as strides; layers inside it have their own."""
     config = layer.get_config()
     return {
         key: list(value) if isinstance(value, tuple) else value

@@ -12,7 +12,7 @@ from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
 from kcompress.passes.capabilities import ReadsModels
 from kcompress.passes.fuse._architecture import check_same
-from kcompress.passes.moved import moved
+from kcompress.passes.movement import describe_movement
 from kcompress.passes.selection import patterns
 from kcompress.quantization.fake_quantized import bake
 
@@ -60,25 +60,26 @@ class FuseAverageWeights(Pass, ReadsModels):
 
     def run(self, model: Any, ctx: Context) -> PassResult:
         selection = self.select(model)
-        twin = copy(model)
+        new = copy(model)
         if not self.models:
             left = (Skip(node.name, "there are no models to average with; give models") for node, _ in selection.chosen)
-            return PassResult(twin, (), (*left, *selection.skipped))
+            return PassResult(new, (), (*left, *selection.skipped))
         others = []
         for path in self.models:
             other = ctx.read(Path(path))
             check_same(self.name, model, path, other)
             others.append({n.name: m for n, m in zip(nodes(model), nodes(other), strict=True)})
-        after = {node.name: node for node in nodes(twin)}
+        after = {node.name: node for node in nodes(new)}
         for node, settings in selection.chosen:
             assert isinstance(settings, FuseAverageWeights)
             _average(after[node.name], [each[node.name] for each in others], settings.weights)
-        bake(twin, ctx.plan)
+        bake(new, ctx.plan)
         count = len(others) + 1
         changes = tuple(
-            Change(n.name, f"averaged over {count} models{moved(n, after[n.name])}") for n, _ in selection.chosen
+            Change(n.name, f"averaged over {count} models{describe_movement(n, after[n.name])}")
+            for n, _ in selection.chosen
         )
-        return PassResult(twin, changes, selection.skipped)
+        return PassResult(new, changes, selection.skipped)
 
 
 def _is_float(weight: Any) -> bool:

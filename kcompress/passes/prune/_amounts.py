@@ -15,7 +15,7 @@ from kcompress.channels.channels import Channels
 from kcompress.channels.cut import Dropped
 from kcompress.channels.identities import Ids
 from kcompress.channels.shares import Shares
-from kcompress.passes.prune._groups import Group
+from kcompress.passes.prune._groups import ChannelGroup
 
 NEAR = 1e-3  # shares of a budget that are not worth looking for
 TRIES = 1000
@@ -31,14 +31,14 @@ class Order:
     are units that go in any case.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[ChannelGroup, ...]
     ranked: tuple[Ids, ...]
     keys: tuple[NDArray[np.float64], ...]
     turns: Ids
     base: Dropped
 
     @classmethod
-    def of(cls, groups: Sequence[Group], scores: NDArray[np.float64], ranking: str, base: Dropped) -> "Order":
+    def of(cls, groups: Sequence[ChannelGroup], scores: NDArray[np.float64], ranking: str, base: Dropped) -> "Order":
         ranked = [group.units[np.argsort(scores[group.units], kind="stable")] for group in groups]
         if ranking == "global":
             keys = [scores[units] for units in ranked]

@@ -11,7 +11,7 @@ from kcompress.channels.trace import Slices
 from kcompress.model.view import Node
 
 
-def described(channels: Channels, node: Node, dropped: Dropped) -> str | None:
+def describe_cut(channels: Channels, node: Node, dropped: Dropped) -> str | None:
     """How many channels the layer had and has of each kind, and how many it reads; None if all of them stay.
 
     Inputs are counted in one kernel: for a grouped convolution those of one group.
@@ -23,8 +23,8 @@ def described(channels: Channels, node: Node, dropped: Dropped) -> str | None:
         if slices is not None:
             what = "inputs" if made or slices.reads else "channels"  # a depthwise convolution passes its own on
             counts.setdefault(what, _others(channels, slices, list(made.values()), dropped))
-    told = [f"{what} {before} to {after}" for what, (before, after) in counts.items() if before != after]
-    return ", ".join(told) or None
+    parts = [f"{what} {before} to {after}" for what, (before, after) in counts.items() if before != after]
+    return ", ".join(parts) or None
 
 
 def _others(channels: Channels, slices: Slices, own: list[Ids], dropped: Dropped) -> tuple[int, int]:

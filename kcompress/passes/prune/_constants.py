@@ -100,7 +100,7 @@ def _problem(name: str, how: Linear, numbers: Numbers, plan: QuantPlan) -> str |
 
 
 def state_tables(channels: Channels, constants: Constants) -> Iterator[tuple[int, Flags]]:
-    """For each kernel of a recurrent layer its id and which of its weights count: not those for what always is 0."""
+    """For each kernel of a recurrent layer its id and which of its weights count: none that reads what is always 0."""
     for call in _owners(channels):
         layer = call.operation
         if call.kind in RECURRENT:
@@ -120,13 +120,15 @@ def state_tables(channels: Channels, constants: Constants) -> Iterator[tuple[int
             yield id(cell.recurrent_kernel), back & (states != 0)[:, None]
 
 
-def fold(twin: Any, channels: Channels, found: list[Reading], dropped: Dropped) -> tuple[Any, dict[str, int]]:
-    """Put the numbers of dropped channels into the biases of a model that was cut; gives it, and how many by layer.
+def fold(model: Any, channels: Channels, found: list[Reading], dropped: Dropped) -> tuple[Any, dict[str, int]]:
+    """Put the numbers of dropped channels into the biases of a model that was cut.
+
+    Returns the model, and for each layer how many of its inputs were such numbers.
 
     A bias is made where there is none.
     """
-    layers = {node.name: node.layer for node in nodes(twin)}
-    new: dict[str, Any] = {}
+    layers = {node.name: node.layer for node in nodes(model)}
+    replaced: dict[str, Any] = {}
     biases: dict[str, Numbers] = {}
     count: dict[str, int] = {}
     for reading in found:
@@ -143,5 +145,5 @@ def fold(twin: Any, channels: Channels, found: list[Reading], dropped: Dropped) 
         if getattr(layer, "bias", None) is not None:
             assign([(layer.bias, added)])
         else:
-            new[reading.name], biases[f"{reading.name}/bias"] = with_bias(layer), added
-    return (edited(twin, new, biases) if new else twin), count
+            replaced[reading.name], biases[f"{reading.name}/bias"] = with_bias(layer), added
+    return (edited(model, replaced, biases) if replaced else model), count

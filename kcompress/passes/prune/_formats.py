@@ -22,20 +22,20 @@ def sliced_formats(model: Any, channels: Channels, dropped: Dropped, plan: Quant
     found = {}
     for node in nodes(model):
         for weight in node.weights:
-            form = plan.weights.get(node.qualified(weight))
+            weight_format = plan.weights.get(node.qualified(weight))
             slices = channels.slices.get(id(weight.variable))
-            if form is not None and slices is not None and form.kind == "int":
-                new = _sliced(form, channels, slices, dropped)
-                if new != form:
+            if weight_format is not None and slices is not None and weight_format.kind == "int":
+                new = _sliced(weight_format, channels, slices, dropped)
+                if new != weight_format:
                     found[node.qualified(weight)] = new
     return found
 
 
-def _sliced(form: WeightFormat, channels: Channels, slices: Slices, dropped: Dropped) -> WeightFormat:
-    scales = form.scales(tuple(slices.variable.shape))
-    for number in {axis % scales.ndim for axis in form.axes}:
+def _sliced(weight_format: WeightFormat, channels: Channels, slices: Slices, dropped: Dropped) -> WeightFormat:
+    scales = weight_format.scales(tuple(slices.variable.shape))
+    for number in {axis % scales.ndim for axis in weight_format.axes}:
         ids = slices.axes[number]
         if ids is not None:
             scales = np.compress(channels.units.stay(ids, dropped), scales, number)
     scales = scales * np.float32(factor(channels, slices, dropped))
-    return replace(form, scale=tuple(scales.ravel().tolist()))
+    return replace(weight_format, scale=tuple(scales.ravel().tolist()))

@@ -20,17 +20,18 @@ ROUNDING = 1e-9  # of roots of whole numbers
 
 
 @dataclass(frozen=True)
-class Group:
-    """Units made by the same layers, of which any may go while `least` stay; how many stay is a multiple of `step`.
+class ChannelGroup:
+    """Units that the same layers make, and that are ranked together.
 
-    `layers` are the qualified names of those that make them; `size` counts those that can't go too. Channels may be
-    made of units of several kinds, as those of attention of heads and of places in each head: `kinds` says of how many.
+    Any may go while `least` stay and the number of those that stay is a multiple of `multiple`. `layers` are the
+    qualified names of the layers that make them. `size` counts all units, also those that can't go. Channels may be
+    made of units of several kinds, as those of attention are of heads and of places in each head; `kinds` is how many.
     """
 
     units: Ids
     layers: tuple[str, ...]
     size: int
-    step: int
+    multiple: int
     least: int
     kinds: int
     settings: "PruneStructured"
@@ -46,12 +47,12 @@ class Group:
 
     def next(self, gone: int) -> int:
         """The smallest number of units that may go and is above `gone`; the same if there is none."""
-        return max(gone, self.allowed(self.size - max(self.size - gone - 1, 0) // self.step * self.step))
+        return max(gone, self.allowed(self.size - max(self.size - gone - 1, 0) // self.multiple * self.multiple))
 
     def allowed(self, gone: int) -> int:
         """The largest number of units that may go and is not above `gone`."""
         gone = min(gone, len(self.units), self.size - self.least)
-        left = -(-(self.size - gone) // self.step) * self.step
+        left = -(-(self.size - gone) // self.multiple) * self.multiple
         return max(self.size - left, 0)
 
 
@@ -65,12 +66,12 @@ class Layout:
     channels: int
     kinds: tuple[Ids, ...]
 
-    def step(self, unit: int, multiple: int) -> int:
-        """Of what the units of its kind must be a multiple, so that the channels are one of `multiple`.
+    def multiple(self, unit: int, of_channels: int) -> int:
+        """The number of units of its kind must be a multiple of this; that of channels then is one of `of_channels`.
 
         Each kind contributes what its number can, the largest first, and the last one the rest.
         """
-        left = multiple // math.gcd(multiple, self.channels // math.prod(map(len, self.kinds)))
+        left = of_channels // math.gcd(of_channels, self.channels // math.prod(map(len, self.kinds)))
         ordered = sorted(self.kinds, key=len, reverse=True)
         for number, units in enumerate(ordered, 1):
             own = left if number == len(ordered) else math.gcd(left, len(units))
@@ -102,9 +103,11 @@ def layouts(model: Any, channels: Channels) -> dict[int, list[Layout]]:
     return {unit: [each for each in own if len(each.kinds) == most[unit]] for unit, own in found.items()}
 
 
-def groups(model: Any, channels: Channels, selection: Selection, reasons: Mapping[int, str]) -> list[Group]:
+def channel_groups(
+    model: Any, channels: Channels, selection: Selection, reasons: Mapping[int, str]
+) -> list[ChannelGroup]:
     """Groups of more than one unit, in the order of the model; units with a reason to stay are not in them."""
-    settings: dict[str, Any] = {node.name: step for node, step in selection.chosen}
+    settings: dict[str, Any] = {node.name: chosen for node, chosen in selection.chosen}
     made_by: dict[int, list[int]] = defaultdict(list)
     arrays = [source.ids for source in channels.sources] + list(channels.factors)
     for number, ids in enumerate(arrays):
@@ -123,13 +126,13 @@ def groups(model: Any, channels: Channels, selection: Selection, reasons: Mappin
             continue
         own, first, size = _settings([settings[layer] for layer in layers]), units[0], len(units)
         known = kernels.get(first, [])
-        step = math.lcm(*(layout.step(first, own.round_to) for layout in known))
+        multiple = math.lcm(*(layout.multiple(first, own.round_to) for layout in known))
         least = max([1, size - len(free), *(layout.least(size, own.min_channels) for layout in known)])
         kinds = max([1, *(len(layout.kinds) for layout in known)])
-        found.append(Group(free, layers, size, step, min(least, size), kinds, own))
+        found.append(ChannelGroup(free, layers, size, multiple, min(least, size), kinds, own))
     return found
 
 
-def _settings(steps: "Sequence[PruneStructured]") -> "PruneStructured":
-    """Those of the first layer for which a rule says something, else those that hold for all."""
-    return next((step for step in steps if not step.rules), steps[0])
+def _settings(of_layers: "Sequence[PruneStructured]") -> "PruneStructured":
+    """The settings of the first layer with a rule of its own, else those that hold for all."""
+    return next((settings for settings in of_layers if not settings.rules), of_layers[0])

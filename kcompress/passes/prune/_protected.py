@@ -28,8 +28,9 @@ def unscalable(model: Any, channels: Channels, plan: QuantPlan) -> dict[int, str
     found: dict[int, str] = {}
     for node in nodes(model):
         for weight in node.weights:
-            form, slices = plan.weights.get(node.qualified(weight)), channels.slices.get(id(weight.variable))
-            if form is not None and form.kind == "float" and slices is not None and slices.rescale is not None:
-                why = f"{node.qualified(weight)}, on a float16 grid, would have to be rescaled"
+            name, slices = node.qualified(weight), channels.slices.get(id(weight.variable))
+            on_floats = name in plan.weights and plan.weights[name].kind == "float"
+            if on_floats and slices is not None and slices.rescale is not None:
+                why = f"{name}, on a float16 grid, would have to be rescaled"
                 found.update(dict.fromkeys(channels.units.of(slices.rescale[0]).tolist(), why))
     return found

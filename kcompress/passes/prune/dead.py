@@ -18,7 +18,7 @@ from kcompress.channels.liveness import Read, emptied, live, read_for, reads, si
 from kcompress.model.rebuild import copy
 from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
-from kcompress.passes.prune._changes import described
+from kcompress.passes.prune._changes import describe_cut
 from kcompress.passes.prune._constants import fold, readings, state_tables
 from kcompress.passes.prune._formats import sliced_formats
 from kcompress.passes.prune._protected import protected, unscalable
@@ -47,23 +47,24 @@ class PruneDead(Pass):
         search = _Search(model, ctx.plan, selection)
         dropped, folded = search.dead(), dict[str, int]()
         if not dropped.any():
-            twin, formats = copy(model), {}
+            new, formats = copy(model), {}
         else:
-            twin, folded = fold(cut(model, search.channels, dropped), search.channels, search.readings, dropped)
+            shorter = cut(model, search.channels, dropped)
+            new, folded = fold(shorter, search.channels, search.readings, dropped)
             formats = dict(sliced_formats(model, search.channels, dropped, ctx.plan))
         by_name = {node.name: node for node in nodes(model)}
         left_alone = {skip.layer: skip for skip in selection.skipped}
         changes: list[Change] = []
         skipped: list[Skip] = []
         for name in [*(node.name for node, _ in selection.chosen), *left_alone]:
-            told = described(search.channels, by_name[name], dropped) if name in by_name else None
-            if told is None:
+            detail = describe_cut(search.channels, by_name[name], dropped) if name in by_name else None
+            if detail is None:
                 skipped.append(left_alone.get(name) or Skip(name, search.reason(by_name[name])))
             else:
                 constant = f", {folded[name]:,} of them constant" if name in folded else ""
                 kept = "; its own channels are left alone" if name in left_alone else ""
-                changes.append(Change(name, told + constant + kept))
-        return PassResult(twin, tuple(changes), tuple(skipped), formats)
+                changes.append(Change(name, detail + constant + kept))
+        return PassResult(new, tuple(changes), tuple(skipped), formats)
 
 
 class _Search:

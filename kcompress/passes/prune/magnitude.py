@@ -140,11 +140,11 @@ class PruneMagnitude(Pass, PrunesGradually):
         return long[-1] if long else None
 
     def run(self, model: Any, ctx: Context) -> PassResult:
-        twin = copy(model)
-        selection = self.select(twin)
+        new = copy(model)
+        selection = self.select(new)
         if self.is_gradual and (self.regrow or not self.initial):
             left = tuple(Skip(n.name, "pruned while the next pass trains", expected=True) for n, _ in selection.chosen)
-            return PassResult(twin, (), (*selection.skipped, *left))
+            return PassResult(new, (), (*selection.skipped, *left))
         changes: list[Change] = []
         skipped = list(selection.skipped)
         formats: dict[str, WeightFormat] = {}
@@ -159,7 +159,7 @@ class PruneMagnitude(Pass, PrunesGradually):
                     formats.update(_sparse(node, ws, ctx.plan))
                 else:
                     skipped.append(outcome)
-        return PassResult(twin, tuple(changes), tuple(skipped), formats)
+        return PassResult(new, tuple(changes), tuple(skipped), formats)
 
     def gradually(self, model: Any) -> GradualPruning:
         groups = [
@@ -201,8 +201,8 @@ class PruneMagnitude(Pass, PrunesGradually):
         pairs = []
         for weight, mask in masked:
             shrunk = np.where(mask, weight.values - weight.values * self.amount, weight.values)
-            form = plan.weights.get(node.qualified(weight))
-            pairs.append((weight.variable, form.nearest(shrunk) if form else shrunk))
+            weight_format = plan.weights.get(node.qualified(weight))
+            pairs.append((weight.variable, weight_format.nearest(shrunk) if weight_format else shrunk))
         if all(np.array_equal(new, w.values) for (_, new), (w, _) in zip(pairs, masked, strict=True)):
             return Skip(node.name, "no weight is selected that is not zero already")
         assign(pairs)
@@ -212,9 +212,9 @@ class PruneMagnitude(Pass, PrunesGradually):
 
 
 def _sparse(node: Node, weights: Sequence[Weight], plan: QuantPlan) -> dict[str, WeightFormat]:
-    """The formats of weights on a grid, whose zeros now are there to stay."""
-    named = {node.qualified(weight): plan.weights.get(node.qualified(weight)) for weight in weights}
-    return {name: replace(form, sparse=True) for name, form in named.items() if form is not None}
+    """The formats of the weights that are on a grid, whose zeros stay from now on."""
+    names = [node.qualified(weight) for weight in weights]
+    return {name: replace(plan.weights[name], sparse=True) for name in names if name in plan.weights}
 
 
 def _alike(chosen: Sequence[tuple[Node, Pass]]) -> list[tuple[PruneMagnitude, list[Node]]]:

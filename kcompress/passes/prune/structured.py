@@ -22,20 +22,18 @@ from kcompress.fields import tunable
 from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult, Skip
 from kcompress.passes.capabilities import ChangesCoupledLayers, GoesInStages, Layers, Replaced
+from kcompress.passes.prune._account import account, at_their_least, listed, reason_of
 from kcompress.passes.prune._amounts import Order, within
-from kcompress.passes.prune._changes import described
 from kcompress.passes.prune._formats import sliced_formats
-from kcompress.passes.prune._groups import Group, groups
+from kcompress.passes.prune._groups import ChannelGroup, channel_groups
 from kcompress.passes.prune._protected import protected, unscalable
-from kcompress.passes.prune.criteria import criteria
-from kcompress.passes.prune.criteria import described as help_of_criteria
+from kcompress.passes.prune.criteria import criteria, describe_criteria
 from kcompress.passes.selection import Selection
 from kcompress.quantization.plan import QuantPlan
 
 AMOUNTS = ("ratio", "macs", "parameters", "bytes")
 BUDGETS = AMOUNTS[1:]
 DEFAULT_RATIO = 0.3
-NAMED = 4  # layers that a message names
 if TYPE_CHECKING:
     CriterionName = str
 else:
@@ -53,7 +51,7 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
 
     needs = frozenset(each.needs for each in criteria().values() if each.needs is not None)
 
-    criterion: CriterionName = Field("l2", description=help_of_criteria())
+    criterion: CriterionName = Field("l2", description=describe_criteria())
     ratio: float | None = tunable(None, 0.1, 0.9, severe="high", ge=0, lt=1)
     """The share of channels to remove, such as 0.5. Default 0.3."""
     macs: float | None = tunable(None, 0.2, 0.9, severe="low", whole_model=True, gt=0, le=1)
@@ -101,7 +99,7 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
         return {**{k: v for k, v in own.items() if k not in dropped}, **overrides}
 
     def stages(self) -> "tuple[PruneStructured, ...]":
-        """One pass for each step, each of which removes the same share of what the one before left."""
+        """One pass for each stage, each of which removes the same share of what the one before left."""
         if self.steps == 1:
             return (self,)
         own = {key: value for key, value in self.config().items() if key not in (*AMOUNTS, "steps")}
@@ -124,7 +122,7 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
         return bool(node.kernels)
 
     def run(self, model: Any, ctx: Context) -> PassResult:
-        """All steps, one after the other."""
+        """All stages, one after the other."""
         results: list[PassResult] = []
         current, plan = model, ctx.plan
         for stage in self.stages():
@@ -133,33 +131,33 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
         return results[0] if len(results) == 1 else self.together(results)
 
     def together(self, results: Sequence[PassResult]) -> PassResult:
-        """The steps as one: what is left of a share is the product of what each left."""
+        """The results of all stages as one: what is left of a share is the product of what each left."""
         changed: dict[str, str] = {}
         for change in (change for result in results for change in result.changes):
             before = changed.get(change.layer)
             changed[change.layer] = f"{before}, then {change.detail}" if before else change.detail
         skipped = tuple(skip for skip in results[-1].skipped if skip.layer not in changed)
-        formats = {name: form for result in results for name, form in result.formats.items()}
+        formats = {name: stored for result in results for name, stored in result.formats.items()}
         goals = []
         for first in results[0].goals:
             limit = getattr(self, self.budget) if self.budget else self.share
-            steps = [goal for result in results for goal in result.goals]
-            left = [goal.reached for goal in steps if goal.reached is not None]
+            stages = [goal for result in results for goal in result.goals]
+            left = [goal.reached for goal in stages if goal.reached is not None]
             reached = None if first.reached is None else math.prod(left)
             missed = reached is None or reached > limit
-            goals.append(Goal(first.name, limit, reached, next((g.why for g in steps if g.why), "") if missed else ""))
+            goals.append(Goal(first.name, limit, reached, next((g.why for g in stages if g.why), "") if missed else ""))
         changes = tuple(Change(layer, detail) for layer, detail in changed.items())
         return PassResult(results[-1].model, changes, skipped, formats, tuple(goals))
 
     def once(self, model: Any, ctx: Context) -> PassResult:
-        """One step."""
+        """One stage."""
         selection, found = self.select(model), channels(model)
         ranked, scores, reasons = self.ranked(model, found, selection, ctx)
         dropped, goals = self.choose(model, found, ranked, scores, ctx.plan)
         if not ranked and not any(skip.asked for skip in selection.skipped):
             goals = (self.nothing(found, selection, reasons),)
         new = cut(model, found, dropped)
-        changes, skipped = _accounted(model, found, dropped, selection, reasons)
+        changes, skipped = account(model, found, dropped, selection, reasons)
         formats = sliced_formats(model, found, dropped, ctx.plan)
         return PassResult(new, changes, skipped, formats, goals)
 
@@ -179,22 +177,22 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
         for group in ranked:
             own = alone.setdefault(group.layers, np.zeros_like(dropped))
             own[group.units] = dropped[group.units]
-        return found, alone, _accounted(model, found, dropped, selection, reasons)[1]
+        return found, alone, account(model, found, dropped, selection, reasons)[1]
 
     def ranked(
         self, model: Any, found: Channels, selection: Selection, ctx: Context
-    ) -> tuple[list[Group], NDArray[np.float64], dict[int, str]]:
+    ) -> tuple[list[ChannelGroup], NDArray[np.float64], dict[int, str]]:
         """The groups that can be ranked, a score for each unit, and why units stay."""
         reasons = protected(model, found, selection) | unscalable(model, found, ctx.plan)
         with ctx.progress(f"{self.name}: ranking", None):
-            every = groups(model, found, selection, reasons)
+            every = channel_groups(model, found, selection, reasons)
             scores = self.scores(model, found, every, ctx)
         for group in every:
             if np.isnan(scores[group.units]).any():
                 reasons.update((int(unit), "it has no batch normalization with a scale") for unit in group.units)
         return [group for group in every if not np.isnan(scores[group.units]).any()], scores, reasons
 
-    def scores(self, model: Any, found: Channels, every: Sequence[Group], ctx: Context) -> NDArray[np.float64]:
+    def scores(self, model: Any, found: Channels, every: Sequence[ChannelGroup], ctx: Context) -> NDArray[np.float64]:
         """A score for each unit of the groups; NaN where a criterion has nothing to go by."""
         scores = np.zeros(found.units.count)
         for criterion in dict.fromkeys(group.settings.criterion for group in every):
@@ -206,7 +204,7 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
         return scores
 
     def choose(
-        self, model: Any, found: Channels, every: Sequence[Group], scores: NDArray[np.float64], plan: QuantPlan
+        self, model: Any, found: Channels, every: Sequence[ChannelGroup], scores: NDArray[np.float64], plan: QuantPlan
     ) -> tuple[Dropped, tuple[Goal, ...]]:
         """Which units go, and what that makes of the budget."""
         dropped = np.zeros(found.units.count, bool)
@@ -221,7 +219,7 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
         order = Order.of([group for group in every if group.settings.budget], scores, self.ranking, dropped)
         dropped = within(order, found, shares, target, order.guards(found))
         reached = shares.share(dropped)
-        why = "" if reached <= target else _at_their_least(every, dropped)
+        why = "" if reached <= target else at_their_least(every, dropped)
         return dropped, (Goal(self.budget, target, reached, why),)
 
     def shares(self, model: Any, found: Channels, plan: QuantPlan) -> Shares:
@@ -243,53 +241,6 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
 
     def nothing(self, found: Channels, selection: Selection, reasons: dict[int, str]) -> Goal:
         """The goal of a pass that finds no channel to remove."""
-        named = [f"{node.name} ({_reason(found, node, reasons)})" for node, _ in selection.chosen]
-        why = f"no channel of the model can be removed: {_listed(named)}" if named else "no layer is selected"
+        named = [f"{node.name} ({reason_of(found, node, reasons)})" for node, _ in selection.chosen]
+        why = f"no channel of the model can be removed: {listed(named)}" if named else "no layer is selected"
         return Goal(self.budget or "ratio", getattr(self, self.budget) if self.budget else self.share, None, why)
-
-
-def _accounted(
-    model: Any, found: Channels, dropped: Dropped, selection: Selection, reasons: dict[int, str]
-) -> tuple[tuple[Change, ...], tuple[Skip, ...]]:
-    """What became of every layer; where only its inputs were cut, why nothing else was is told with that."""
-    left: dict[str, Skip] = {skip.layer: skip for skip in selection.skipped}
-    changes: list[Change] = []
-    for node in nodes(model):
-        if node.name not in selection.targets:
-            continue
-        skip = left.pop(node.name, None)
-        if skip is None:
-            followed = id(node.layer) not in found.unknown and found.follows(node)
-            skip = Skip(node.name, _reason(found, node, reasons), expected=followed)
-        detail = described(found, node, dropped)
-        if detail is None:
-            left[node.name] = skip
-        elif dropped[found.own(node)].any():
-            changes.append(Change(node.name, detail))
-        else:
-            changes.append(Change(node.name, f"{detail}; the rest stays: {skip.reason}"))
-    return tuple(changes), tuple(left.values())
-
-
-def _reason(found: Channels, node: Node, reasons: dict[int, str]) -> str:
-    """Why a layer was not cut."""
-    if id(node.layer) in found.unknown:
-        return f"its channels can't be followed: {found.unknown[id(node.layer)]}"
-    own = found.own(node)
-    if not len(own):
-        return "what it makes has to fit what stays" if found.follows(node) else "it is called inside another layer"
-    why = [reasons[int(unit)] for unit in own if int(unit) in reasons]
-    if len(why) == len(own):
-        return why[0]
-    return "it has one channel" if len(own) == 1 else "none of its channels ranks low enough to go"
-
-
-def _at_their_least(every: Sequence[Group], dropped: Dropped) -> str:
-    """Why no more could go."""
-    least = [" + ".join(group.layers) for group in every if dropped[group.units].sum() >= group.most]
-    return f"{_listed(list(dict.fromkeys(least)))} at the least number of channels"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

@@ -1,4 +1,4 @@
-"""What the passes share that store kernels in fewer bits: which kernels, which channels, and grids of whole numbers."""
+"""What passes that store kernels in fewer bits share: which kernels, which channels, and grids of whole numbers."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -82,12 +82,12 @@ class GridPass(KernelPass):
         return False
 
     def run(self, model: Any, ctx: Context) -> PassResult:
-        twin = copy(model)
-        selection = self.select(twin)
+        rounded = copy(model)
+        selection = self.select(rounded)
         moments = self.moments(model, ctx)
         done: dict[str, _Done] = {}
         skipped = list(selection.skipped)
-        spared = self.spared([node for node in nodes(twin) if self.kernels(node)])
+        spared = self.spared([node for node in nodes(rounded) if self.kernels(node)])
         with ctx.progress(self.name, len(selection.chosen)) as advance:
             for node, settings in selection.chosen:
                 assert isinstance(settings, GridPass)
@@ -100,13 +100,13 @@ class GridPass(KernelPass):
                 advance(1)
         grids = {name: format for each in done.values() for name, format in each.formats.items()}
         data = ctx.data.calibration
-        heard = [node.name for node, _ in selection.chosen if node.name in done and not node.is_custom]
+        comparable = [node.name for node, _ in selection.chosen if node.name in done and not node.is_custom]
         compared: dict[str, float | None] = {}
         if data is not None:
-            with self.computing(model, twin, data):
-                compared = output_sqnr_db(model, twin, batches(model, data, COMPARED), heard)
+            with self.computing(model, rounded, data):
+                compared = output_sqnr_db(model, rounded, batches(model, data, COMPARED), comparable)
         changes = [Change(name, "; ".join(each.details), each.figures(name, compared)) for name, each in done.items()]
-        return PassResult(twin, tuple(changes), tuple(skipped), grids)
+        return PassResult(rounded, tuple(changes), tuple(skipped), grids)
 
     def computing(self, model: Any, rounded: Any, data: Dataset) -> AbstractContextManager[None]:
         """Meanwhile, let the rounded model compute as a file of it would; DataError if it could not."""

@@ -22,7 +22,7 @@ from kcompress.passes.statistics import Statistics
 from kcompress.quantization.plan import WeightFormat
 
 SHARES = tuple(1 - i / 32 for i in range(17))
-"""Of the steps that clip nothing, those tried by ranges=output."""
+"""The shares of the scale that clips nothing which ranges=output tries."""
 
 
 class RoundingPass(GridPass, SharesStatistics):
@@ -108,11 +108,11 @@ def _correct_bias(node: Node, changes: Mapping[str, NDArray[Any]], moments: Mome
 
 
 def shrunk(node: Node, weight: Weight, full: WeightFormat, moment: Moment, digits: int) -> WeightFormat:
-    """The grid `full`, or that with finer steps which changes the layer's outputs least though it clips."""
+    """The grid `full`, or one with a smaller scale that clips, if that changes the layer's outputs less."""
     shape, name = weight.values.shape, weight.name
     matrix = to_matrix(weight.values.astype(np.float64), node.layer, name)
-    steps = to_matrix(np.broadcast_to(full.scales(shape), shape), node.layer, name)[:, 0].astype(np.float64)
-    tried = (affine.short(steps * share, digits) for share in SHARES)
+    scales = to_matrix(np.broadcast_to(full.scales(shape), shape), node.layer, name)[:, 0].astype(np.float64)
+    tried = (affine.short(scales * share, digits) for share in SHARES)
     best = rounding.best_scale(matrix, tried, moment.second, full.low, full.high, together=len(full.scale) == 1)
     whole = from_matrix(np.broadcast_to(best[:, None], matrix.shape), node.layer, name)
     return replace(full, scale=tuple(map(float, affine.to_rows(whole, full.axes)[:, 0])))

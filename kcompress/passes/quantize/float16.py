@@ -30,8 +30,8 @@ class QuantizeFloat16(KernelPass):
         return concern
 
     def run(self, model: Any, ctx: Context) -> PassResult:
-        twin = copy(model)
-        selection = self.select(twin)
+        new = copy(model)
+        selection = self.select(new)
         changes, skipped, formats = [], list(selection.skipped), {}
         for node, _ in selection.chosen:
             weights = self.kernels(node)
@@ -47,4 +47,4 @@ class QuantizeFloat16(KernelPass):
             already = "" if rounded else "; its values were exact in float16 already"
             detail = f"{', '.join(w.name for w in weights)} as float16{already}"
             changes.append(Change(node.name, detail, {"bits": 16, "weight_sqnr_db": noise}))
-        return PassResult(twin, tuple(changes), tuple(skipped), formats)
+        return PassResult(new, tuple(changes), tuple(skipped), formats)

@@ -26,7 +26,7 @@ DETAILS = {
     "awq": "4-bit integers, two to a byte, scaled by AWQ; computation stays in float",
 }
 
-LEVELS = 15  # steps from the lowest to the highest; the zero point -low / step is stored as uint8, so it wraps
+LEVELS = 15  # above the lowest; the zero point -low / scale is stored as uint8, so it wraps
 WIDEST = 128  # inputs at a time in Keras's gptq
 BITS = {"int8": 8, "int4": 4, "float8": 32, "gptq": 4, "awq": 4}
 """Of a weight in the file."""
@@ -102,9 +102,9 @@ class QuantizeKeras(KernelPass):
         return True
 
     def run(self, model: Any, ctx: Context) -> PassResult:
-        twin = copy(model)
-        selection = self.select(twin)
-        inside = _inside(twin)
+        new = copy(model)
+        selection = self.select(new)
+        inside = _inside(new)
         changes: list[Change] = []
         skipped = list(selection.skipped)
         groups: dict[QuantizeKeras, list[Any]] = {}
@@ -120,8 +120,8 @@ class QuantizeKeras(KernelPass):
                 groups.setdefault(bare, []).append(node.layer)
                 changes.append(Change(node.name, DETAILS[settings.mode], {"bits": BITS[settings.mode]}))
         for settings, layers in groups.items():
-            settings._quantize(twin, layers, ctx)
-        return PassResult(twin, tuple(changes), tuple(skipped))
+            settings._quantize(new, layers, ctx)
+        return PassResult(new, tuple(changes), tuple(skipped))
 
     def _quantize(self, model: Any, layers: list[Any], ctx: Context) -> None:
         """Quantize these layers in place."""

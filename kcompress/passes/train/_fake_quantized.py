@@ -46,7 +46,7 @@ class FakeQuantized:
         return cls(plan, limits, fixed, learned_scales(model, plan, limits), data)
 
     def computing(self, model: Any) -> AbstractContextManager[None]:
-        """Meanwhile, let the model compute as its fake-quantized form."""
+        """Meanwhile, let the model compute as its fake-quantized model."""
         return fake_quantized_model(model, self.plan, {**self.limits, **self.fixed}, self.scales)
 
     def formats(self, model: Any) -> dict[str, WeightFormat]:
@@ -68,23 +68,28 @@ class FakeQuantized:
     def sparse(self, model: Any) -> dict[str, Any]:
         """The kernels whose zeros are to stay, by qualified name: not those where zero is but a level of a grid."""
         found = self._kernels(model)
-        return {node.qualified(weight): weight.variable for node, weight, form in found if form is None or form.sparse}
+        return {
+            node.qualified(weight): weight.variable
+            for node, weight, weight_format in found
+            if weight_format is None or weight_format.sparse
+        }
 
     def signs(self, model: Any) -> list[tuple[Any, NDArray[Any]]]:
         """The weights that one bit stands for, with their scales."""
         return [
-            (weight.variable, form.scales(tuple(weight.variable.shape)))
-            for _, weight, form in self._kernels(model)
-            if form is not None and form.bits == 1
+            (weight.variable, weight_format.scales(tuple(weight.variable.shape)))
+            for _, weight, weight_format in self._kernels(model)
+            if weight_format is not None and weight_format.bits == 1
         ]
 
     def _kernels(self, model: Any) -> Iterator[tuple[Node, Weight, WeightFormat | None]]:
-        """The kernels that are trained, with their layers, and what the plan makes of them."""
+        """The kernels that are trained, with their layers, and their formats where they lie on whole numbers."""
         for node in nodes(model):
             for weight in node.kernels:
                 if weight.variable.trainable:
-                    form = self.plan.weights.get(node.qualified(weight))
-                    yield node, weight, form if form is not None and form.kind == "int" else None
+                    weight_format = self.plan.weights.get(node.qualified(weight))
+                    on_levels = weight_format is not None and weight_format.kind == "int"
+                    yield node, weight, weight_format if on_levels else None
 
 
 def _ends(model: Any) -> set[str]:

@@ -3,7 +3,7 @@
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,13 +13,13 @@ from pydantic import model_validator
 
 from kcompress.data import Dataset
 from kcompress.errors import UsageError
-from kcompress.model.replaced import replaced
 from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult, Skip
 from kcompress.passes.capabilities import GradualPruning, TrainsModel
-from kcompress.passes.moved import moved
+from kcompress.passes.movement import describe_movement
 from kcompress.passes.train._fake_quantized import FakeQuantized
 from kcompress.passes.train._gradual import PruningInTraining
+from kcompress.passes.train._scopes import computing_in, named_errors, only_learning
 from kcompress.quantization.fake_quantized import bake
 from kcompress.training import batchnorm
 from kcompress.training.checkpoints import Checkpoint
@@ -54,8 +54,8 @@ class Task:
         return list(self.feed.y) if isinstance(self.feed, ArrayFeed) else None
 
 
-Lesson = tuple[Feed, Callable[[Any], Any]]
-"""What to read, and what makes a compiled Keras model, whose fit trains the student, with an optimizer."""
+Setup = tuple[Feed, Callable[[Any], Any]]
+"""The batches to train on, and a function that takes an optimizer and makes the compiled Keras model to fit."""
 
 
 class TrainingPass(Pass, Settings, TrainsModel):
@@ -101,12 +101,12 @@ class TrainingPass(Pass, Settings, TrainsModel):
         if ctx.data.training is None:
             raise UsageError(f"{self.name}: needs training data; give it with --data")
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-            stack.enter_context(_told_by(self.name))
+            stack.enter_context(named_errors(self.name))
             data = ctx.data.training
             labels = self.learns_labels(data.labelled)
             read = feed(student, data, self.batch, ctx.seed, Path(folder), labels, ctx.training.devices.parts)
-            stack.enter_context(_only({node.name for node, _ in selection.chosen}, student))
-            stack.enter_context(_computing_in(student, self.precision))
+            stack.enter_context(only_learning({node.name for node, _ in selection.chosen}, student))
+            stack.enter_context(computing_in(student, self.precision))
             stack.enter_context(seeded(student, ctx.seed))
             with ctx.training.devices.scope():
                 pruning = None if ctx.training.pruning is None else ctx.training.pruning.gradually(student)
@@ -123,14 +123,14 @@ class TrainingPass(Pass, Settings, TrainsModel):
             skipped = tuple(Skip(node.name, reason) for node in chosen)
             return PassResult(student, (), (*selection.skipped, *skipped), goals=self.goals(outcome))
         activations = quantized.activations(student)
-        changes = tuple(Change(n.name, f"trained{moved(before[n.name], n, sparse)}") for n in chosen)
+        changes = tuple(Change(n.name, f"trained{describe_movement(before[n.name], n, sparse)}") for n in chosen)
         goals, history = self.goals(outcome), _history(outcome)
         return PassResult(student, changes, selection.skipped, formats, goals, activations, history)
 
     def train(self, task: Task, gradual: GradualPruning | None) -> Outcome:
         """Train the student in place."""
         student, ctx, quantized = task.student, task.ctx, task.quantized
-        read, make = self.lesson(task)
+        read, make = self.setup(task)
         training, validation = self.split(task.data, read, ctx.training.devices)
         plan = TrainingSchedule.of(self, training)
         chosen = optimizer(self, plan.steps, plan.per_epoch)
@@ -146,7 +146,7 @@ class TrainingPass(Pass, Settings, TrainsModel):
             stack.enter_context(within(quantized.signs(student)))
             learner = make(chosen)
             advance = stack.enter_context(ctx.progress(self.name, plan.steps))
-            watch = _Telling(ctx, self.name, advance, pruning, masks)
+            watch = _TrainingWatch(ctx, self.name, advance, pruning, masks)
             with ctx.training.devices.placed(learner, chosen):
                 outcome = fit(
                     learner,
@@ -181,8 +181,8 @@ class TrainingPass(Pass, Settings, TrainsModel):
         """Whether labels are read; `labelled` tells whether there are some."""
         return labelled
 
-    def lesson(self, task: Task) -> Lesson:
-        """What to learn from."""
+    def setup(self, task: Task) -> Setup:
+        """What to fit, and on what."""
         raise NotImplementedError
 
     def goals(self, outcome: Outcome) -> tuple[Goal, ...]:
@@ -191,7 +191,7 @@ class TrainingPass(Pass, Settings, TrainsModel):
         return (Goal("epochs_lost", 0, outcome.planned - len(outcome.epochs), _why(outcome, self)),)
 
 
-class _Telling(Watch):
+class _TrainingWatch(Watch):
     """Logs each epoch through a context, and prunes when it is time to."""
 
     def __init__(
@@ -232,49 +232,6 @@ def _why(outcome: Outcome, settings: Settings) -> str:
 def _inputs(read: Feed) -> Iterator[dict[str, NDArray[Any]]]:
     for number in range(min(read.per_epoch, -(-ESTIMATED // read.size))):
         yield read.batch(number)[0]
-
-
-@contextmanager
-def _told_by(name: str) -> Iterator[None]:
-    """Meanwhile, put the name of the pass in front of what is wrong with its settings."""
-    try:
-        yield
-    except UsageError as error:
-        text = str(error)
-        raise UsageError(text if text.startswith(name) else f"{name}: {text}") from error
-
-
-@contextmanager
-def _only(names: set[str], model: Any) -> Iterator[None]:
-    """Meanwhile, let no other layers learn, and no other batch normalization follow what it sees."""
-    others = [node for node in nodes(model) if node.name not in names]
-    held = [(w.variable, w.variable.trainable) for node in others for w in node.weights]
-    with ExitStack() as stack:
-        for node in others:
-            if batchnorm.follows(node):
-                stack.enter_context(replaced(node.layer, "_trainable", False))
-        for variable, _ in held:
-            variable.trainable = False
-        try:
-            yield
-        finally:
-            for variable, was in held:
-                variable.trainable = was
-
-
-@contextmanager
-def _computing_in(model: Any, precision: str) -> Iterator[None]:
-    """Meanwhile, compute in another type where the model computes in float32."""
-    held = [(layer, layer.dtype_policy) for layer in model._flatten_layers() if layer.dtype_policy.name == "float32"]
-    if precision != "float32":
-        for layer, _ in held:
-            layer.dtype_policy = precision
-    try:
-        yield
-    finally:
-        if precision != "float32":
-            for layer, policy in held:
-                layer.dtype_policy = policy
 
 
 def compiled(learner: Any, chosen: Any, losses: Sequence[Any]) -> Any:

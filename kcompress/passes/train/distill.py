@@ -18,7 +18,7 @@ from kcompress.model.signature import signature
 from kcompress.passes.base import Context, Need, PassResult
 from kcompress.passes.capabilities import CombinesTeachers, ReadsModels, ReplacesModel
 from kcompress.passes.selection import patterns
-from kcompress.passes.train._training import Lesson, Task, TrainingPass, compiled
+from kcompress.passes.train._training import Setup, Task, TrainingPass, compiled
 from kcompress.training.feed import ArrayFeed, Feed
 from kcompress.training.forms import forms_of, renamed
 from kcompress.training.joint import joint
@@ -101,7 +101,7 @@ class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
     def learns_labels(self, labelled: bool) -> bool:
         return labelled and self.alpha < 1
 
-    def lesson(self, task: Task) -> Lesson:
+    def setup(self, task: Task) -> Setup:
         student = task.student
         source = joint(task.ctx.training.teachers, self.combine, student, task.data, task.ctx.seed)
         teacher = source.load()
@@ -119,7 +119,7 @@ class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
             dtypes = dict(zip(keys, signature(teacher).dtypes.values(), strict=True))
             key = [source.digest, list(dtypes.items()), forms, [theirs.name for _, theirs in together]]
             size = signature(teacher).batch or read.size
-            read = replace(read, more=self.taught(task, view, dtypes, size, key if source.digest else None))
+            read = replace(read, more=self.teacher_outputs(task, view, dtypes, size, key if source.digest else None))
             view = stored(list(read.more))
         elif signature(teacher).batch not in (None, read.size):
             raise UsageError(
@@ -143,7 +143,7 @@ class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
 
         return read, make
 
-    def taught(self, task: Task, view: Any, dtypes: dict[str, str], size: int, asked: Any) -> dict[str, Array]:
+    def teacher_outputs(self, task: Task, view: Any, dtypes: dict[str, str], size: int, asked: Any) -> dict[str, Array]:
         """What the teacher's view gives for all samples, as more inputs; kept if `asked` says what that was."""
         assert isinstance(task.feed, ArrayFeed)
         text = json.dumps([asked, task.data.fingerprint(), list(signature(task.student).inputs.items())])

@@ -2,7 +2,7 @@
 
 from kcompress.errors import UsageError
 from kcompress.model.signature import signature
-from kcompress.passes.train._training import Lesson, Task, TrainingPass, compiled
+from kcompress.passes.train._training import Setup, Task, TrainingPass, compiled
 from kcompress.training.learner import viewed
 from kcompress.training.losses import loss_for
 from kcompress.training.target_loss import functions
@@ -18,7 +18,7 @@ class TrainFinetune(TrainingPass):
     loss: str | None = None
     """The name of a loss of Keras's, such as categorical_crossentropy, in place of the model's own."""
 
-    def lesson(self, task: Task) -> Lesson:
+    def setup(self, task: Task) -> Setup:
         if not task.data.labelled:
             raise UsageError(
                 f"{self.name}: {task.data.name} has no labels; give data with an array y, or train.distill"

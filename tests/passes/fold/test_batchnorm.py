@@ -114,8 +114,8 @@ def test_channels_first_is_folded_along_the_channels(after, use_bias):
     layers = [conv, bn(axis=1)] if after else [bn(axis=1), conv]
     result = FoldBatchNorm().apply(stack(*layers, shape=(4, 6, 6)), Context())
     conv = nn.Conv2D(6, 3, use_bias=use_bias, name="l")
-    twin = fold(stack(*([conv, bn()] if after else [bn(), conv])))
-    for a, b in zip(result.model.weights, twin.model.weights, strict=True):
+    apart = fold(stack(*([conv, bn()] if after else [bn(), conv])))
+    for a, b in zip(result.model.weights, apart.model.weights, strict=True):
         np.testing.assert_array_equal(a, b)
 
 

@@ -188,14 +188,14 @@ def test_another_content_of_a_file_is_another_run(monkeypatch):
     saved(seeded(dense(), 1), "a.keras")
     steps = ["fuse.average_weights:models=a.keras"]
     with monkeypatch.context() as patch:
-        patch.setattr("kcompress.api.compress.write", _killed)
+        patch.setattr("kcompress.api.compress._write", _killed)
         with pytest.raises(KeyboardInterrupt):
             kcompress.compress("m.keras", "o.keras", passes=steps)
     lines = []
     kcompress.compress("m.keras", "o.keras", passes=steps, hooks=kcompress.Hooks(log=lines.append), overwrite=True)
     assert lines == ["resumed after fuse.average_weights, pass 1 of 1"]
     with monkeypatch.context() as patch:
-        patch.setattr("kcompress.api.compress.write", _killed)
+        patch.setattr("kcompress.api.compress._write", _killed)
         with pytest.raises(KeyboardInterrupt):
             kcompress.compress("m.keras", "p.keras", passes=steps)
     saved(seeded(dense(), 2), "a.keras")

@@ -7,7 +7,7 @@ from kcompress.channels.channels import channels
 from kcompress.channels.cut import cut
 from kcompress.model.view import nodes
 from kcompress.passes.base import Context
-from kcompress.passes.prune._changes import described
+from kcompress.passes.prune._changes import describe_cut
 from kcompress.passes.prune._formats import sliced_formats
 from kcompress.passes.quantize.weights import QuantizeWeights
 from kcompress.quantization.plan import FLOAT16, QuantPlan, WeightFormat
@@ -29,7 +29,7 @@ def first_of(found, layer, what):
 def told(model, layer, what):
     found = channels(model)
     dropped = first_of(found, layer, what)
-    return {node.name: text for node in nodes(model) if (text := described(found, node, dropped))}
+    return {node.name: text for node in nodes(model) if (text := describe_cut(found, node, dropped))}
 
 
 def test_makers_readers_and_depthwise_layers_say_what_they_lose():
@@ -56,7 +56,7 @@ def test_heads_and_units_are_counted_by_the_layers_that_share_them():
 def test_nothing_is_told_where_nothing_goes():
     model = residual()
     found = channels(model)
-    assert not any(described(found, node, np.zeros(found.units.count, bool)) for node in nodes(model))
+    assert not any(describe_cut(found, node, np.zeros(found.units.count, bool)) for node in nodes(model))
 
 
 @pytest.mark.parametrize("fields", [{"bits": 8}, {"bits": 4}])
@@ -67,10 +67,10 @@ def test_what_is_left_of_quantized_weights_lies_on_what_is_left_of_their_grids(f
     dropped = np.random.default_rng(0).random(found.units.count) < 0.25
     for unit in found.units.pinned:
         dropped[unit] = False
-    twin = cut(done.model, found, dropped)
+    new = cut(done.model, found, dropped)
     formats = sliced_formats(done.model, found, dropped, plan)
     assert formats
-    for node in nodes(twin):
+    for node in nodes(new):
         for weight in node.kernels:
             assert plan.updated(formats).weights[node.qualified(weight)].holds(weight.values), node.qualified(weight)
 

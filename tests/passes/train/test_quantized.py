@@ -101,7 +101,7 @@ def test_zeros_of_pruning_stay_and_those_of_rounding_need_not(trained):
     assert back("hidden").any()
 
 
-def twin(model, plan):
+def integer_outputs(model, plan):
     """What the model gives as a file of integers would, by ranges learned where there are some."""
     asked, data = plan.activations, context().data.calibration
     fixed = fixed_limits(model)
@@ -115,7 +115,7 @@ def test_the_file_of_integers_agrees_with_the_fake_quantized_model_that_was_trai
     _, result, plan = onwards(trained, QuantizeInt8(samples=64))
     assert result.activations is not None
     assert result.activations.learned
-    expected = twin(result.model, plan)
+    expected = integer_outputs(result.model, plan)
     x = {"image": spots()[0][4::5]}
     options = WriteOptions(calibration=context().data.calibration.fit_to({"image": (None, 12, 12, 1)}))
     for suffix in ("tflite", "onnx"):

@@ -12,7 +12,7 @@ from pathlib import Path
 from kcompress.passes.discovery import only_class
 from kcompress.passes.prune.criteria._criterion import Criterion
 
-__all__ = ["Criterion", "criteria", "described"]
+__all__ = ["Criterion", "criteria", "describe_criteria"]
 
 
 @cache
@@ -23,7 +23,7 @@ def criteria() -> dict[str, type[Criterion]]:
     return dict(sorted(found.items(), key=lambda item: (item[1].place, item[0])))
 
 
-def described() -> str:
+def describe_criteria() -> str:
     """The help of the field `criterion`, as long lines: what each criterion looks at."""
     by_what: dict[str, list[str]] = {}
     for name, each in criteria().items():

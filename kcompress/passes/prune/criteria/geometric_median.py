@@ -54,9 +54,9 @@ def _distances(rows: NDArray[Any], where: Ids) -> NDArray[np.float64]:
     Memory: units × units, and a piece of the filters.
     """
     products = np.zeros((len(where), len(where)))
-    step = max(1, PIECE // where.size)
-    for start in range(0, rows.shape[1], step):
-        piece = rows[:, start : start + step].astype(np.float64)
+    width = max(1, PIECE // where.size)
+    for start in range(0, rows.shape[1], width):
+        piece = rows[:, start : start + width].astype(np.float64)
         piece = np.concatenate([piece, np.zeros_like(piece[:1])])[where].reshape(len(where), -1)
         products += piece @ piece.T
     squares = np.diag(products)

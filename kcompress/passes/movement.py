@@ -7,10 +7,10 @@ import numpy as np
 from kcompress.model.view import Node, Weight
 
 
-def moved(before: Node, after: Node, sparse: Collection[str] | None = None) -> str:
+def describe_movement(before: Node, after: Node, sparse: Collection[str] | None = None) -> str:
     """`, weights moved by 3.1 %; 512 zeros kept`: the change over the norm of all learned weights before.
 
-    `sparse` has the qualified names of the kernels whose zeros are told of; those of all kernels without it.
+    `sparse` has the qualified names of the kernels whose zeros are counted; without it all kernels are.
     """
     norm = shift = 0.0
     for old, new in _learned(before, after):
