@@ -12,6 +12,7 @@ from typing import Any
 
 from kcompress.channels.channels import Channels
 from kcompress.channels.identities import Ids
+from kcompress.keras_internals import attention_part
 from kcompress.model.flow import Call
 from kcompress.model.view import Node, nodes
 
@@ -76,7 +77,7 @@ def _tensors(call: Call) -> Iterator[tuple[str, int]]:
 
 def _heads(call: Call, by_layer: Mapping[int, Node], channels: Channels) -> Iterator[Place]:
     """What attention gives to its last layer, (..., heads, width)."""
-    dense = getattr(call.operation, "_output_dense", None)
+    dense = attention_part(call.operation, "output")
     slices = None if dense is None else channels.slices.get(id(dense.kernel))
     for axis, ids in zip((-2, -1), slices.axes[:2] if slices else (), strict=False):
         if ids is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompress.errors import ModelError, UnsafeError, UsageError, one_line
+from kcompress.keras_internals import variables_without_values
 
 PARTS = (
     *("activations", "applications", "constraints", "dtype_policies", "engine", "initializers", "layers", "legacy"),
@@ -106,8 +107,6 @@ def _problem(entry: dict[str, Any], trust: Sequence[str], trusted: set[str]) -> 
 
 def _in_keras(module: Any) -> bool:
     parts = str(module).split(".")
-    if parts[0] == "kcompress":
-        return parts[1:2] == ["layers"]
     if parts[0] not in ("keras", "tf_keras"):
         return False
     inner = parts[2:] if parts[1:2] in (["src"], ["api"]) else parts[1:]
@@ -140,7 +139,7 @@ def implied_bytes(path: Path, config: Any, trust: Sequence[str] = ()) -> int:
     import keras
 
     try:
-        with trusting(trust), _outlined():
+        with trusting(trust), variables_without_values():
             outline = keras.saving.deserialize_keras_object(_uncompiled(config), safe_mode=LAMBDA not in trust)
         implied = sum(4 * math.prod(map(int, variable.shape)) for variable in outline.variables)
     except Exception as error:
@@ -149,24 +148,6 @@ def implied_bytes(path: Path, config: Any, trust: Sequence[str] = ()) -> int:
     if implied > memory:
         raise ModelError(f"{path}: needs {implied:,} bytes for its weights; this machine has {memory:,}")
     return implied
-
-
-@contextmanager
-def _outlined() -> Iterator[None]:
-    """Let Keras build models whose variables have shapes but no values, and forget them afterwards.
-
-    Keras puts off their initialization until the end of the next StatelessScope, which would allocate all of them.
-    """
-    import keras
-    from keras.src.backend.common import global_state
-
-    waiting = global_state.get_global_attribute("uninitialized_variables", [])
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            global_state.set_global_attribute("uninitialized_variables", [])
-            yield
-    finally:
-        global_state.set_global_attribute("uninitialized_variables", waiting)
 
 
 def _uncompiled(item: Any) -> Any:

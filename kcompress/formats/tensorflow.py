@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from kcompress.errors import ModelError, UnsupportedError
 from kcompress.formats.base import WriteOptions, Written
+from kcompress.keras_internals import LOWERED
 from kcompress.model.signature import signature
 from kcompress.quantization.plan import QuantPlan
 
-LOWERED = "_lower_using_switch_merge"  # asks TensorFlow to take a loop apart, which converters cannot put together
 CALIBRATION = "calibration.npz"
 
 

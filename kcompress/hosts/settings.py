@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kcompress.errors import HostsError, UsageError
+from kcompress.keras_internals import detected_cluster
 from kcompress.settings import Settings, setting
 
 TIMEOUT = 300.0
@@ -102,12 +103,8 @@ def settle(asked: Hosts | None, backend: str, environment: Mapping[str, str] | N
 
 def _detected(coordinator: str | None, processes: int | None, process: int | None, seconds: float) -> Any:
     """What is still open, from the cluster that JAX finds itself in, and the devices for this process."""
-    from jax._src import clusters  # `initialize` asks it too, but ends the process when time is up
-
     try:
-        return clusters.ClusterEnv.auto_detect_unset_distributed_params(
-            coordinator, processes, process, None, None, math.ceil(seconds)
-        )
+        return detected_cluster(coordinator, processes, process, math.ceil(seconds))
     except (RuntimeError, OSError, KeyError, ValueError) as error:
         raise HostsError(f"the cluster does not say which processes there are ({error}); give --coordinator") from error
 

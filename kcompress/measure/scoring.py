@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kcompress.data import Arrays
 from kcompress.errors import DataError, UsageError
+from kcompress.keras_internals import wrapped_function
 
 Array = NDArray[Any]
 Kind = Literal["classes", "one_hot", "binary", "values"]
@@ -139,6 +140,6 @@ def metric_named(name: str) -> Metric:
         hint = f"did you mean '{near[0]}'?" if near else "give the name of a Keras metric, such as AUC"
         raise UsageError(f"metric={name} is no Keras metric; {hint}")
     if isinstance(found, keras.metrics.Metric):
-        wrapped = getattr(found, "_fn", None)
+        wrapped = wrapped_function(found)
         return Metric(str(found.name), wrapped, None if wrapped else lambda: type(found)())
     return Metric(str(getattr(found, "__name__", name)), found)

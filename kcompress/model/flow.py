@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from kcompress.keras_internals import functional_of, input_structure, is_functional_class, nodes_in_order, producer
 from kcompress.model.view import nodes
 
 Shape = tuple[int | None, ...]
@@ -151,13 +152,12 @@ class _Tracer:
     def trace(self, graph: Any, inputs: tuple[int, ...], training: bool | None = None) -> Iterator[int]:
         """Append the calls of one graph for these inputs; gives the numbers of its outputs."""
         known = {id(tensor): number for tensor, number in zip(graph.inputs, inputs, strict=True)}
-        for depth in sorted(graph._nodes_by_depth, reverse=True):
-            for node in graph._nodes_by_depth[depth]:
-                if node.is_input or any(id(tensor) not in known for tensor in node.input_tensors):
-                    continue  # an input, or a node that this graph does not need, as in Keras itself
-                given = tuple(known[id(tensor)] for tensor in node.input_tensors)
-                outputs = self.call(node, given, training)
-                known.update((id(tensor), number) for tensor, number in zip(node.outputs, outputs, strict=True))
+        for node in nodes_in_order(graph):
+            if node.is_input or any(id(tensor) not in known for tensor in node.input_tensors):
+                continue  # an input, or a node that this graph does not need, as in Keras itself
+            given = tuple(known[id(tensor)] for tensor in node.input_tensors)
+            outputs = self.call(node, given, training)
+            known.update((id(tensor), number) for tensor, number in zip(node.outputs, outputs, strict=True))
         return (known[id(tensor)] for tensor in graph.outputs)
 
     def call(self, node: Any, given: tuple[int, ...], training: bool | None) -> tuple[int, ...]:
@@ -168,7 +168,7 @@ class _Tracer:
         order = None if inner is None else _order(operation, inner, node)
         if inner is not None and order is not None:
             entering = tuple(given[position] for position in order)
-            self.entries += [(t._keras_history.operation, n) for t, n in zip(inner.inputs, entering, strict=True)]
+            self.entries += [(producer(t), n) for t, n in zip(inner.inputs, entering, strict=True)]
             return tuple(self.trace(inner, entering, training))
         outputs = tuple(self.new(tensor) for tensor in node.outputs)
         name = self.names.get(id(operation))
@@ -183,12 +183,10 @@ def graph_of(operation: Any) -> Any:
     None too for a class with a `call` or a constructor of its own, which may do other things than its graph says, or
     can't be built with another graph.
     """
-    from keras.src.models.functional import functional_like_constructor
-
     origin = getattr(getattr(type(operation), "call", None), "__module__", "")
     if origin == "keras.src.models.sequential":
-        return operation._functional
-    plain = origin == "keras.src.models.functional" and functional_like_constructor(type(operation))
+        return functional_of(operation)
+    plain = origin == "keras.src.models.functional" and is_functional_class(type(operation))
     return operation if plain else None
 
 
@@ -197,7 +195,7 @@ def _order(model: Any, graph: Any, node: Any) -> list[int] | None:
     import keras
 
     given = node.arguments.args[0] if node.arguments.args else None
-    if isinstance(given, dict) and not isinstance(getattr(model, "_inputs_struct", None), dict):
+    if isinstance(given, dict) and not isinstance(input_structure(model), dict):
         names = [tensor.name for tensor in graph.inputs]
         tensors = [given[name] for name in names] if set(names) <= set(given) else []
     else:

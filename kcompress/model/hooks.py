@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from kcompress.keras_internals import layers_of
 from kcompress.model.replaced import replaced
 from kcompress.model.view import Node
 
@@ -64,4 +65,4 @@ def cells(all_nodes: Iterable[Node]) -> set[int]:
     import keras
 
     found = [node.layer.cell for node in all_nodes if isinstance(node.layer, keras.layers.RNN)]
-    return {id(part) for cell in found if isinstance(cell, keras.Layer) for part in cell._flatten_layers()}
+    return {id(part) for cell in found if isinstance(cell, keras.Layer) for part in layers_of(cell)}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.keras_internals import layers_of
 from kcompress.model.replaced import replaced
 
 PACKED = ("int4", "gptq", "awq")
@@ -50,7 +51,7 @@ def copy_state(source: Any, target: Any) -> None:
 def saved_whole(model: Any) -> Iterator[None]:
     """Let the layers save all of what they load: Keras 3.15 leaves the zero points of gptq and awq out of a file."""
     with ExitStack() as stack:
-        for layer in model._flatten_layers():
+        for layer in layers_of(model):
             if mode(layer) in ("gptq", "awq"):
                 stack.enter_context(replaced(layer, "save_own_variables", partial(_save, layer)))
         yield

@@ -7,12 +7,14 @@ import json
 import marshal
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.errors import UnsupportedError
+from kcompress.keras_internals import compile_settings, layers_as_listed, layers_of, own_variables
 from kcompress.model import keras_quantization as quantized
 from kcompress.model.flow import graph_of
 from kcompress.model.view import nodes, own_name
@@ -34,7 +36,7 @@ def copy(model: Any) -> Any:
 
 def pairs(model: Any, twin: Any) -> Iterator[tuple[Any, Any]]:
     """Each variable with a copy's, by name: Keras builds quantized layers' in another order than it adds them."""
-    for source, target in zip(model._flatten_layers(), twin._flatten_layers(), strict=True):
+    for source, target in zip(layers_of(model), layers_of(twin), strict=True):
         named: dict[str, list[Any]] = {}
         for variable in _own(target):
             named.setdefault(own_name(variable), []).append(variable)
@@ -44,11 +46,11 @@ def pairs(model: Any, twin: Any) -> Iterator[tuple[Any, Any]]:
 
 def variables(model: Any) -> list[Any]:
     """Every variable of a model once, layer by layer, each layer's own."""
-    return list({id(v): v for layer in model._flatten_layers() for v in _own(layer)}.values())
+    return list({id(v): v for layer in layers_of(model) for v in _own(layer)}.values())
 
 
 def _own(layer: Any) -> list[Any]:
-    return [*layer._trainable_variables, *layer._non_trainable_variables]
+    return [*chain(*own_variables(layer))]
 
 
 def edited(model: Any, layers: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> Any:
@@ -160,7 +162,7 @@ def _entries(model: Any, config: dict[str, Any], wrapped: bool = True) -> Iterat
     if isinstance(model, keras.Model) and graph_of(model) is not None:
         entries = config["config"]["layers"]
         if isinstance(model, keras.Sequential):
-            own = list(model._layers)
+            own = layers_as_listed(model)
         else:
             by_name = {operation.name: operation for operation in model.operations}
             own = [by_name[entry["name"]] for entry in entries]
@@ -183,7 +185,7 @@ def _build(model: Any, config: dict[str, Any]) -> Any:
     import keras
 
     twin = keras.saving.deserialize_keras_object(config, custom_objects=dict(_custom_objects(model)), safe_mode=False)
-    sources, targets = list(model._flatten_layers()), list(twin._flatten_layers())
+    sources, targets = layers_of(model), layers_of(twin)
     if len(sources) != len(targets):
         raise UnsupportedError(
             f"'{model.name}' holds a layer in several places, as in a wrapper and on its own, which Keras does not "
@@ -202,8 +204,8 @@ def _custom_objects(model: Any) -> Iterator[tuple[str, Any]]:
     """Name to class or function, for all that is not of Keras's own in the model's layers and compile state."""
     import keras
 
-    layers = list(model._flatten_layers())
-    compiled = keras.tree.flatten(model._compile_config.config) if getattr(model, "_compile_config", None) else []
+    layers = layers_of(model)
+    compiled = keras.tree.flatten(compile_settings(model) or [])
     for item in (*layers, *compiled, *(value for layer in layers for value in vars(layer).values())):
         named = item if inspect.isfunction(item) else type(item)
         if (inspect.isfunction(item) or hasattr(item, "get_config")) and not _known(named):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kcompress.errors import UnsupportedError
+from kcompress.keras_internals import input_structure, output_structure, producer
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ def signature(model: Any) -> Signature:
             "keras.Model(inputs, outputs), and save it again"
         )
     tensors = list(model.inputs)
-    names = [str(t._keras_history.operation.name) for t in tensors]
-    structure = getattr(model, "_inputs_struct", None)
+    names = [str(producer(t).name) for t in tensors]
+    structure = input_structure(model)
     return Signature(
         {name: tuple(t.shape) for name, t in zip(names, tensors, strict=True)},
         {name: str(t.dtype) for name, t in zip(names, tensors, strict=True)},
@@ -60,11 +61,11 @@ def _output_names(model: Any) -> tuple[str, ...]:
     """
     import keras
 
-    structure = getattr(model, "_outputs_struct", None)
+    structure = output_structure(model)
     if isinstance(structure, dict):
         names = [str(key) for key in sorted(structure) for _ in keras.tree.flatten(structure[key])]
     else:
-        names = [str(t._keras_history.operation.name) for t in model.outputs]
+        names = [str(producer(t).name) for t in model.outputs]
     counts, taken = Counter(names), set(names)
     unique = []
     for position, name in enumerate(names):

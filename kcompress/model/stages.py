@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompress.keras_internals import mask_of, producer, takes_training
 from kcompress.model.flow import Call, Flow
 from kcompress.model.replaced import replaced
 from kcompress.model.signature import Signature
@@ -123,12 +124,10 @@ def _stage(calls: Sequence[Call], flow: Flow, known: Collection[int]) -> Stage:
     masked: set[int] = set()
 
     def body(tensors: Tensors) -> Tensors:
-        from keras.src.backend import get_keras_mask
-
         values = dict(zip(inputs, tensors, strict=True))
         for call in calls:
             values.update(zip(call.outputs, _called(call, values), strict=True))
-            masked.update(number for number in call.outputs if get_keras_mask(values[number]) is not None)
+            masked.update(number for number in call.outputs if mask_of(values[number]) is not None)
         return [values[number] for number in outputs]
 
     return Stage(tuple(inputs), tuple(outputs), tuple(used.values()), body, masked=masked)
@@ -142,7 +141,7 @@ def _called(call: Call, values: Mapping[int, Any]) -> Tensors:
     args, kwargs = keras.tree.map_structure(
         lambda item: next(given) if isinstance(item, keras.KerasTensor) else item, (call.args, dict(call.kwargs))
     )
-    if "training" in getattr(call.operation, "_call_context_args", ()):
+    if takes_training(call.operation):
         kwargs["training"] = False
     return list(keras.tree.flatten(call.operation(*args, **kwargs)))
 
@@ -151,7 +150,7 @@ def _given(symbol: Any, value: Any) -> Any:
     """A value as a nested model takes it, which gives its inputs its own dtypes."""
     import keras
 
-    if isinstance(symbol._keras_history.operation, keras.layers.InputLayer):
+    if isinstance(producer(symbol), keras.layers.InputLayer):
         return keras.ops.convert_to_tensor(value, symbol.dtype)
     return value
 

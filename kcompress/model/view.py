@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.keras_internals import layers_of, own_variables
 from kcompress.model import keras_quantization as quantized
 from kcompress.model.kernels import Axes, is_keras, kernel_axes
 
@@ -66,7 +68,7 @@ def children(layer: Any) -> list[Any]:
 
     if isinstance(layer, keras.Model):
         return list(layer.layers)
-    return list(layer._flatten_layers(include_self=False, recursive=False))
+    return layers_of(layer, itself=False, inner=False)
 
 
 def nodes(model: Any) -> list[Node]:
@@ -94,7 +96,7 @@ def _unique(name: str, names: dict[str, int]) -> str:
 
 
 def _weights(layer: Any, variables: list[Any]) -> Iterator[Weight]:
-    learned = {id(v) for v in layer._trainable_variables}
+    learned = {id(v) for v in own_variables(layer)[0]}
     names: dict[str, int] = {}
     for variable in variables:
         name = own_name(variable)
@@ -139,8 +141,8 @@ def nonzero(model: Any) -> int:
 def _owned(model: Any) -> Iterator[tuple[Any, Any]]:
     """Every weight with the layer that owns it, the model itself included."""
     seen: set[int] = set()
-    for layer in model._flatten_layers():
-        for variable in layer._trainable_variables + layer._non_trainable_variables:
+    for layer in layers_of(model):
+        for variable in chain(*own_variables(layer)):
             if id(variable) not in seen:
                 seen.add(id(variable))
                 yield layer, variable

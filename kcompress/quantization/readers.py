@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from kcompress.keras_internals import seed_generators
 from kcompress.model.replaced import replaced
 from kcompress.model.view import Node, nodes
 
@@ -30,7 +31,7 @@ def _reading(node: Node, readers: Mapping[int, Reader]) -> Any:
 
     call = node.layer.call
     variables = [weight.variable for weight in node.weights]
-    seeds = [generator.state for generator in getattr(node.layer, "_seed_generators", ())]
+    seeds = [generator.state for generator in seed_generators(node.layer)]
 
     def reading(*args: Any, **kwargs: Any) -> Any:
         values = [readers.get(id(v), lambda value: value)(v.value) for v in variables]

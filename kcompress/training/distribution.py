@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.errors import HostsError, UsageError
+from kcompress.keras_internals import ADDITIONAL_LOSS, set_layout
 from kcompress.model.rebuild import copy
 from kcompress.model.replaced import replaced
 from kcompress.model.view import nodes
@@ -111,7 +112,7 @@ class Meshed(Devices):
 
             values = multihost_utils.broadcast_one_to_all(values)
         for variable, value in zip(variables, values, strict=True):
-            variable._layout = distribution.get_variable_layout(variable)
+            set_layout(variable, distribution.get_variable_layout(variable))
             variable.assign(value)
         try:
             with distribution.scope():
@@ -124,7 +125,7 @@ class Meshed(Devices):
             raise HostsError(f"another process stopped answering during training ({line}); see what it said") from error
         for variable in variables:
             value = array(variable)
-            variable._layout = None
+            set_layout(variable, None)
             variable.assign(value)
 
     def _distribution(self, learner: Any) -> Any:
@@ -218,7 +219,7 @@ class Mirrored(Devices):
 
         with ExitStack() as stack:
             stack.enter_context(replaced(learner, "compute_loss", self._share_of(learner.compute_loss)))
-            stack.enter_context(replaced(learner, "_aggregate_additional_loss", keras.ops.sum))
+            stack.enter_context(replaced(learner, ADDITIONAL_LOSS, keras.ops.sum))
             yield
 
     def _share_of(self, loss: Callable[..., Any]) -> Callable[..., Any]:

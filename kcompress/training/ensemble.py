@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kcompress.data import Dataset
 from kcompress.errors import DataError, UnsupportedError
+from kcompress.keras_internals import output_structure
 from kcompress.measure.scoring import kind_of
 from kcompress.model.observe import outputs, to_arrays
 from kcompress.model.signature import signature
@@ -178,7 +179,7 @@ def _structured(model: Any, tensors: Sequence[Any]) -> Any:
     """Outputs in the structure that a model gives them in."""
     import keras
 
-    structure = getattr(model, "_outputs_struct", None)
+    structure = output_structure(model)
     if structure is None:
         return tensors[0] if len(tensors) == 1 else list(tensors)
     return keras.tree.pack_sequence_as(structure, list(tensors))

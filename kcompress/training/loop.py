@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.keras_internals import layers_of, seed_generators
 from kcompress.training.checkpoints import Checkpoint, State
 from kcompress.training.distribution import alone, array
 from kcompress.training.feed import Batch, Feed
@@ -233,9 +234,7 @@ def _tensors(feed: Feed, first: int, count: int) -> Any:
 @contextmanager
 def seeded(model: Any, seed: int) -> Iterator[None]:
     """Meanwhile, let the model's random layers, such as dropout, draw what the seed decides."""
-    generators = [
-        generator for layer in model._flatten_layers() for generator in getattr(layer, "_seed_generators", ())
-    ]
+    generators = [generator for layer in layers_of(model) for generator in seed_generators(layer)]
     before = [np.array(generator.state) for generator in generators]
     for number, generator in enumerate(generators):
         generator.state.assign(np.asarray([(seed + number) % (1 << 31), 0], str(generator.state.dtype)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kcompress.data import Dataset
 from kcompress.errors import DataError, UnsupportedError, UsageError
+from kcompress.keras_internals import compiled_loss
 from kcompress.measure.scoring import Kind, check_classes, kind_of
 from kcompress.model.observe import outputs as run
 from kcompress.model.observe import to_arrays
@@ -130,14 +131,14 @@ def _get(own: Any) -> Any:
 
 def _functions(model: Any, names: Sequence[str]) -> list[Any]:
     """For each output what the model was compiled with; a loss to be chosen where it has none at all."""
-    compiled = getattr(model, "_compile_loss", None)
-    found = [None] if compiled is None else _each(model, names, compiled._user_loss)
+    compiled = compiled_loss(model)
+    found = [None] if compiled is None else _each(model, names, compiled[0])
     return [BY_DATA[0]] * len(names) if all(own is None for own in found) else found
 
 
 def _weights(model: Any, names: Sequence[str]) -> list[float]:
-    compiled = getattr(model, "_compile_loss", None)
-    found = [None] * len(names) if compiled is None else _each(model, names, compiled._user_loss_weights)
+    compiled = compiled_loss(model)
+    found = [None] * len(names) if compiled is None else _each(model, names, compiled[1])
     return [1.0 if weight is None else float(weight) for weight in found]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kcompress.errors import ModelError
+from kcompress.keras_internals import layers_of
 from kcompress.model.rebuild import copy
 from kcompress.model.replaced import replaced
 from kcompress.model.signature import Signature, signature
@@ -108,7 +109,7 @@ def _narrowed(label: str, one: Shape, other: Shape, name: str) -> Shape:
 def _uncompiled(model: Any) -> Any:
     """A copy without compile state, which no part of another model needs."""
     with ExitStack() as stack:
-        for layer in model._flatten_layers():
+        for layer in layers_of(model):
             if getattr(layer, "compiled", False):
                 stack.enter_context(replaced(layer, "compiled", False))
         return copy(model)

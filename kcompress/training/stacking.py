@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.errors import DataError
+from kcompress.keras_internals import producer
 from kcompress.numerics.mixture import corrected
 from kcompress.training.checkpoints import Checkpoint
 from kcompress.training.feed import ArrayFeed
@@ -51,7 +52,7 @@ def evidence(output: Any, form: OutputKind, name: str) -> Any:
 
 def _named(tensor: Any, name: str) -> Any:
     """The same tensor, the operation behind it under a name that does not count what was made before it."""
-    tensor._keras_history.operation.name = name
+    producer(tensor).name = name
     return tensor
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from kcompress.data.specs import load_function
 from kcompress.errors import ModelError
+from kcompress.keras_internals import producer
 from kcompress.model.rebuild import copy
 from kcompress.model.signature import signature
 
@@ -39,5 +40,5 @@ def named_like(student: Any, model: Any) -> Any:
         )
     twin = copy(student)
     for tensor, name in zip(twin.inputs, other.inputs, strict=True):
-        tensor._keras_history.operation.name = name
+        producer(tensor).name = name
     return copy(twin)  # built anew, so that nothing in it knows the old names

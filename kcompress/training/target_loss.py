@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.errors import DataError, UsageError
+from kcompress.keras_internals import function_settings
 from kcompress.training.losses import Loss
 from kcompress.training.settings import Settings
 
@@ -68,7 +69,7 @@ def nothing(label: Any, output: Any) -> Any:
 def _smoothed(own: Any, classes: int, share: float) -> Function:
     import keras
 
-    logits = bool(getattr(own, "_fn_kwargs", {}).get("from_logits", False))
+    logits = bool(function_settings(own).get("from_logits", False))
     smooth = keras.losses.CategoricalCrossentropy(from_logits=logits, label_smoothing=share, reduction=None)
 
     def function(label: Any, output: Any) -> Any:

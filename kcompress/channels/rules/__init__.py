@@ -21,6 +21,7 @@ from kcompress.channels.rules import (
 )
 from kcompress.channels.rules.visit import Rule, Visit, operands
 from kcompress.channels.trace import Axes, Size, Tensor, Trace
+from kcompress.keras_internals import layers_of
 from kcompress.model.flow import Call, Flow, Shape
 from kcompress.model.keras_quantization import is_altered
 from kcompress.model.kernels import is_keras
@@ -72,7 +73,7 @@ def _visit(v: Visit) -> list[Axes]:
 
 def _is_altered(layer: Any) -> bool:
     """Whether Keras keeps other weights in a layer than it was built with; of wrappers each inner layer is asked."""
-    parts = [layer] if type(layer).__name__ in wrapping.LAYERS else layer._flatten_layers()
+    parts = [layer] if type(layer).__name__ in wrapping.LAYERS else layers_of(layer)
     return any(map(is_altered, parts))
 
 

@@ -8,6 +8,7 @@ from kcompress.channels.identities import Ids
 from kcompress.channels.rules.products import summed
 from kcompress.channels.rules.visit import STAYS, Rule, Visit
 from kcompress.channels.trace import Axes, Size, Tensor
+from kcompress.keras_internals import attention_output_shape, attention_part, value_dim
 
 HEADS, WIDTH = "heads", "width"
 
@@ -24,9 +25,9 @@ def multi_head(v: Visit) -> list[Axes]:
         return v.unknown(f"{v.label} takes or gives more than queries, keys and values")
     heads = v.trace.make(layer.query_dense, layer.num_heads, HEADS)
     keys = v.trace.make(layer.query_dense, layer.key_dim, WIDTH)
-    alike = layer._value_dim == layer.key_dim
-    values = keys if alike else v.trace.make(layer.value_dense, layer._value_dim, WIDTH)
-    made = _attention(v, attended, (heads, heads), (keys, values), layer._output_shape)
+    width = value_dim(layer)
+    values = keys if width == layer.key_dim else v.trace.make(layer.value_dense, width, WIDTH)
+    made = _attention(v, attended, (heads, heads), (keys, values), attention_output_shape(layer))
     v.trace.set(layer, "num_heads", Size(heads))
     v.trace.set(layer, "key_dim", Size(keys))
     v.trace.set(layer, "value_dim", Size(values))
@@ -40,9 +41,9 @@ def grouped_query(v: Visit) -> list[Axes]:
     if attended is None:
         return v.unknown(f"{v.label} takes or gives more than queries, keys and values")
     v.together([tensor.axes[-1] for tensor in attended], STAYS)  # Keras wants these to be equally wide
-    heads = v.trace.make(layer._key_dense, layer.num_key_value_heads, HEADS)
+    heads = v.trace.make(attention_part(layer, "key"), layer.num_key_value_heads, HEADS)
     queries = np.repeat(heads, layer.num_repeats)
-    width = v.trace.make(layer._query_dense, layer.head_dim, WIDTH)
+    width = v.trace.make(attention_part(layer, "query"), layer.head_dim, WIDTH)
     made = _attention(v, attended, (queries, heads), (width, width), None)
     v.trace.set(layer, "num_query_heads", Size(queries))
     v.trace.set(layer, "num_key_value_heads", Size(heads))
@@ -74,34 +75,34 @@ def _attention(
     query, value, key = attended
     for tensor in attended:
         v.only(tensor, -1, does="attends along")
-    gate = getattr(layer, "_gate_dense", None)
+    queries, keys, values, gate = (attention_part(layer, name) for name in ("query", "key", "value", "gate"))
     projections = [
-        (layer._query_dense, query, heads[0], width[0]),
-        (layer._key_dense, key, heads[1], width[0]),
-        (layer._value_dense, value, heads[1], width[1]),
+        (queries, query, heads[0], width[0]),
+        (keys, key, heads[1], width[0]),
+        (values, value, heads[1], width[1]),
         *([] if gate is None else [(gate, query, heads[0], width[1])]),
     ]
     for dense, tensor, rows, columns in projections:
         trace.share(dense, HEADS, rows)
         trace.share(dense, WIDTH, columns)
-        rescale = (columns, 0.5) if dense is layer._query_dense else None
-        multiplied = dense is layer._key_dense  # with the queries, so that it reads their widths as weights do
+        rescale = (columns, 0.5) if dense is queries else None
+        multiplied = dense is keys  # with the queries, so that it reads their widths as weights do
         reads = (0, 2) if multiplied else (0,)
         trace.weight(dense.kernel, (tensor.axes[-1], rows, columns), reads, rescale)
         if dense.bias is not None:
             trace.weight(dense.bias, (rows, columns), (1,) if multiplied else (), rescale)
     trace.products[id(layer)] = (heads[0], width[0]), (heads[0], width[1])
     outputs = _outputs(v, query, shape)
-    kernel = layer._output_dense.kernel
-    trace.weight(kernel, (heads[0], width[1], *outputs), reads=(0, 1))
-    if layer._output_dense.bias is not None:
-        trace.weight(layer._output_dense.bias, outputs)
+    last = attention_part(layer, "output")
+    trace.weight(last.kernel, (heads[0], width[1], *outputs), reads=(0, 1))
+    if last.bias is not None:
+        trace.weight(last.bias, outputs)
     return [(*(None,) * (query.rank - 1), *outputs)]
 
 
 def _outputs(v: Visit, query: Tensor, shape: Any) -> Axes:
     """The outputs are as wide as the queries if no shape is given, so these channels are the same then."""
-    dense = v.layer._output_dense
+    dense = attention_part(v.layer, "output")
     if shape is None:
         if query.axes[-1] is None:
             return (None,)

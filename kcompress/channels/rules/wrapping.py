@@ -6,6 +6,7 @@ import numpy as np
 
 from kcompress.channels.rules.visit import STAYS, Rule, Visit
 from kcompress.channels.trace import Axes, Size, Tensor
+from kcompress.keras_internals import producer
 from kcompress.model.flow import flow, graph_of
 
 
@@ -61,7 +62,7 @@ def model(v: Visit) -> list[Axes]:
 
 def _inputs(layer: Any) -> list[Any]:
     """The input layers of a model."""
-    return [tensor._keras_history.operation for tensor in graph_of(layer).inputs]
+    return [producer(tensor) for tensor in graph_of(layer).inputs]
 
 
 LAYERS: dict[str, Rule] = {

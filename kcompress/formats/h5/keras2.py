@@ -17,6 +17,15 @@ from kcompress import backend
 from kcompress.errors import KCompressError, ModelError, UnsupportedError, one_line
 from kcompress.formats.h5 import tfmot as _tfmot
 from kcompress.formats.operators import OPERATORS
+from kcompress.keras_internals import (
+    is_keras2_graph,
+    keras2_has_backward_layer,
+    keras2_input_layers,
+    keras2_structures,
+    keras2_uses,
+    nodes_in_order,
+    producer,
+)
 
 TOLERANCE = 1e-4
 
@@ -59,7 +68,7 @@ class _Translator:
             for layer in layers:
                 self._copy(layer)
             return new
-        if not getattr(old, "_is_graph_network", False):
+        if not is_keras2_graph(old):
             raise UnsupportedError(f"'{old.name}' is a subclassed Keras 2 model; give a Functional or Sequential one")
         return self._functional(old)
 
@@ -69,24 +78,24 @@ class _Translator:
 
         tensors: dict[str, list[Any]] = {}
         inputs = []
-        for tensor, layer in zip(old.inputs, old._input_layers, strict=True):
+        for tensor, layer in zip(old.inputs, keras2_input_layers(old), strict=True):
             new = keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype.name, name=_name(layer))
             inputs.append(new)
-            tensors[str(id(tensor))] = [new] * old._tensor_usage_count[str(id(tensor))]
-        for depth in sorted(old._nodes_by_depth, reverse=True):
-            for node in old._nodes_by_depth[depth]:
-                if node.is_input or any(str(i) not in tensors for i in node.flat_input_ids):
-                    continue
-                args, kwargs = node.map_arguments(tensors)
-                outputs = self._call(node.layer, args, kwargs)
-                for key, output in zip(node.flat_output_ids, keras.tree.flatten(outputs), strict=True):
-                    tensors[str(key)] = [output] * old._tensor_usage_count[str(key)]
+            tensors[str(id(tensor))] = [new] * keras2_uses(old, str(id(tensor)))
+        for node in nodes_in_order(old, "tf_keras"):
+            if node.is_input or any(str(i) not in tensors for i in node.flat_input_ids):
+                continue
+            args, kwargs = node.map_arguments(tensors)
+            outputs = self._call(node.layer, args, kwargs)
+            for key, output in zip(node.flat_output_ids, keras.tree.flatten(outputs), strict=True):
+                tensors[str(key)] = [output] * keras2_uses(old, str(key))
         for layer in old.layers:
             if id(layer) in self._layers:
                 self._copy(layer)
         results = [tensors[str(id(tensor))].pop() for tensor in old.outputs]
-        packed_in = tf.nest.pack_sequence_as(old._nested_inputs, inputs)
-        packed_out = tf.nest.pack_sequence_as(old._nested_outputs, results)
+        taken, given = keras2_structures(old)
+        packed_in = tf.nest.pack_sequence_as(taken, inputs)
+        packed_out = tf.nest.pack_sequence_as(given, results)
         return keras.Model(packed_in, packed_out, name=_name(old))
 
     def _call(self, layer: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -97,7 +106,7 @@ class _Translator:
         if type(layer).__name__ == "TFOpLambda":
             kwargs.pop("name", None)
             result = getattr(keras.ops, OPERATORS[layer.symbol])(*args, *kwargs.values())
-            result._keras_history.operation.name = _name(layer)  # its own could be that of a layer
+            producer(result).name = _name(layer)  # its own could be that of a layer
             return result
         kwargs = {key: value for key, value in kwargs.items() if value is not None and key not in ("training", "mask")}
         return self.layer(layer)(*args, **kwargs)
@@ -139,7 +148,7 @@ class _Translator:
                 config[key] = _plain(value)
         if type(old).__name__ == "Normalization":
             config.update(mean=np.ravel(old.mean).tolist(), variance=np.ravel(old.variance).tolist())
-        if "backward_layer" in config and not getattr(old, "_backward_layer_config", None):
+        if "backward_layer" in config and not keras2_has_backward_layer(old):
             del config["backward_layer"]
         return config
 
@@ -187,8 +196,9 @@ def _check_equal(path: Path, old: Any, new: Any) -> None:
         else random.random([size or 4 for size in t.shape]).astype(t.dtype.as_numpy_dtype)
         for t in old.inputs
     ]
-    expected = tf.nest.flatten(old(tf.nest.pack_sequence_as(old._nested_inputs, samples), training=False))
-    found = keras.tree.flatten(new(tf.nest.pack_sequence_as(old._nested_inputs, samples), training=False))
+    given = tf.nest.pack_sequence_as(keras2_structures(old)[0], samples)
+    expected = tf.nest.flatten(old(given, training=False))
+    found = keras.tree.flatten(new(given, training=False))
     for a, b in zip(expected, found, strict=True):
         scale = float(np.abs(a).max()) or 1.0
         difference = float(np.abs(np.asarray(a) - keras.ops.convert_to_numpy(b)).max())

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from kcompress.keras_internals import set_compressor
+
 SAMPLE_BYTES = 1_000_000
 SMALL_BYTES = 1_000_000  # every method is tried on the whole, and the smallest taken
 DENSE = 0.75  # deflate leaves more than this of weights that are not on a grid
@@ -140,6 +142,6 @@ def write_zip(path: Path, members: Mapping[str, bytes | Path], methods: Mapping[
             with _stream(content) as source, archive.open(info, "w") as opened:
                 target: Any = opened
                 if method.kind == zipfile.ZIP_LZMA:
-                    target._compressor = method.packer()  # zipfile's own has settings that can't be changed
+                    set_compressor(target, method.packer())
                 while piece := source.read(1 << 20):
                     target.write(piece)

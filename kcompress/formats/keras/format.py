@@ -20,6 +20,7 @@ from kcompress.formats.h5 import hdf5 as _hdf5
 from kcompress.formats.keras import archive as _archive
 from kcompress.formats.keras.rows import describe_model
 from kcompress.formats.keras.runner import KerasRunner
+from kcompress.keras_internals import layers_of
 from kcompress.model import keras_quantization as quantized
 from kcompress.model.rebuild import renumber_shared
 from kcompress.model.view import nodes
@@ -147,7 +148,7 @@ def _layouts(model: Any, plan: QuantPlan) -> dict[str, tuple[int, ...]]:
 
 def _assets(model: Any, folder: str) -> dict[str, bytes]:
     """Files that layers keep beside their weights, such as vocabularies, as Keras itself saves them."""
-    if not any(hasattr(layer, "save_assets") for layer in model._flatten_layers()):
+    if not any(hasattr(layer, "save_assets") for layer in layers_of(model)):
         return {}
     full = Path(folder, "full.keras")
     model.save(full)

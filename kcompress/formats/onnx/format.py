@@ -24,6 +24,7 @@ from kcompress.formats.onnx.prepare import prepared
 from kcompress.formats.onnx.rows import describe
 from kcompress.formats.onnx.runner import ORTRunner, edges
 from kcompress.formats.onnx.weights import store
+from kcompress.keras_internals import patch_tf2onnx
 from kcompress.model.signature import signature
 from kcompress.quantization.plan import Activations, QuantPlan
 
@@ -78,8 +79,6 @@ def _convert(model: Any, path: Path, batch: int | None) -> Any:
 
     Keras's own export leaves calls to compiled functions in the graph where a convolution has groups.
     """
-    from keras.src.export.tf2onnx_lib import patch_tf2onnx
-
     with warnings.catch_warnings(), backend.silenced():
         warnings.simplefilter("ignore")  # np.object in Keras's patch of tf2onnx for NumPy 2
         patch_tf2onnx()

@@ -15,6 +15,7 @@ from kcompress.channels.constants import constants
 from kcompress.channels.cut import Dropped, cut
 from kcompress.channels.identities import Ids
 from kcompress.channels.liveness import Read, emptied, live, read_for, reads, single
+from kcompress.keras_internals import layers_of
 from kcompress.model.rebuild import copy
 from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Context, Pass, PassResult, Skip
@@ -116,7 +117,7 @@ class _Search:
         """Why a layer loses nothing."""
         flow = self.channels.flow
         if not self.channels.follows(node):
-            around = (call for call in flow.calls if call.name and node.layer in call.operation._flatten_layers())
+            around = (call for call in flow.calls if call.name and node.layer in layers_of(call.operation))
             call = next(around, None)
             return f"it is not known what {call.label} does to channels" if call is not None else "nothing calls it"
         own = set(self.channels.own(node).tolist())

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from kcompress.errors import UsageError
+from kcompress.keras_internals import layers_of
 from kcompress.model import keras_quantization as quantized
 from kcompress.model.matrices import has_matrix, to_matrix
 from kcompress.model.observe import run
@@ -146,7 +147,7 @@ def _inside(model: Any) -> dict[int, str]:
     found: dict[int, str] = {}
     for node in nodes(model):
         if not isinstance(node.layer, keras.Model):
-            for layer in node.layer._flatten_layers(include_self=False):
+            for layer in layers_of(node.layer, itself=False):
                 found.setdefault(id(layer), type(node.layer).__name__)
     return found
 
