@@ -132,7 +132,6 @@ def test_graphs():
     assert internals.functional_of(sequential).inputs
     assert internals.mask_of(k.ops.ones((2, 3))) is None
     assert internals.takes_training(k.layers.Dropout(0.5))
-    assert not internals.takes_training(k.layers.Dense(1))
 
 
 def test_compiled_models():

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from kcompress.errors import UsageError
+from kcompress.keras_internals import TRAINABLE, layers_of
 from kcompress.model.replaced import replaced
 from kcompress.model.view import nodes
 from kcompress.training import batchnorm
@@ -28,7 +29,7 @@ def only_learning(names: set[str], model: Any) -> Iterator[None]:
     with ExitStack() as stack:
         for node in others:
             if batchnorm.follows(node):
-                stack.enter_context(replaced(node.layer, "_trainable", False))
+                stack.enter_context(replaced(node.layer, TRAINABLE, False))
         for variable, _ in held:
             variable.trainable = False
         try:
@@ -41,7 +42,7 @@ def only_learning(names: set[str], model: Any) -> Iterator[None]:
 @contextmanager
 def computing_in(model: Any, precision: str) -> Iterator[None]:
     """Meanwhile, compute in another type where the model computes in float32."""
-    held = [(layer, layer.dtype_policy) for layer in model._flatten_layers() if layer.dtype_policy.name == "float32"]
+    held = [(layer, layer.dtype_policy) for layer in layers_of(model) if layer.dtype_policy.name == "float32"]
     if precision != "float32":
         for layer, _ in held:
             layer.dtype_policy = precision
