@@ -1,11 +1,10 @@
 """A recipe: an ordered list of passes, from `--apply` texts or a YAML, TOML or JSON file.
 
-A step is a text, `prune.magnitude:sparsity=0.7`, or a mapping with the key `pass` and the pass's fields. Besides its
-own fields every pass takes `layers`, `skip` and `rules`; see `kcompress passes`. In place of a value there may be a
+A pass is given as a text, `prune.magnitude:sparsity=0.7`, or as a mapping with the key `pass` and its fields. Besides
+its own fields every pass takes `layers`, `skip` and `rules`; see `kcompress passes`. In place of a value there may be a
 mark that leaves it to `kcompress search`: `sparsity: {search: [0.5, 0.95]}`.
 """
 
-import itertools
 import json
 import re
 import tomllib
@@ -27,13 +26,13 @@ OPEN, CLOSE = "[{(", "]})"
 SEARCH = "search"
 
 
-def build(step: "str | dict[str, Any] | Pass", where: str = "--apply") -> "Pass":
-    """One step as a validated pass; UsageError with one line if it cannot be."""
+def build(given: "str | dict[str, Any] | Pass", where: str = "--apply") -> "Pass":
+    """A validated pass from how it is given; UsageError with one line if it cannot be."""
     from kcompress.passes.base import Pass
 
-    if isinstance(step, Pass):
-        return step
-    fields = mapping(step, where)
+    if isinstance(given, Pass):
+        return given
+    fields = mapping(given, where)
     kind = find(fields.pop("pass"))
     for name, value in _settings(fields):
         if is_mark(value):
@@ -43,21 +42,21 @@ def build(step: "str | dict[str, Any] | Pass", where: str = "--apply") -> "Pass"
     return kind(**fields)
 
 
-def mapping(step: "str | dict[str, Any] | Pass", where: str = "--apply") -> dict[str, Any]:
-    """One step as a mapping with the key `pass`, its fields as they were given; UsageError if it is no step."""
+def mapping(given: "str | dict[str, Any] | Pass", where: str = "--apply") -> dict[str, Any]:
+    """A pass as a mapping with the key `pass`, its fields as they were given; UsageError if it is none."""
     from kcompress.passes.base import Pass
 
-    if isinstance(step, Pass):
-        return {"pass": step.name, **step.config()}
-    if isinstance(step, str):
-        name, fields = parse_apply(step)
+    if isinstance(given, Pass):
+        return {"pass": given.name, **given.config()}
+    if isinstance(given, str):
+        name, fields = parse_apply(given)
         return {"pass": name, **fields}
-    if not isinstance(step, dict) or not isinstance(step.get("pass"), str):
+    if not isinstance(given, dict) or not isinstance(given.get("pass"), str):
         raise UsageError(
-            f"{where}: {_short(step)} is no step; give a text such as 'prune.magnitude:sparsity=0.7' or a mapping "
+            f"{where}: {_short(given)} is no pass; give a text such as 'prune.magnitude:sparsity=0.7' or a mapping "
             "with the key 'pass'"
         )
-    return {str(key): value for key, value in step.items()}
+    return {str(key): value for key, value in given.items()}
 
 
 def is_mark(value: object) -> bool:
@@ -66,7 +65,7 @@ def is_mark(value: object) -> bool:
 
 
 def _settings(fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Names and values of a step's fields, those in its rules too."""
+    """Names and values of a pass's fields, those in its rules too."""
     yield from fields.items()
     rules = fields.get("rules")
     for rule in rules if isinstance(rules, (list, tuple)) else ():
@@ -119,19 +118,19 @@ def _value(text: str) -> Any:
 
 
 def load(path: Path) -> "list[Pass]":
-    """Read a recipe file; UsageError if it cannot be read, or a step in it cannot be right."""
-    return [build(step, where) for where, step in steps_of(path)]
+    """Read a recipe file; UsageError if it cannot be read, or a pass in it cannot be right."""
+    return [build(given, where) for where, given in entries(path)]
 
 
-def steps_of(path: Path) -> list[tuple[str, Any]]:
-    """The steps of a recipe file as they stand there, each with its place; UsageError if it cannot be read."""
+def entries(path: Path) -> list[tuple[str, Any]]:
+    """The passes of a recipe file as they are written there, each with its place; UsageError if it cannot be read."""
     document = _document(path)
     if not isinstance(document, dict) or not isinstance(document.get("passes"), list):
-        raise UsageError(f"{path}: no list 'passes'; write 'passes:' and a list of steps under it")
+        raise UsageError(f"{path}: no list 'passes'; write 'passes:' and a list of passes under it")
     for key in document:
         if key != "passes":
             raise UsageError(f"{path}: no key '{key}' in a recipe; {suggest(str(key), ('passes',))}")
-    return [(f"{path}: step {number}", step) for number, step in enumerate(document["passes"], 1)]
+    return [(f"{path}: pass {number}", given) for number, given in enumerate(document["passes"], 1)]
 
 
 def _document(path: Path) -> Any:
@@ -175,20 +174,21 @@ def _yaml(text: str) -> Any:
     return yaml.load(text, Loader)
 
 
-def resolve(recipe: Path | str | None, steps: "Sequence[str | dict[str, Any] | Pass]") -> "list[Pass]":
-    """The recipe file's passes, then the given steps, all validated; those in steps are taken apart."""
-    return interleaved([*(load(Path(recipe)) if recipe is not None else []), *map(build, steps)])
+def resolve(recipe: Path | str | None, given: "Sequence[str | dict[str, Any] | Pass]") -> "list[Pass]":
+    """The recipe file's passes, then those given, all validated; those in stages are taken apart."""
+    return interleaved([*(load(Path(recipe)) if recipe is not None else []), *map(build, given)])
 
 
 def interleaved(passes: "Sequence[Pass]") -> "list[Pass]":
     """A pass that goes in stages, with the training pass behind it after each of them; as it is without one."""
     found: list[Pass] = []
-    for step, after in itertools.zip_longest(passes, passes[1:]):
-        stages = step.stages() if isinstance(step, GoesInStages) and isinstance(after, TrainsModel) else (step,)
-        for stage in stages[:-1]:
-            assert after is not None
-            found += [stage, after]
-        found.append(stages[-1])
+    for each, after in zip(passes, (*passes[1:], None), strict=False):
+        if isinstance(each, GoesInStages) and isinstance(after, TrainsModel):
+            *stages, last = each.stages()
+            found += [one for stage in stages for one in (stage, after)]
+            found.append(last)
+        else:
+            found.append(each)
     return found
 
 
@@ -197,7 +197,7 @@ def schema() -> dict[str, Any]:
     from kcompress.passes.base import Pass
 
     titles = "|".join(map(re.escape, names()))
-    steps: list[dict[str, Any]] = [{"type": "string", "pattern": f"^({titles})(:.*)?$"}]
+    shapes: list[dict[str, Any]] = [{"type": "string", "pattern": f"^({titles})(:.*)?$"}]
     definitions: dict[str, Any] = {}
     for name in names():
         document = find(name).model_json_schema(ref_template="#/$defs/{model}")
@@ -218,12 +218,12 @@ def schema() -> dict[str, Any]:
         document["required"] = ["pass", *document.get("required", [])]
         definitions.update(shared)
         definitions[name] = document
-        steps.append({"$ref": f"#/$defs/{name}"})
+        shapes.append({"$ref": f"#/$defs/{name}"})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "kcompress recipe",
         "type": "object",
-        "properties": {"passes": {"type": "array", "items": {"anyOf": steps}}},
+        "properties": {"passes": {"type": "array", "items": {"anyOf": shapes}}},
         "required": ["passes"],
         "additionalProperties": False,
         "$defs": {SEARCH: _MARK, **definitions},

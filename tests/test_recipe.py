@@ -198,7 +198,7 @@ BAD_FILES = {
     "a list": ("a.json", "[]", ["no list 'passes'"]),
     "passes no list": ("a.yaml", "passes: prune.magnitude", ["no list 'passes'"]),
     "a key too many": ("a.yaml", "passes: []\npases: []", ["'pases'", "'passes'"]),
-    "a step that is none": ("a.yaml", "passes: [quantize.float16, {keep: 1}]", ["step 2", "'pass'"]),
+    "a pass that is none": ("a.yaml", "passes: [quantize.float16, {keep: 1}]", ["pass 2", "'pass'"]),
 }
 
 

@@ -145,7 +145,7 @@ def search(
 
 def _template(options: SearchOptions, file_format: Format, splits: Splits) -> Template:
     """The passes with marks in place of values, from the recipe and the options, or such as suit the format."""
-    given = recipes.steps_of(options.recipe) if options.recipe is not None else []
+    given = recipes.entries(options.recipe) if options.recipe is not None else []
     given += [("--apply", step) for step in options.passes]
     template = Template.of([recipes.mapping(step, where) for where, step in given] or preset(file_format, splits))
     groups.check(template)

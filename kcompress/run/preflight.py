@@ -88,7 +88,7 @@ def check_folder(target: Path) -> None:
 
 def holds(steps: "Sequence[Pass]", form: Format) -> None:
     """UsageError if a pass makes what the output's format cannot hold."""
-    for step, after in zip(steps, (*steps[1:], None), strict=True):
+    for step, after in zip(steps, (*steps[1:], None), strict=False):
         if isinstance(step, PrunesGradually) and step.is_gradual and not isinstance(after, TrainsModel):
             raise UsageError(
                 f"{step.name}: it prunes while the pass behind it trains, and there is none that does; add one behind "

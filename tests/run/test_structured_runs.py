@@ -1,7 +1,6 @@
 """Runs with structured pruning: budgets of passes in the report, exit codes, --strict, steps between trainings."""
 
 import json
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from kcompress.errors import StrictError
 from kcompress.model.rebuild import copy
 from kcompress.passes import find
 from kcompress.passes.base import Change, Pass, PassResult
+from kcompress.passes.capabilities import TrainsModel
 from kcompress.report.run_tables import budget_text
 from tests.models import dense, keras, residual, seeded
 from tests.shell import kcompress as shell
@@ -73,10 +73,11 @@ def test_strict_allows_layers_that_an_amount_leaves_alone(tmp_path):
     assert report.exit_code == 0
 
 
-class Nudge(Pass):
+class Nudge(Pass, TrainsModel):
     """Stands for a pass that trains: moves every weight a little."""
 
-    trains: ClassVar[bool] = True
+    def shortened(self, share):
+        return self
 
     @property
     def name(self):
@@ -86,13 +87,13 @@ class Nudge(Pass):
         return bool(node.kernels)
 
     def run(self, model, ctx):
-        twin = copy(model)
-        for variable in twin.trainable_variables:
+        new = copy(model)
+        for variable in new.trainable_variables:
             variable.assign(variable * 1.01)
-        return PassResult(twin, tuple(Change(node.name, "nudged") for node, _ in self.select(model).chosen))
+        return PassResult(new, tuple(Change(node.name, "nudged") for node, _ in self.select(model).chosen))
 
 
-def test_steps_alternate_with_the_training_behind_them(tmp_path):
+def test_stages_alternate_with_the_training_behind_them(tmp_path):
     structured = find("prune.structured")(parameters=0.5, steps=3)
     k = keras()
     widths = [k.layers.Dense(width, "relu") for width in (40, 30)]
@@ -104,7 +105,7 @@ def test_steps_alternate_with_the_training_behind_them(tmp_path):
     assert 0.48 <= sizes[-1] / sizes[0] <= 0.5
 
 
-def test_steps_without_a_training_behind_them_are_one_pass():
+def test_stages_without_a_training_behind_them_are_one_pass():
     structured, other = find("prune.structured")(steps=3), find("quantize.float16")()
     assert recipe.interleaved([structured, other]) == [structured, other]
     assert recipe.interleaved([other, structured]) == [other, structured]
