@@ -85,9 +85,8 @@ def allowed(info: FieldInfo) -> str:
     for bound in info.metadata:
         low = f"[{bound.ge:g}" if hasattr(bound, "ge") else f"({bound.gt:g}" if hasattr(bound, "gt") else low
         high = f"{bound.le:g}]" if hasattr(bound, "le") else f"{bound.lt:g})" if hasattr(bound, "lt") else high
-    for kind in kinds:
-        if get_origin(kind) is Literal:
-            return f"one of {', '.join(map(str, get_args(kind)))}"
+    if named := choices(info):
+        return f"one of {', '.join(named)}"
     if bool in kinds:
         return "true or false"
     if int in kinds and float not in kinds:
@@ -99,6 +98,14 @@ def allowed(info: FieldInfo) -> str:
     if any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds):
         return "a list of mappings"
     return "what this field takes"
+
+
+def choices(info: FieldInfo) -> tuple[str, ...]:
+    """The values that a field takes, where it takes only some; none otherwise."""
+    for kind in kinds_of(info.annotation):
+        if get_origin(kind) is Literal:
+            return tuple(map(str, get_args(kind)))
+    return ()
 
 
 def kinds_of(annotation: Any) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kcompress.errors import UsageError
-from kcompress.fields import advice, allowed, short
+from kcompress.fields import advice, allowed, choices, short, suggest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 PLACE = "{settings}"
@@ -72,7 +72,10 @@ class Settings(BaseModel):
         if first["type"] == "value_error":
             return UsageError(f"{cls.option(name)}: {first['ctx']['error']}")
         info = cls.model_fields[name]
-        return UsageError(f"{cls.option(name)} {short(first['input'])} is not {allowed(info)}; give {advice(info)}")
+        given = short(first["input"])
+        near = suggest(given, choices(info))
+        hint = near if near.startswith("did you mean") else f"give {advice(info)}"
+        return UsageError(f"{cls.option(name)} {given} is not {allowed(info)}; {hint}")
 
 
 def extra_of(settings: type[Settings], name: str) -> dict[str, Any]:

@@ -2,52 +2,32 @@
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from kcompress import recipe as recipes
 from kcompress.api.compress import compress, saved
 from kcompress.cache import digest_of_model
 from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
-from kcompress.files import put
 from kcompress.formats import Format
 from kcompress.measure.memory import settled
 from kcompress.progress import Hooks
-from kcompress.report import Report
 from kcompress.run import preflight
 from kcompress.run.options import Budgets
 from kcompress.settings import documented
-from kcompress.tuning import groups
-from kcompress.tuning.choice import nothing, ranked
-from kcompress.tuning.files import Files
-from kcompress.tuning.final import Order, Rebuilt, discard, rebuild
 from kcompress.tuning.job import Job
-from kcompress.tuning.ledger import Ledger
-from kcompress.tuning.marks import Value
+from kcompress.tuning.layer_groups import check as check_groups
 from kcompress.tuning.options import EFFORT, SILENT_SECONDS, Engine, Sampler, SearchOptions
+from kcompress.tuning.outputs import SearchFiles
 from kcompress.tuning.presets import preset
-from kcompress.tuning.report import SearchReport, importances
-from kcompress.tuning.samplers import grid
+from kcompress.tuning.report import SearchReport
+from kcompress.tuning.search import Search
 from kcompress.tuning.storage import open_storage, require
 from kcompress.tuning.template import Template
-from kcompress.tuning.trials import Plan
-from kcompress.tuning.workers import run_trials
 from kcompress.typing import Combination, DataLike, ModelLike, PassLike, PathLike
 
-if TYPE_CHECKING:
-    pass
-
 RECIPE = ".recipe.yaml"
-SHARE = "trials had a share of the training; what was rebuilt had all of it, and was judged on the test data"
-SEEN = (
-    "trials were judged on a fifth of the training data; where the source was trained on that, they seem to lose more "
-    "than they do: give other data with --validation"
-)
-INFORMED = ("bayes", "pareto")
-"""Samplers that learn from trials, and so from good ones to begin with."""
 
 
 @documented(SearchOptions)
@@ -110,7 +90,7 @@ def search(
     options, output = SearchOptions.of(locals()), Path(output)
     options.check()
     recipe_path = options.save_recipe or output.with_name(f"{output.name}{RECIPE}")
-    files = Files(output, recipe_path, options.reports)
+    files = SearchFiles(output, recipe_path, options.reports)
     with tempfile.TemporaryDirectory() as scratch, settled():
         source = saved(model, Path(scratch))
         file_format = files.check(source, options.overwrite)
@@ -140,7 +120,7 @@ def search(
         if options.storage is not None:
             open_storage(options.storage)
         job.splits()
-        return _Search(job, splits, files, options, hooks or Hooks(), Path(scratch), started).run()
+        return Search(job, splits, files, options, hooks or Hooks(), Path(scratch), compress, started).run()
 
 
 def _template(options: SearchOptions, file_format: Format, splits: Splits) -> Template:
@@ -148,7 +128,7 @@ def _template(options: SearchOptions, file_format: Format, splits: Splits) -> Te
     given = recipes.entries(options.recipe) if options.recipe is not None else []
     given += [("--apply", step) for step in options.passes]
     template = Template.of([recipes.mapping(step, where) for where, step in given] or preset(file_format, splits))
-    groups.check(template)
+    check_groups(template)
     return template
 
 
@@ -160,115 +140,3 @@ def _teachers(template: Template, file_format: Format, splits: Splits, options: 
     preflight.needs(passes, splits, options.but(max_drop=None) if unlabelled else options, options.metric)
     preflight.files(passes)
     return tuple(preflight.teachers(passes, options.teachers, splits))
-
-
-@dataclass(frozen=True)
-class _Search:
-    """A search that is checked, and about to begin."""
-
-    job: Job
-    splits: Splits
-    files: Files
-    options: SearchOptions
-    hooks: Hooks
-    scratch: Path
-    started: float
-
-    def run(self) -> SearchReport:
-        """Try candidates, rebuild the best of them, write it, the recipe and the reports."""
-        job, starts = self._layered()
-        plan = self._plan(job)
-        if plan.mildest is not None:
-            starts = [dict(plan.mildest), *starts]
-        if plan.kind == "grid":
-            starts = grid(job.template.dimensions, plan.trials, job.seed)
-            plan = replace(plan, trials=len(starts))
-        ledger = run_trials(job, plan, self.options, starts, self.scratch, self.hooks)
-        trials = ledger.trials()
-        candidates = ranked(trials, ledger.gauged.limits, job.smallest)
-        if not candidates:
-            raise UsageError(nothing(trials))
-        order = Order(candidates, ledger.gauged.fair, ranked(trials, ledger.gauged.doubting, job.smallest)[0])
-        rebuilt = rebuild(
-            order, job.limits, self.files.output, lambda trial: job.template.fill(trial.values), self._compress
-        )
-        try:
-            return self._written(job, ledger, rebuilt)
-        finally:
-            discard(rebuilt)
-
-    def _layered(self) -> tuple[Job, list[dict[str, Value]]]:
-        """The job with its groups of layers, and values to begin with."""
-        job, informed = self.job, self.options.sampler in INFORMED
-        if not job.template.grouped:
-            return job, job.template.starts() if informed else []
-        layering = groups.Layering(job.source, self.splits, job.seed, job.trust, self.hooks)
-        template = layering.apply(job.template)
-        starts = [*layering.starts(template, job.limits), *template.starts()]
-        return replace(job, template=template), starts if informed else []
-
-    def _plan(self, job: Job) -> Plan:
-        options = self.options
-        within = job.limits.max_drop is not None
-        more = {"grid": options.trials, "pareto": "pareto"}.get(options.sampler)
-        return Plan(
-            study=job.name(more),
-            kind=options.sampler,
-            trials=options.trials,
-            limits=job.limits,
-            seed=job.seed,
-            smallest=job.smallest,
-            deadline=options.deadline,
-            gauged=within and job.shortened,
-            mildest=job.template.severe(0.0) if within and job.seen and options.sampler in INFORMED else None,
-            silent_seconds=options.silent_seconds,
-        )
-
-    def _compress(self, steps: list[dict[str, Any]], draft: Path) -> Report:
-        """The run that the recipe stands for."""
-        job = self.job
-        return compress(
-            job.source,
-            draft,
-            passes=steps,
-            data=job.data,
-            calibration=job.calibration,
-            test=job.test,
-            teachers=job.teachers,
-            combine=job.combine,
-            metric=job.metric,
-            seed=job.seed,
-            batch=job.batch,
-            trust=job.trust,
-            hooks=self.hooks,
-        )
-
-    def _written(self, job: Job, ledger: Ledger, rebuilt: Sequence[Rebuilt]) -> SearchReport:
-        winner = rebuilt[-1]
-        recipe = {"passes": winner.steps}
-        report = SearchReport(
-            winner=winner.report,
-            trial=winner.trial.number,
-            recipe=recipe,
-            recipe_path=str(self.files.recipe),
-            trials=tuple(ledger.trials()),
-            rebuilt=tuple(rebuilt),
-            importances=importances(ledger),
-            groups=job.template.groups,
-            limits=job.limits,
-            fair=ledger.gauged.fair,
-            hoped=ledger.gauged.limits,
-            seconds=time.perf_counter() - self.started,
-            notes=tuple(note for note, said in ((SHARE, job.shortened), (SEEN, job.seen)) if said),
-        )
-        report.write(self.files.reports)
-        put({self.files.recipe: _yaml(recipe)})
-        winner.draft.replace(self.files.output)
-        return report
-
-
-def _yaml(recipe: Mapping[str, Any]) -> bytes:
-    import yaml
-
-    text: str = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
-    return text.encode()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from kcompress.run.options import Budgets
-from kcompress.tuning.figures import Figures, over
+from kcompress.tuning.figures import Figures, total_excess
 from kcompress.tuning.trials import Trial
 
 
@@ -20,15 +20,15 @@ def ranked(trials: Sequence[Trial], limits: Budgets, smallest: bool) -> list[Tri
     """Measured trials, the best first: without a budget, those that are best in size and drop together."""
     measured = distinct(trials)
     if not limits.any:
-        order = [trial.number for trial in by_distance(front(measured))]
+        order = [trial.number for trial in by_distance(pareto_front(measured))]
         rest = len(order)
         return sorted(measured, key=lambda t: (order.index(t.number) if t.number in order else rest, t.number))
     return sorted(
-        measured, key=lambda t: (over(t.figures, limits), *_both(t.figures)[:: 1 if smallest else -1], t.number)
+        measured, key=lambda t: (total_excess(t.figures, limits), *_both(t.figures)[:: 1 if smallest else -1], t.number)
     )
 
 
-def nothing(trials: Sequence[Trial]) -> str:
+def why_none(trials: Sequence[Trial]) -> str:
     """Why there is nothing to rebuild."""
     for state in ("cut", "failed"):
         reasons = [trial.reason for trial in trials if trial.state == state]
@@ -38,7 +38,7 @@ def nothing(trials: Sequence[Trial]) -> str:
     return "no candidate was tried in the time given; give more with --timeout"
 
 
-def front(trials: Sequence[Trial]) -> list[Trial]:
+def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
     """The measured trials that no other beats in both size and drop, the smallest first."""
     best: list[Trial] = []
     for trial in sorted(distinct(trials), key=lambda t: (*_both(t.figures), t.number)):

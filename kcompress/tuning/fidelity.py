@@ -1,8 +1,9 @@
-"""What the drop of a trial says of the drop that counts in the end.
+"""How the drop of a trial relates to the drop of the file in the end.
 
-Trials get a share of the training, so one of them is measured after all of it too: what that gives back, others may be
-above the budget by. And they are judged on data that the source may know by heart, where whatever is made of it seems
-to lose: what even the mildest candidate loses there is taken for no loss, which rebuilding has to prove.
+Two things make a trial look worse. It gets only a share of the training; so one trial gets all of it too, and other
+trials may miss the budget by what that one won back. And it is judged on data that the source may know by heart, where
+every candidate seems to lose; so the loss of the mildest candidate (the bias) counts as none. Rebuilding has to prove
+both.
 """
 
 import math
@@ -12,67 +13,67 @@ from typing import Any, NamedTuple
 from kcompress.run.options import Budgets
 from kcompress.tuning.figures import Figures
 from kcompress.tuning.marks import Value
-from kcompress.tuning.trials import BIAS, GAUGE, VALUES, WHOLE, Plan
+from kcompress.tuning.trials import BIAS, GAUGE, VALUES, WHOLE, StudySettings
 
 
 class Gauge(NamedTuple):
-    """The drops of one trial, after a share of the training and after all of it."""
+    """The drops of one trial in points: after a share of the training, and after all of it."""
 
     short: float
     full: float
 
 
-def fair(limits: Budgets, bias: float) -> Budgets:
-    """Budgets for trials, without so many points that are taken for no loss."""
+def unbiased_budgets(limits: Budgets, bias: float) -> Budgets:
+    """Budgets that allow `bias` more points of drop, which count as no loss."""
     return limits if limits.max_drop is None else limits.but(max_drop=limits.max_drop + bias)
 
 
-def raised(limits: Budgets, gauge: Gauge | None, bias: float = 0.0) -> Budgets:
-    """Budgets for trials, which more training will do something for.
+def budgets_for_trials(limits: Budgets, gauge: Gauge | None, bias: float = 0.0) -> Budgets:
+    """Budgets for trials, which more training will improve.
 
-    Others gain as many points as the one that was gauged, or as large a share of their drop, whichever is less.
+    A trial is expected to win back as many points as the measured one, or the same share of its drop: the lesser one.
     """
     limit = limits.max_drop
     if limit is None or gauge is None:
-        return fair(limits, bias)
+        return unbiased_budgets(limits, bias)
     room, left = limit + gauge.short - gauge.full, gauge.full - bias
     if left > 0:
         room = min(room, limit * (gauge.short - bias) / left)
-    return fair(limits.but(max_drop=max(limit, room)), bias)
+    return unbiased_budgets(limits.but(max_drop=max(limit, room)), bias)
 
 
-class Gauged:
-    """What the trials of a study that had all of the training tell of the others."""
+class Fidelity:
+    """What is known of other trials from those that had all of the training."""
 
-    def __init__(self, study: Any, plan: Plan) -> None:
+    def __init__(self, study: Any, plan: StudySettings) -> None:
         self._study, self._plan = study, plan
 
     @property
     def limits(self) -> Budgets:
-        """The budgets for trials, which more training will do something for."""
-        return raised(self._plan.limits, self._gauge, self._bias or 0.0)
+        """The budgets for trials, which more training will improve."""
+        return budgets_for_trials(self._plan.limits, self._gauge, self._bias or 0.0)
 
     @property
-    def fair(self) -> Budgets:
-        """The budgets for trials, without the points that are taken for no loss."""
-        return fair(self._plan.limits, self._bias or 0.0)
+    def unbiased_budgets(self) -> Budgets:
+        """The budgets, raised by the points that count as no loss."""
+        return unbiased_budgets(self._plan.limits, self._bias or 0.0)
 
     @property
-    def doubting(self) -> Budgets:
-        """The budgets for trials if no points were taken for no loss."""
-        return raised(self._plan.limits, self._gauge)
+    def cautious_budgets(self) -> Budgets:
+        """The budgets for trials if no points counted as no loss."""
+        return budgets_for_trials(self._plan.limits, self._gauge)
 
-    def asks(self, values: Mapping[str, Value], running: Sequence[Any]) -> bool:
+    def wants_full_training(self, values: Mapping[str, Value], running: Sequence[Any]) -> bool:
         """Whether a trial is to get all of the training too: one of the mildest values, and the first other one."""
         if values == self._plan.mildest:
             return self._bias is None
         others = (t.user_attrs for t in running if t.user_attrs.get(VALUES) != self._plan.mildest)
-        return self._plan.gauged and self._gauge is None and not any(WHOLE in other for other in others)
+        return self._plan.fidelity and self._gauge is None and not any(WHOLE in other for other in others)
 
-    def enough(self, counted: Sequence[Any]) -> float | None:
+    def largest_drop(self, counted: Sequence[Any]) -> float | None:
         """What a trial may lose; infinity as long as that is not known."""
         biased = self._plan.mildest is not None and all(t.user_attrs.get(VALUES) != self._plan.mildest for t in counted)
-        return math.inf if biased or (self._plan.gauged and self._gauge is None) else self.limits.max_drop
+        return math.inf if biased or (self._plan.fidelity and self._gauge is None) else self.limits.max_drop
 
     def note(self, values: Mapping[str, Value], short: Figures, full: Figures) -> None:
         """Write down what a trial lost after a share of the training and after all of it."""

@@ -57,6 +57,6 @@ def excess(figures: Figures, limits: Budgets) -> dict[str, float]:
     return found
 
 
-def over(figures: Figures, limits: Budgets) -> float:
+def total_excess(figures: Figures, limits: Budgets) -> float:
     """All that budgets are exceeded by, as shares of them; 0 where all are met."""
     return sum(max(0.0, share) for share in excess(figures, limits).values())

@@ -10,25 +10,25 @@ import time
 from typing import Any
 
 from kcompress.errors import KCompressError
-from kcompress.tuning.bench import Bench, Cut
+from kcompress.tuning.evaluation import CandidateEvaluator, TrialPruned
 from kcompress.tuning.figures import Figures
 from kcompress.tuning.job import Job
-from kcompress.tuning.ledger import Ledger
 from kcompress.tuning.options import SearchOptions
-from kcompress.tuning.progress import Telling
-from kcompress.tuning.trials import Asked
+from kcompress.tuning.progress import TrialReporter
+from kcompress.tuning.study import Study
+from kcompress.tuning.trials import TrialRequest
 from kcompress.tuning.workers import environment
 
 WAIT_SECONDS = 1.0
-_benches: dict[str, Bench] = {}
+_benches: dict[str, CandidateEvaluator] = {}
 """The bench of this process, by the job it is for."""
 
 
-def run_on_ray(job: Job, ledger: Ledger, options: SearchOptions, tell: Telling) -> None:
+def run_on_ray(job: Job, study: Study, options: SearchOptions, report_trials: TrialReporter) -> None:
     """Keep so many tasks going until no trial is left; all processors of the cluster where that was left open."""
     import ray
 
-    document, running = job.to_json(), dict[Any, Asked]()
+    document, running = job.to_json(), dict[Any, TrialRequest]()
     if started := not ray.is_initialized():
         ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
     try:
@@ -37,22 +37,22 @@ def run_on_ray(job: Job, ledger: Ledger, options: SearchOptions, tell: Telling) 
         settings = {"env_vars": {**environment(threads), **_backend()}}
         task = ray.remote(num_cpus=threads, max_retries=1, runtime_env=settings)(_carry_out)
         while True:
-            asked = ledger.next() if len(running) < most else "wait"
-            if isinstance(asked, Asked):
+            asked = study.next() if len(running) < most else "wait"
+            if isinstance(asked, TrialRequest):
                 running[task.remote(document, asked)] = asked
                 continue
             if asked is None and not running:
                 return
             if running:
                 for done in ray.wait(list(running), timeout=WAIT_SECONDS)[0]:
-                    _told(ledger, running.pop(done), done)
-                    tell()
+                    _told(study, running.pop(done), done)
+                    report_trials()
                 for other in running.values():
-                    ledger.beat(other.number)
+                    study.beat(other.number)
             else:
                 time.sleep(WAIT_SECONDS)
     except BaseException:
-        ledger.leave()
+        study.leave()
         raise
     finally:
         if started:
@@ -63,35 +63,35 @@ def _backend() -> dict[str, str]:
     return {name: os.environ[name] for name in ("KERAS_BACKEND", "KCOMPRESS_CACHE") if name in os.environ}
 
 
-def _told(ledger: Ledger, asked: Asked, done: Any) -> None:
+def _told(study: Study, asked: TrialRequest, done: Any) -> None:
     """Write down what a task came to; one whose process died, which Ray begins again once, has failed."""
     import ray
 
     try:
         kind, figures, seconds, reason, full = ray.get(done)
     except ray.exceptions.RayError as error:
-        ledger.fail(asked.number, f"its task failed: {str(error).strip().splitlines()[-1]}")
+        study.fail(asked.number, f"its task failed: {str(error).strip().splitlines()[-1]}")
         return
     if kind == "failed":
-        ledger.fail(asked.number, reason)
+        study.fail(asked.number, reason)
     elif kind == "cut":
-        ledger.cut(asked.number, Figures.from_json(figures), seconds, reason)
+        study.cut(asked.number, Figures.from_json(figures), seconds, reason)
     else:
         after = None if full is None else Figures.from_json(full)
-        ledger.done(asked.number, Figures.from_json(figures), seconds, reason, after)
+        study.done(asked.number, Figures.from_json(figures), seconds, reason, after)
 
 
-def _carry_out(document: dict[str, Any], asked: Asked) -> tuple[str, Any, float, str, Any]:
+def _carry_out(document: dict[str, Any], asked: TrialRequest) -> tuple[str, Any, float, str, Any]:
     """What a task does: kind of outcome, figures, seconds, reason, figures after all of the training."""
     began = time.perf_counter()
     try:
         key = repr(document)
         if key not in _benches:
             _benches.clear()
-            _benches[key] = Bench(Job.from_json(document))
+            _benches[key] = CandidateEvaluator(Job.from_json(document))
             began = time.perf_counter()
         figures, full = _benches[key].carry_out(asked)
-    except Cut as cut:
+    except TrialPruned as cut:
         return "cut", cut.figures.to_json(), time.perf_counter() - began, cut.reason, None
     except (KCompressError, ValueError) as error:
         return "failed", None, time.perf_counter() - began, str(error), None

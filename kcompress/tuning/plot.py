@@ -20,7 +20,7 @@ def scatter(report: "SearchReport") -> Any:
     axes = drawn.subplots()
     measured = [(t.figures.bytes, t.figures.drop) for t in distinct(report.trials)]
     known = [(size / KB, drop) for size, drop in measured if size is not None and drop is not None]
-    best = [(t.figures.bytes, t.figures.drop) for t in report.front]
+    best = [(t.figures.bytes, t.figures.drop) for t in report.pareto_front]
     line = [(size / KB, drop) for size, drop in best if size is not None and drop is not None]
     if known:
         axes.scatter(*zip(*known, strict=True), s=18, color=GREY, label="trials")

@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 from kcompress.run.options import Budgets
 from kcompress.sizes import format_size
-from kcompress.tuning.figures import over
-from kcompress.tuning.ledger import Ledger
+from kcompress.tuning.figures import total_excess
+from kcompress.tuning.study import Study
 from kcompress.tuning.trials import Trial
 
 
-class Telling:
+class TrialReporter:
     """Tells of each finished trial once."""
 
-    def __init__(self, ledger: Ledger, log: Callable[[str], None], advance: Callable[[int], None]) -> None:
-        self._ledger, self._log, self._advance = ledger, log, advance
+    def __init__(self, study: Study, log: Callable[[str], None], advance: Callable[[int], None]) -> None:
+        self._ledger, self._log, self._advance = study, log, advance
         self._told: set[int] = set()
 
     def __call__(self) -> None:
@@ -22,16 +22,16 @@ class Telling:
             if trial.number not in self._told:
                 self._told.add(trial.number)
                 self._advance(1)
-                self._log(line(trial, self._ledger.plan.limits, self._ledger.gauged.limits))
+                self._log(line(trial, self._ledger.plan.limits, self._ledger.fidelity.limits))
 
 
-def line(trial: Trial, limits: Budgets, hoped: Budgets) -> str:
+def line(trial: Trial, limits: Budgets, trial_budgets: Budgets) -> str:
     """`trial 7: 45.2 KB, drop 0.75 points, meets the budgets`."""
-    return f"trial {trial.number}: {', '.join(outcome(trial, limits, hoped))}, {trial.seconds:.0f} s"
+    return f"trial {trial.number}: {', '.join(outcome(trial, limits, trial_budgets))}, {trial.seconds:.0f} s"
 
 
-def outcome(trial: Trial, limits: Budgets, hoped: Budgets) -> list[str]:
-    """What came of a trial, in pieces; `hoped` are the budgets for what is left to train."""
+def outcome(trial: Trial, limits: Budgets, trial_budgets: Budgets) -> list[str]:
+    """What came of a trial, in pieces; `trial_budgets` are the budgets for what is left to train."""
     figures, found = trial.figures, []
     if trial.state == "failed":
         return [f"failed: {trial.reason}"]
@@ -44,6 +44,6 @@ def outcome(trial: Trial, limits: Budgets, hoped: Budgets) -> list[str]:
     if trial.state == "cut":
         return [*found, f"given up: {trial.reason}"]
     if limits.any:
-        likely = "may meet the budgets" if over(figures, hoped) == 0 else "over budget"
-        found.append("meets the budgets" if over(figures, limits) == 0 else likely)
+        likely = "may meet the budgets" if total_excess(figures, trial_budgets) == 0 else "over budget"
+        found.append("meets the budgets" if total_excess(figures, limits) == 0 else likely)
     return [*found, trial.reason] if trial.reason else found

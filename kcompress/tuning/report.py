@@ -8,12 +8,12 @@ from kcompress.report import Report
 from kcompress.report.document import Document, Result
 from kcompress.run.options import Budgets
 from kcompress.tuning import rows
-from kcompress.tuning.choice import front
+from kcompress.tuning.choice import pareto_front
 from kcompress.tuning.figures import Figures
-from kcompress.tuning.final import Rebuilt
-from kcompress.tuning.ledger import Ledger
 from kcompress.tuning.plot import scatter
-from kcompress.tuning.storage import quiet_optuna, unconcerned
+from kcompress.tuning.rebuilding import RebuiltCandidate
+from kcompress.tuning.storage import quiet_optuna, without_warnings
+from kcompress.tuning.study import Study
 from kcompress.tuning.trials import FIGURES, Trial
 
 WEIGHED = ("bytes", "drop")
@@ -31,8 +31,9 @@ class SearchReport(Result):
         rebuilt: those that were rebuilt with all of the training, the winner last.
         importances: `bytes` and `drop` to how much each searched value mattered, shares that add up to 1.
         groups: what was searched by groups of layers, and these.
-        limits, fair, hoped: the budgets, those without the points that trials only seem to lose on data that the source
-            may know, and those for trials, which more training will do something for besides.
+        limits: the budgets.
+        unbiased_budgets: the budgets, raised by the points that count as no loss.
+        trial_budgets: the budgets for trials, which more training will improve.
         source: path and size of the model that went in.
     """
 
@@ -41,19 +42,19 @@ class SearchReport(Result):
     recipe: Mapping[str, Any]
     recipe_path: str
     trials: tuple[Trial, ...]
-    rebuilt: tuple[Rebuilt, ...]
+    rebuilt: tuple[RebuiltCandidate, ...]
     importances: Mapping[str, Mapping[str, float]]
     groups: Mapping[str, tuple[tuple[str, ...], ...]]
     limits: Budgets
-    fair: Budgets
-    hoped: Budgets
+    unbiased_budgets: Budgets
+    trial_budgets: Budgets
     seconds: float
     notes: tuple[str, ...] = field(default=())
 
     @property
-    def front(self) -> tuple[Trial, ...]:
+    def pareto_front(self) -> tuple[Trial, ...]:
         """The trials that no other beats in both size and drop, the smallest first."""
-        return tuple(front(self.trials))
+        return tuple(pareto_front(self.trials))
 
     @property
     def exit_code(self) -> int:
@@ -73,7 +74,7 @@ class SearchReport(Result):
             "recipe": dict(self.recipe),
             "recipe_path": self.recipe_path,
             "trials": [trial.to_json() for trial in self.trials],
-            "front": [trial.number for trial in self.front],
+            "front": [trial.number for trial in self.pareto_front],
             "rebuilt": [each.to_json() for each in self.rebuilt],
             "importances": {name: dict(shares) for name, shares in self.importances.items()},
             "groups": {name: [list(group) for group in groups] for name, groups in self.groups.items()},
@@ -82,7 +83,7 @@ class SearchReport(Result):
         }
 
 
-def importances(ledger: Ledger) -> dict[str, dict[str, float]]:
+def importances(study: Study) -> dict[str, dict[str, float]]:
     """How much each searched value mattered for size and for drop; without what can't be told from so few trials."""
     optuna = quiet_optuna()
     found = {}
@@ -91,13 +92,13 @@ def importances(ledger: Ledger) -> dict[str, dict[str, float]]:
         def target(frozen: Any, figure: str = figure) -> float:
             return float(getattr(Figures.from_json(frozen.user_attrs[FIGURES]), figure))
 
-        measured = [trial for trial in ledger.trials() if trial.state == "done"]
+        measured = [trial for trial in study.trials() if trial.state == "done"]
         if len({getattr(trial.figures, figure) for trial in measured} - {None}) < 2:
             continue
         try:
-            with unconcerned():
+            with without_warnings():
                 evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-                shares = optuna.importance.get_param_importances(ledger.study, evaluator=evaluator, target=target)
+                shares = optuna.importance.get_param_importances(study.study, evaluator=evaluator, target=target)
         except (ValueError, RuntimeError, TypeError):  # too few trials, or all alike
             continue
         found[figure] = {name: float(share) for name, share in shares.items()}

@@ -19,7 +19,7 @@ def tables(report: "SearchReport") -> list[Table]:
     found = [
         run_tables.comparison(report.winner),
         _rebuilt(report),
-        _trials("Pareto front of the trials", report, report.front),
+        _trials("Pareto front of the trials", report, report.pareto_front),
     ]
     if report.importances:
         found.append(_importances(report))
@@ -49,7 +49,9 @@ def _trials(title: str, report: "SearchReport", trials: Sequence[Trial]) -> Tabl
                 NONE if figures.drop is None else f"{figures.drop:.2f}",
                 count(figures.macs),
                 *(str(trial.values.get(name, NONE)) for name in names),
-                outcome(trial, report.limits, report.hoped)[-1] if trial.state != "done" or report.limits.any else "",
+                outcome(trial, report.limits, report.trial_budgets)[-1]
+                if trial.state != "done" or report.limits.any
+                else "",
                 f"{trial.seconds:.0f}",
             )
         )
@@ -76,7 +78,7 @@ def remarks(report: "SearchReport") -> list[str]:
         if len(groups) > 1:
             lines += [f"{name}[{number}] is for {', '.join(group)}" for number, group in enumerate(groups, 1)]
     lines += [
-        *_gauged(report),
+        *_full_training(report),
         *report.notes,
         *run_tables.remarks(report.winner),
     ]
@@ -91,9 +93,9 @@ def remarks(report: "SearchReport") -> list[str]:
     return lines
 
 
-def _gauged(report: "SearchReport") -> list[str]:
-    """What some trials told of the others."""
-    if report.hoped == report.limits:
+def _full_training(report: "SearchReport") -> list[str]:
+    """What trials with all of the training say of the others."""
+    if report.trial_budgets == report.limits:
         return []
     lost = []
     for trial in report.trials:
@@ -101,7 +103,7 @@ def _gauged(report: "SearchReport") -> list[str]:
             before = "" if trial.full == trial.figures else f" in place of {trial.figures.drop:.2f}"
             lost.append(f"trial {trial.number} lost {trial.full.drop:.2f}{before}")
     known = ""
-    if report.fair != report.limits:
+    if report.unbiased_budgets != report.limits:
         known = ", for what the mildest candidate lost is taken for what the source knows by heart"
-    least = f"others with a drop of up to {report.hoped.max_drop:.2f} may meet the budget"
+    least = f"others with a drop of up to {report.trial_budgets.max_drop:.2f} may meet the budget"
     return [f"with all of the training {' and '.join(lost)}; {least}{known}"]

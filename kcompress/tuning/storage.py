@@ -37,7 +37,7 @@ def open_storage(url: str | None) -> Any:
     if path is None and "://" not in url:
         raise UsageError(f"--storage {url}: no kind of storage; {ADVICE}")
     try:
-        with unconcerned():
+        with without_warnings():
             if path is None:
                 return optuna.storages.RDBStorage(url)
             with path.open("ab"):
@@ -61,7 +61,7 @@ def quiet_optuna() -> Any:
 
 
 @contextlib.contextmanager
-def unconcerned() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Meanwhile, drop what Optuna has to say."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -21,7 +21,7 @@ STATES: dict[str, Literal["done", "cut", "failed"]] = {"COMPLETE": "done", "PRUN
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudySettings:
     """How to search: the study's name, by what sampler, how many trials, what is sought."""
 
     study: str
@@ -33,7 +33,7 @@ class Plan:
     """Whether bytes are to be as few as possible, else the drop."""
     deadline: float = math.inf
     """The time after which no trial is begun, in seconds since 1970."""
-    gauged: bool = False
+    fidelity: bool = False
     """Whether a trial is to be measured after all of the training too, to tell what that gives back."""
     mildest: Mapping[str, Value] | None = None
     """The values that should cost nothing, where the source may know by heart what trials are judged on; measured after
@@ -74,7 +74,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrialRequest:
     """A trial that is to be carried out.
 
     `best` is the size that it has to beat, if there is one, `max_drop` what a drop after a share of the training may

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from kcompress.errors import KCompressError
-from kcompress.tuning.bench import Bench
+from kcompress.tuning.evaluation import CandidateEvaluator
 from kcompress.tuning.job import Job
-from kcompress.tuning.ledger import Ledger
 from kcompress.tuning.storage import open_storage
-from kcompress.tuning.trials import Plan
+from kcompress.tuning.study import Study
+from kcompress.tuning.trials import StudySettings
 from kcompress.tuning.work import work
 
 TERMINATED = 143
@@ -21,11 +21,11 @@ TERMINATED = 143
 
 def main(path: str, number: str) -> None:
     document = json.loads(Path(path).read_text())
-    job, plan = Job.from_json(document["job"]), Plan.from_json(document["plan"])
+    job, plan = Job.from_json(document["job"]), StudySettings.from_json(document["plan"])
     name = f"{socket.gethostname()} {os.getpid()} {number}"
-    ledger = Ledger(open_storage(document["storage"]), plan, job.template.dimensions, name)
-    if not ledger.finished:
-        work(Bench(job), ledger, lambda: None)
+    study = Study(open_storage(document["storage"]), plan, job.template.dimensions, name)
+    if not study.finished:
+        work(CandidateEvaluator(job), study, lambda: None)
 
 
 def _terminate(_signal: int, _frame: Any) -> None:

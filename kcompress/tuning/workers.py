@@ -10,14 +10,14 @@ from pathlib import Path
 
 from kcompress.errors import KCompressError
 from kcompress.progress import Hooks
-from kcompress.tuning.bench import Bench
+from kcompress.tuning.evaluation import CandidateEvaluator
 from kcompress.tuning.job import Job
-from kcompress.tuning.ledger import Ledger
 from kcompress.tuning.marks import Value
 from kcompress.tuning.options import SearchOptions
-from kcompress.tuning.progress import Telling
+from kcompress.tuning.progress import TrialReporter
 from kcompress.tuning.storage import open_storage
-from kcompress.tuning.trials import Plan
+from kcompress.tuning.study import Study
+from kcompress.tuning.trials import StudySettings
 from kcompress.tuning.work import work
 
 LOOK_SECONDS = 0.5
@@ -25,28 +25,33 @@ JOURNAL = "trials.journal"
 
 
 def run_trials(
-    job: Job, plan: Plan, options: SearchOptions, starts: Sequence[Mapping[str, Value]], scratch: Path, hooks: Hooks
-) -> Ledger:
+    job: Job,
+    plan: StudySettings,
+    options: SearchOptions,
+    starts: Sequence[Mapping[str, Value]],
+    scratch: Path,
+    hooks: Hooks,
+) -> Study:
     """Carry out all trials that are still to be done; the ledger with what came of them."""
     url = options.storage
     if url is None and not options.alone and options.engine == "process":
         url = str(scratch / JOURNAL)
-    ledger = Ledger(open_storage(url), plan, job.template.dimensions)
-    ledger.suggest(starts)
+    study = Study(open_storage(url), plan, job.template.dimensions)
+    study.suggest(starts)
     with hooks.progress("trying candidates", plan.trials) as advance:
-        tell = Telling(ledger, hooks.log, advance)
-        tell()
+        report_trials = TrialReporter(study, hooks.log, advance)
+        report_trials()
         if options.engine == "ray":
             from kcompress.tuning.on_ray import run_on_ray
 
-            run_on_ray(job, ledger, options, tell)
+            run_on_ray(job, study, options, report_trials)
         elif options.alone:
-            if not ledger.finished:
-                work(Bench(job, Hooks(hooks.progress)), ledger, tell)
+            if not study.finished:
+                work(CandidateEvaluator(job, Hooks(hooks.progress)), study, report_trials)
         else:
             assert url is not None
-            _processes(job, plan, options, url, scratch, ledger, tell)
-    return ledger
+            _processes(job, plan, options, url, scratch, study, report_trials)
+    return study
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -61,7 +66,13 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def _processes(
-    job: Job, plan: Plan, options: SearchOptions, url: str, scratch: Path, ledger: Ledger, tell: Telling
+    job: Job,
+    plan: StudySettings,
+    options: SearchOptions,
+    url: str,
+    scratch: Path,
+    study: Study,
+    report_trials: TrialReporter,
 ) -> None:
     """Start the workers and wait until all trials are done, or all workers have ended."""
     path = scratch / "job.json"
@@ -78,11 +89,11 @@ def _processes(
                 )
         while any(process.poll() is None for process in running):
             time.sleep(LOOK_SECONDS)
-            tell()
+            report_trials()
     finally:
         _end(running)
-    tell()
-    if not ledger.finished:
+    report_trials()
+    if not study.finished:
         said = [text for error in errors if (text := error.read_text(errors="replace").strip())]
         last = said[0].splitlines()[-1].removeprefix("Error: ") if said else "they were killed"
         raise KCompressError(f"all workers ended before the search was done: {last}")

@@ -13,8 +13,8 @@ from kcompress.data import Splits, resolve
 from kcompress.errors import DataError, KCompressError, OutputError, UsageError
 from kcompress.passes.capabilities import TrainsModel
 from kcompress.run.options import Budgets
-from kcompress.tuning import rows
-from kcompress.tuning.bench import Bench, Cut
+from kcompress.tuning import layer_groups, rows
+from kcompress.tuning.evaluation import CandidateEvaluator, TrialPruned
 from kcompress.tuning.job import Job
 from kcompress.tuning.template import Template
 from tests.models import dense, keras
@@ -112,9 +112,9 @@ def test_a_grid_is_tried_as_a_whole(source, data, tmp_path):
 def test_pareto_needs_no_budget_and_takes_what_is_best_in_both(source, data, tmp_path):
     report = find(source, data, tmp_path, sampler="pareto", max_drop=None, trials=6)
     assert report.winner.budgets == ()
-    assert report.trial in [trial.number for trial in report.front]
-    sizes = [t.figures.bytes for t in report.front]
-    drops = [t.figures.drop for t in report.front]
+    assert report.trial in [trial.number for trial in report.pareto_front]
+    sizes = [t.figures.bytes for t in report.pareto_front]
+    drops = [t.figures.drop for t in report.pareto_front]
     assert sizes == sorted(sizes) and drops == sorted(drops, reverse=True)
 
 
@@ -202,14 +202,13 @@ def test_without_labels_the_drop_is_of_agreement(source, data, tmp_path):
 def test_without_a_recipe_there_is_one_that_suits_the_format(suffix):
     from kcompress.formats import for_output
     from kcompress.run import preflight
-    from kcompress.tuning import groups
     from kcompress.tuning.presets import preset
 
     form = for_output(Path(f"o{suffix}"))
     x = np.zeros((10, 8), np.float32)
     for splits in (resolve((x, x[:, 0])), resolve(x), Splits(None, resolve(x).training, None)):
         template = Template.of(preset(form, splits))
-        groups.check(template)
+        layer_groups.check(template)
         steps = template.passes(template.middle())
         preflight.holds(steps, form)
         assert any(isinstance(step, TrainsModel) for step in steps) == (splits.training is not None)
@@ -249,12 +248,12 @@ def test_test_data_can_not_be_validation_data(source, data, tmp_path):
 TRAINED = ["prune.structured:ratio={search:[0.1,0.8]}", "train.distill:steps=4", "quantize.weights:bits={search:[4,8]}"]
 
 
-def bench(source, data, steps=TRAINED, **options) -> Bench:
+def bench(source, data, steps=TRAINED, **options) -> CandidateEvaluator:
     from kcompress.recipe import mapping
 
     budget = {"max_drop": 50.0, "max_size": None, **options}
     template = Template.of([mapping(step) for step in steps])
-    return Bench(Job(source, ".keras", template, Budgets(**budget), data=str(data)))
+    return CandidateEvaluator(Job(source, ".keras", template, Budgets(**budget), data=str(data)))
 
 
 @pytest.mark.slow
@@ -262,10 +261,10 @@ def test_what_can_not_become_small_enough_is_given_up_before_training(source, da
     values = {"prune.structured:ratio": 0.1, "quantize.weights:bits": 8}
     found = bench(source, data)
     figures = found.measure(values)
-    with pytest.raises(Cut, match="not smaller than the best"):
+    with pytest.raises(TrialPruned, match="not smaller than the best"):
         found.measure(values, best=figures.bytes // 2)
     assert found.measure(values, best=figures.bytes * 2) == figures
-    with pytest.raises(Cut, match="over budget") as caught:
+    with pytest.raises(TrialPruned, match="over budget") as caught:
         bench(source, data, max_size=figures.bytes // 2).measure(values)
     assert caught.value.figures.bytes == pytest.approx(figures.bytes, rel=0.05)
     assert caught.value.figures.drop is None
@@ -277,7 +276,7 @@ def test_what_is_hopeless_between_two_trainings_is_given_up(source, data):
     values = {"prune.structured:ratio": 0.8, "quantize.weights:bits": 8}
     drop = bench(source, data, TRAINED).measure(values).drop
     assert drop > 5
-    with pytest.raises(Cut, match=r"a drop of [\d.]+ after train.distill"):
+    with pytest.raises(TrialPruned, match=r"a drop of [\d.]+ after train.distill"):
         bench(source, data, steps, max_drop=0.1).measure(values)
 
 
@@ -292,7 +291,7 @@ def test_what_the_source_knows_by_heart_is_no_loss(source, data, tmp_path):
     first = report.trials[0]
     assert list(first.values.values()) == [0.3, 6]
     assert first.full == first.figures, "nothing trains here"
-    assert report.hoped.max_drop == report.fair.max_drop == 5 + first.figures.drop > 8
+    assert report.trial_budgets.max_drop == report.unbiased_budgets.max_drop == 5 + first.figures.drop > 8
     assert "by heart" in " ".join(rows.remarks(report))
     assert report.exit_code == 0
     assert report.winner.artifact.bytes < first.figures.bytes
@@ -335,7 +334,7 @@ REFUSED = {
     "a report of another kind": ({"reports": ["r.pdf"]}, UsageError, [".pdf"]),
     "a recipe that is no yaml": ({"save_recipe": "r.txt"}, UsageError, ["--save-recipe r.txt"]),
     "latency that can't be": ({"max_latency": -1}, UsageError, ["--max-latency -1"]),
-    "MACs that can't be": ({"max_macs": "many"}, UsageError, ["--max-macs many", "5M"]),
+    "MACs that can't be": ({"max_macs": "many"}, UsageError, ["--max-macs", "many", "5M"]),
     "nothing but calibration data": ({"data": None, "calibration": "d"}, UsageError, ["training data"]),
     "too few samples": ({"data": (np.zeros((5, 8)), np.zeros(5))}, DataError, ["too few"]),
     "data that other processes can't read": (

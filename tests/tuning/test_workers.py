@@ -15,11 +15,11 @@ from kcompress.errors import KCompressError
 from kcompress.recipe import mapping
 from kcompress.run.options import Budgets
 from kcompress.tuning.job import Job
-from kcompress.tuning.ledger import Ledger
 from kcompress.tuning.options import SearchOptions
 from kcompress.tuning.storage import open_storage
+from kcompress.tuning.study import Study
 from kcompress.tuning.template import Template
-from kcompress.tuning.trials import Plan
+from kcompress.tuning.trials import StudySettings
 from kcompress.tuning.workers import environment
 from tests.models import dense
 
@@ -80,18 +80,18 @@ def job_of(files) -> Job:
 @pytest.mark.slow
 def test_the_trial_of_a_killed_process_is_done_by_another(files, tmp_path):
     job, url = job_of(files), str(tmp_path / "s.journal")
-    plan = Plan("s", "random", 2, job.limits, silent_seconds=8.0)
+    plan = StudySettings("s", "random", 2, job.limits, silent_seconds=8.0)
     (tmp_path / "job.json").write_text(json.dumps({"job": job.to_json(), "plan": plan.to_json(), "storage": url}))
-    dead = Ledger(open_storage(url), plan, job.template.dimensions, "dead")
+    dead = Study(open_storage(url), plan, job.template.dimensions, "dead")
     program = (
         "import json, os, sys, time; from pathlib import Path\n"
-        "from kcompress.tuning.job import Job; from kcompress.tuning.ledger import Ledger\n"
-        "from kcompress.tuning.trials import Plan\n"
+        "from kcompress.tuning.job import Job; from kcompress.tuning.study import Study\n"
+        "from kcompress.tuning.trials import StudySettings\n"
         "from kcompress.tuning.storage import open_storage\n"
         "d = json.loads(Path(sys.argv[1]).read_text()); job = Job.from_json(d['job'])\n"
-        "ledger = Ledger(open_storage(d['storage']), Plan.from_json(d['plan']), job.template.dimensions, 'x')\n"
-        "asked = ledger.next()\n"
-        "with ledger.working(asked.number): print(json.dumps(dict(asked.values)), flush=True); time.sleep(300)\n"
+        "study = Study(open_storage(d['storage']), StudySettings.from_json(d['plan']), job.template.dimensions, 'x')\n"
+        "asked = study.next()\n"
+        "with study.working(asked.number): print(json.dumps(dict(asked.values)), flush=True); time.sleep(300)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "job.json")], stdout=subprocess.PIPE) as lost:
         values = json.loads(lost.stdout.readline())

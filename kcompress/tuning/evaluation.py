@@ -30,14 +30,14 @@ from kcompress.run import preflight
 from kcompress.run.apply import State, apply
 from kcompress.run.prepare import RunInput, prepare, read_model
 from kcompress.tuning.effort import shortened, untrained
-from kcompress.tuning.figures import Figures, drop_of, over
+from kcompress.tuning.figures import Figures, drop_of, total_excess
 from kcompress.tuning.job import Job, at_most
 from kcompress.tuning.marks import Value
-from kcompress.tuning.trials import Asked
+from kcompress.tuning.trials import TrialRequest
 
-GLANCED = 2_500
+EARLY_SAMPLES = 2_500
 """The most samples that tell whether to go on with a candidate."""
-HOPELESS = 5.0
+GIVEN_UP_AT = 5.0
 """A candidate is given up where the drop in the middle of its training is surely above so many times the budget."""
 MARGIN = 1.05
 """What a file's size may change by training."""
@@ -45,7 +45,7 @@ KEPT_VALUES = 50_000_000
 """The most values of the source's outputs that are kept in memory."""
 
 
-class Cut(Exception):  # noqa: N818 - not an error: it ends a trial early
+class TrialPruned(Exception):  # noqa: N818 - not an error: it ends a trial early
     """A candidate that is given up: why, and what is known of it."""
 
     def __init__(self, reason: str, figures: Figures) -> None:
@@ -53,7 +53,7 @@ class Cut(Exception):  # noqa: N818 - not an error: it ends a trial early
         self.reason, self.figures = reason, figures
 
 
-class Bench:
+class CandidateEvaluator:
     """Reads the source once and measures candidates one after the other."""
 
     def __init__(self, job: Job, hooks: Hooks | None = None) -> None:
@@ -73,8 +73,8 @@ class Bench:
             self.run = prepare(given, self.model)
         assert self.run.data.test is not None
         self.judged: Dataset = self.run.data.test
-        self.glanced = at_most(self.judged, GLANCED)
-        self.references = {id(data): _Kept(KerasRunner(self.model)) for data in (self.judged, self.glanced)}
+        self.early_sample = at_most(self.judged, EARLY_SAMPLES)
+        self.references = {id(data): _Kept(KerasRunner(self.model)) for data in (self.judged, self.early_sample)}
 
     def steps(self, values: Mapping[str, Value], effort: float | None = None) -> list[Pass]:
         """The passes of a candidate, shortened and taken apart as a run does it."""
@@ -82,7 +82,7 @@ class Bench:
         short = shortened(self.job.template.passes(values), share)
         return preflight.combining(recipes.interleaved(short), self.job.combine)
 
-    def carry_out(self, asked: Asked) -> tuple[Figures, Figures | None]:
+    def carry_out(self, asked: TrialRequest) -> tuple[Figures, Figures | None]:
         """Measure the candidate of a trial, after all of the training too if it is asked for; see `measure`."""
         figures = self.measure(asked.values, asked.best, asked.max_drop)
         if not asked.whole:
@@ -100,7 +100,7 @@ class Bench:
             steps = self.steps(values)
             preflight.holds(steps, self.form)
             self._outline(steps, best)
-            glance = Hooks(passed=lambda number, model: self._glance(steps, number, model, limit))
+            glance = Hooks(passed=lambda number, model: self._judge_early(steps, number, model, limit))
             return self._built(steps, glance, True)
 
     def full(self, values: Mapping[str, Value]) -> Figures:
@@ -156,12 +156,12 @@ class Bench:
         figures = self._built(outline, Hooks(), False)
         assert figures.bytes is not None
         known = replace(figures, missed=())
-        if over(replace(known, bytes=int(figures.bytes / MARGIN)), limits.but(max_drop=None)) > 0:
-            raise Cut("over budget, whatever training does", known)
+        if total_excess(replace(known, bytes=int(figures.bytes / MARGIN)), limits.but(max_drop=None)) > 0:
+            raise TrialPruned("over budget, whatever training does", known)
         if best is not None and figures.bytes > best * MARGIN:
-            raise Cut("not smaller than the best", known)
+            raise TrialPruned("not smaller than the best", known)
 
-    def _glance(self, steps: Sequence[Pass], number: int, model: Any, limit: float | None) -> None:
+    def _judge_early(self, steps: Sequence[Pass], number: int, model: Any, limit: float | None) -> None:
         """Judge a model between two trainings; give it up where the drop is far beyond the budget."""
         from kcompress.formats.keras.runner import KerasRunner
 
@@ -170,10 +170,10 @@ class Bench:
         trains = [isinstance(step, TrainsModel) for step in steps]
         if not trains[number - 1] or not any(trains[number:]):
             return
-        figures = self._judged(Figures(), KerasRunner(model), self.glanced)
+        figures = self._judged(Figures(), KerasRunner(model), self.early_sample)
         least = figures.ci95[0] if figures.ci95 else figures.drop
-        if least is not None and least > HOPELESS * limit:
-            raise Cut(f"a drop of {figures.drop:.2f} after {steps[number - 1].name}", figures)
+        if least is not None and least > GIVEN_UP_AT * limit:
+            raise TrialPruned(f"a drop of {figures.drop:.2f} after {steps[number - 1].name}", figures)
 
 
 def _missed(records: Sequence[PassRecord]) -> tuple[str, ...]:

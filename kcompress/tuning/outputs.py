@@ -11,7 +11,7 @@ from kcompress.run import preflight
 
 
 @dataclass(frozen=True)
-class Files:
+class SearchFiles:
     """What is written at the end."""
 
     output: Path

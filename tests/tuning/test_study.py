@@ -9,16 +9,16 @@ import pytest
 from kcompress.errors import UsageError
 from kcompress.recipe import mapping
 from kcompress.run.options import Budgets
-from kcompress.tuning import ledger as module
+from kcompress.tuning import study as module
 from kcompress.tuning.figures import Figures
-from kcompress.tuning.ledger import Ledger
 from kcompress.tuning.storage import open_storage
+from kcompress.tuning.study import Study
 from kcompress.tuning.template import Template
-from kcompress.tuning.trials import Plan
+from kcompress.tuning.trials import StudySettings
 
 TEMPLATE = Template.of([mapping("prune.magnitude:sparsity={search:[0.1,0.9]},ranking={search:true}")])
 SPARSITY = "prune.magnitude:sparsity"
-PLAN = Plan("study", "bayes", 12, Budgets(max_drop=1.0))
+PLAN = StudySettings("study", "bayes", 12, Budgets(max_drop=1.0))
 
 
 def outcome(values) -> Figures:
@@ -26,33 +26,33 @@ def outcome(values) -> Figures:
     return Figures(bytes=round(1000 * (1 - values[SPARSITY])), drop=4 * values[SPARSITY] ** 2)
 
 
-def carry_out(ledger: Ledger, most: int | None = None) -> None:
+def carry_out(study: Study, most: int | None = None) -> None:
     """Work until nothing is left, or so many trials are done."""
-    while (most is None or len(ledger.trials()) < most) and (asked := ledger.next()) is not None:
+    while (most is None or len(study.trials()) < most) and (asked := study.next()) is not None:
         assert asked != "wait"
-        ledger.done(asked.number, outcome(asked.values), 0.0)
+        study.done(asked.number, outcome(asked.values), 0.0)
 
 
-def open_ledger(url=None, plan=PLAN, worker="", template=TEMPLATE) -> Ledger:
-    return Ledger(open_storage(url), plan, template.dimensions, worker)
+def open_ledger(url=None, plan=PLAN, worker="", template=TEMPLATE) -> Study:
+    return Study(open_storage(url), plan, template.dimensions, worker)
 
 
 @pytest.mark.parametrize("kind", ["random", "bayes", "pareto"])
 def test_the_same_seed_tries_the_same(kind):
     tried = []
     for seed in (0, 0, 1):
-        ledger = open_ledger(plan=replace(PLAN, kind=kind, seed=seed))
-        carry_out(ledger)
-        tried.append([trial.values for trial in ledger.trials()])
+        study = open_ledger(plan=replace(PLAN, kind=kind, seed=seed))
+        carry_out(study)
+        tried.append([trial.values for trial in study.trials()])
         assert len(tried[-1]) == PLAN.trials
     assert tried[0] == tried[1] != tried[2]
 
 
 def test_bayes_looks_where_the_budget_is_just_met():
     """4 s² <= 1 for s <= 0.5: the smallest file that meets the budget has half its weights."""
-    ledger = open_ledger(plan=replace(PLAN, trials=30))
-    carry_out(ledger)
-    late = [trial.values[SPARSITY] for trial in ledger.trials()[15:]]
+    study = open_ledger(plan=replace(PLAN, trials=30))
+    carry_out(study)
+    late = [trial.values[SPARSITY] for trial in study.trials()[15:]]
     random = open_ledger(plan=replace(PLAN, trials=30, kind="random"))
     carry_out(random)
     blind = [trial.values[SPARSITY] for trial in random.trials()[15:]]
@@ -60,12 +60,12 @@ def test_bayes_looks_where_the_budget_is_just_met():
 
 
 def test_what_is_suggested_comes_first():
-    ledger = open_ledger()
+    study = open_ledger()
     start = {SPARSITY: 0.25, "prune.magnitude:ranking": "global"}
-    ledger.suggest([start, start])
-    carry_out(ledger)
-    assert [trial.values for trial in ledger.trials()].count(start) == 1
-    assert ledger.trials()[0].values == start
+    study.suggest([start, start])
+    carry_out(study)
+    assert [trial.values for trial in study.trials()].count(start) == 1
+    assert study.trials()[0].values == start
 
 
 @pytest.mark.parametrize("url", ["sqlite:///{}/study.db", "{}/study.journal", "journal://{}/study"])
@@ -83,16 +83,16 @@ def test_a_search_goes_on_where_it_was_left(url, tmp_path):
 
 def test_a_trial_of_known_values_is_not_carried_out_again():
     template = Template.of([mapping("prune.magnitude:sparsity={search:[0.1,0.2,0.3,0.4,0.5,0.6]}")])
-    ledger = open_ledger(plan=replace(PLAN, kind="random", trials=40), template=template)
+    study = open_ledger(plan=replace(PLAN, kind="random", trials=40), template=template)
     carried_out = []
-    while (asked := ledger.next()) is not None:
+    while (asked := study.next()) is not None:
         carried_out.append(asked.values[SPARSITY])
-        ledger.done(asked.number, outcome(asked.values), 1.0)
+        study.done(asked.number, outcome(asked.values), 1.0)
     assert sorted(carried_out) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    repeats = [trial for trial in ledger.trials() if trial.reason]
+    repeats = [trial for trial in study.trials() if trial.reason]
     assert repeats
     assert all(trial.reason.startswith("as trial ") and trial.figures.bytes for trial in repeats)
-    assert len(ledger.trials()) < 40  # ends when there is nothing else
+    assert len(study.trials()) < 40  # ends when there is nothing else
 
 
 def test_workers_together_carry_out_no_more_than_was_asked_for(tmp_path):
@@ -110,13 +110,13 @@ def test_workers_together_carry_out_no_more_than_was_asked_for(tmp_path):
 
 
 def test_the_size_to_beat_is_that_of_the_third_smallest_within_the_budget():
-    ledger = open_ledger()
+    study = open_ledger()
     sizes = iter([(900, 0.5), (100, 3.0), (700, 0.9), (800, 0.1), (600, 0.2), (950, 0.0)])
     best = []
     for size, drop in sizes:
-        asked = ledger.next()
+        asked = study.next()
         best.append(asked.best)
-        ledger.done(asked.number, Figures(bytes=size, drop=drop), 0.0)
+        study.done(asked.number, Figures(bytes=size, drop=drop), 0.0)
     assert best == [None, None, None, None, 900, 800]
     loses_least = open_ledger(plan=replace(PLAN, smallest=False))
     carry_out(loses_least, 3)
@@ -124,12 +124,12 @@ def test_the_size_to_beat_is_that_of_the_third_smallest_within_the_budget():
 
 
 def test_what_can_not_be_built_or_was_given_up_counts_and_says_why():
-    ledger = open_ledger(plan=replace(PLAN, trials=3))
-    ledger.fail(ledger.next().number, "no such thing")
-    ledger.cut(ledger.next().number, Figures(bytes=5000), 1.0, "too large")
-    ledger.done(ledger.next().number, Figures(bytes=500, drop=0.0), 1.0)
-    assert ledger.next() is None
-    assert [(t.state, t.reason) for t in ledger.trials()] == [
+    study = open_ledger(plan=replace(PLAN, trials=3))
+    study.fail(study.next().number, "no such thing")
+    study.cut(study.next().number, Figures(bytes=5000), 1.0, "too large")
+    study.done(study.next().number, Figures(bytes=500, drop=0.0), 1.0)
+    assert study.next() is None
+    assert [(t.state, t.reason) for t in study.trials()] == [
         ("failed", "no such thing"),
         ("cut", "too large"),
         ("done", ""),
@@ -137,10 +137,10 @@ def test_what_can_not_be_built_or_was_given_up_counts_and_says_why():
 
 
 def test_a_search_ends_where_nothing_can_be_built():
-    ledger = open_ledger()
+    study = open_ledger()
     count = 0
-    while (asked := ledger.next()) is not None:
-        ledger.fail(asked.number, "impossible")
+    while (asked := study.next()) is not None:
+        study.fail(asked.number, "impossible")
         count += 1
     assert count == module.FAILURES
 
@@ -181,10 +181,10 @@ def test_a_trial_that_says_it_is_alive_is_left_alone(tmp_path, monkeypatch):
 def test_an_interrupted_trial_is_left_to_others_at_once(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     for _ in range(3):  # as often as it takes: nobody died of it
-        ledger = open_ledger(url)
-        asked = ledger.next()
-        ledger.leave()
-        assert ledger.trials() == []
+        study = open_ledger(url)
+        asked = study.next()
+        study.leave()
+        assert study.trials() == []
     assert open_ledger(url).next().values == asked.values
 
 
@@ -208,13 +208,13 @@ def test_a_storage_that_can_not_be_reached(url, words):
 
 def test_a_plan_survives_being_written_down():
     for plan in (PLAN, replace(PLAN, deadline=5.0)):
-        assert Plan.from_json(plan.to_json()) == plan
+        assert StudySettings.from_json(plan.to_json()) == plan
 
 
 def test_a_signal_waits_until_a_trial_is_known(monkeypatch):
     """Raised within Optuna's `ask`, it would leave a trial behind that nobody knows to be given up."""
-    ledger = open_ledger()
-    ask = ledger.study.ask
+    study = open_ledger()
+    ask = study.study.ask
 
     def terminated():
         trial = ask()
@@ -224,26 +224,26 @@ def test_a_signal_waits_until_a_trial_is_known(monkeypatch):
     def end(_number, _frame):
         raise SystemExit(143)
 
-    monkeypatch.setattr(ledger.study, "ask", terminated)
+    monkeypatch.setattr(study.study, "ask", terminated)
     before = signal.signal(signal.SIGTERM, end)
     try:
         with pytest.raises(SystemExit):
-            ledger.next()
+            study.next()
         assert signal.getsignal(signal.SIGTERM) is end
     finally:
         signal.signal(signal.SIGTERM, before)
-    ledger.leave()
-    assert [trial.state.name for trial in ledger.study.get_trials(deepcopy=False)] == ["FAIL"]
+    study.leave()
+    assert [trial.state.name for trial in study.study.get_trials(deepcopy=False)] == ["FAIL"]
 
 
 @pytest.mark.parametrize("smallest", [True, False])
 def test_a_near_miss_is_better_than_a_far_one_and_than_much_that_meets_the_budgets(smallest):
     """What the sampler learns from: each of these beats the next one."""
     limits = Budgets(max_drop=1.0) if smallest else Budgets(max_size=1000)
-    ledger = open_ledger(plan=replace(PLAN, limits=limits, smallest=smallest))
+    study = open_ledger(plan=replace(PLAN, limits=limits, smallest=smallest))
     better = [(500, 0.9), (480, 1.2), (900, 0.2), (500, 9.0), (400, 3000.0)]
     worse = [(900, 0.3), (1010, 0.3), (900, 0.9), (2000, 0.1), (900, 3000.0)]
     for size, drop in better if smallest else worse:
-        ledger.done(ledger.next().number, Figures(bytes=size, drop=drop), 0.0)
-    costs = [trial.value for trial in ledger.study.get_trials(deepcopy=False)]
+        study.done(study.next().number, Figures(bytes=size, drop=drop), 0.0)
+    costs = [trial.value for trial in study.study.get_trials(deepcopy=False)]
     assert costs == sorted(costs) and len(set(costs)) == len(costs)

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from kcompress.tuning.choice import distinct
-from kcompress.tuning.fidelity import Gauged
-from kcompress.tuning.figures import Figures, excess, over
+from kcompress.tuning.fidelity import Fidelity
+from kcompress.tuning.figures import Figures, excess, total_excess
 from kcompress.tuning.marks import Value
 from kcompress.tuning.samplers import sampler, suggested
 from kcompress.tuning.signals import held
-from kcompress.tuning.storage import quiet_optuna, unconcerned
+from kcompress.tuning.storage import quiet_optuna, without_warnings
 from kcompress.tuning.template import Dimension
 from kcompress.tuning.trials import (
     AGAIN,
@@ -30,9 +30,9 @@ from kcompress.tuning.trials import (
     SECONDS,
     VALUES,
     WHOLE,
-    Asked,
-    Plan,
+    StudySettings,
     Trial,
+    TrialRequest,
     trial_of,
 )
 
@@ -45,10 +45,10 @@ FAILURES = 5
 """So many candidates in a row, from the first on, that can't be built, end a search."""
 
 
-class Ledger:
+class Study:
     """The trials of one search; several workers may each have one of the same study."""
 
-    def __init__(self, storage: Any, plan: Plan, dimensions: Sequence[Dimension], worker: str = "") -> None:
+    def __init__(self, storage: Any, plan: StudySettings, dimensions: Sequence[Dimension], worker: str = "") -> None:
         optuna = quiet_optuna()
         self.plan, self.dimensions, self.worker = plan, dimensions, worker
         self._state = optuna.trial.TrialState
@@ -59,14 +59,14 @@ class Ledger:
         self.study = optuna.create_study(
             storage=storage, study_name=plan.study, directions=directions, load_if_exists=True
         )
-        self.gauged = Gauged(self.study, plan)
+        self.fidelity = Fidelity(self.study, plan)
 
     def suggest(self, starts: Sequence[Mapping[str, Value]]) -> None:
         """Have these tried before anything else, if they were not yet."""
         for values in starts:
             self.study.enqueue_trial(dict(values), skip_if_exists=True)
 
-    def next(self) -> Asked | Literal["wait"] | None:
+    def next(self) -> TrialRequest | Literal["wait"] | None:
         """The next trial; None where there is none left, "wait" where others still work on the last ones."""
         while True:
             self._put_back_silent()
@@ -93,13 +93,13 @@ class Ledger:
         """Whether no trial is left to be begun."""
         return self._over([trial for trial in self._all() if self._counts(trial)])
 
-    def _ask(self, before: int) -> Asked | None:
+    def _ask(self, before: int) -> TrialRequest | None:
         """A new trial; None if it turned out to be one too many, or one that was done before, whose outcome it has."""
-        with unconcerned(), held():  # or a trial that is begun might be lost
+        with without_warnings(), held():  # or a trial that is begun might be lost
             self.study.sampler = sampler(self.plan.kind, self.plan.seed, before, self.worker)
             trial = self.study.ask()
             self._open[trial.number] = trial
-        with unconcerned():
+        with without_warnings():
             values = {dimension.name: suggested(trial, dimension) for dimension in self.dimensions}
         trial.set_user_attr(VALUES, values)
         trial.set_user_attr(ALIVE, time.time())
@@ -113,10 +113,10 @@ class Ledger:
             if other.user_attrs.get(VALUES) == values:
                 self._repeat(trial, trial_of(other))
                 return None
-        whole = self.gauged.asks(values, running)
+        whole = self.fidelity.wants_full_training(values, running)
         if whole:
             trial.set_user_attr(WHOLE, True)
-        return Asked(trial.number, values, self._best(counted), self.gauged.enough(counted), whole)
+        return TrialRequest(trial.number, values, self._best(counted), self.fidelity.largest_drop(counted), whole)
 
     def _repeat(self, trial: Any, other: Trial) -> None:
         trial.set_user_attr(REPEATS, other.number)
@@ -136,14 +136,14 @@ class Ledger:
         if full is not None:
             with self._unless_put_back():
                 self._open[number].set_user_attr(FULL, full.to_json())
-                self.gauged.note(self._open[number].user_attrs[VALUES], figures, full)
+                self.fidelity.note(self._open[number].user_attrs[VALUES], figures, full)
         self._note(number, figures, seconds, reason)
         both = [float(figures.bytes), 100.0 if figures.drop is None else figures.drop]
         self._close(number, values=both if self.plan.kind == "pareto" else self._cost(both, figures))
 
     def _cost(self, both: Sequence[float], figures: Figures) -> float:
         """Bytes or points lost, made larger by what budgets are exceeded by, so that near misses are no bad ones."""
-        above = over(figures, self.gauged.limits)
+        above = total_excess(figures, self.fidelity.limits)
         if self.plan.smallest:
             return both[0] * math.exp(min(PENALTY * above, MOST_PENALTY))
         return both[1] + POINTS * above
@@ -224,19 +224,23 @@ class Ledger:
         """The size to be beaten, where the smallest is looked for: that of the last runner that met the budgets."""
         if not self.plan.smallest or self.plan.kind == "pareto":
             return None
-        met = [t for t in map(trial_of, counted) if t.state == "done" and over(t.figures, self.gauged.limits) == 0]
+        met = [
+            t
+            for t in map(trial_of, counted)
+            if t.state == "done" and total_excess(t.figures, self.fidelity.limits) == 0
+        ]
         sizes = sorted(trial.figures.bytes for trial in distinct(met) if trial.figures.bytes is not None)
         return sizes[RUNNERS - 1] if len(sizes) >= RUNNERS else None
 
     def _note(self, number: int, figures: Figures, seconds: float, reason: str) -> None:
         """Write down what came of a trial, and what the sampler needs to know of the budgets."""
         trial = self._open[number]
-        with self._unless_put_back(), unconcerned():
+        with self._unless_put_back(), without_warnings():
             trial.set_user_attr(FIGURES, figures.to_json())
             trial.set_user_attr(SECONDS, seconds)
             if reason:
                 trial.set_user_attr(REASON, reason)
-            for name, share in excess(figures, self.gauged.limits).items() if self.plan.kind == "pareto" else ():
+            for name, share in excess(figures, self.fidelity.limits).items() if self.plan.kind == "pareto" else ():
                 trial.set_constraint(name, share)
 
     def _unless_put_back(self) -> contextlib.AbstractContextManager[None]:
@@ -251,7 +255,7 @@ class Ledger:
     def _tell(self, number: int, values: Any = None, state: Any = None) -> bool:
         """Finish a trial; False if that was done before."""
         try:
-            with unconcerned():
+            with without_warnings():
                 self.study.tell(number, values, state=state)
         except (ValueError, quiet_optuna().exceptions.UpdateFinishedTrialError):  # "Cannot tell a ... trial"
             return False

@@ -12,8 +12,8 @@ from kcompress.files import draft_of
 from kcompress.report import Report
 from kcompress.run.budgets import judge
 from kcompress.run.options import Budgets
-from kcompress.tuning.choice import front
-from kcompress.tuning.figures import Figures, drop_of, over
+from kcompress.tuning.choice import pareto_front
+from kcompress.tuning.figures import Figures, drop_of, total_excess
 from kcompress.tuning.trials import Trial
 
 MOST = 4
@@ -23,20 +23,20 @@ Compress = Callable[[list[dict[str, Any]], Path], Report]
 
 
 @dataclass(frozen=True)
-class Order:
+class RebuildOrder:
     """In what order candidates are rebuilt: the most promising first.
 
-    `fair` are the budgets for trials without the points that were taken for no loss, `safe` the most promising
-    candidate if none had been.
+    `unbiased_budgets` are the budgets for trials without the points that were taken for no loss; `safe` is the most
+    promising candidate if none had been.
     """
 
     candidates: Sequence[Trial]
-    fair: Budgets
+    unbiased_budgets: Budgets
     safe: Trial
 
 
 @dataclass(frozen=True)
-class Rebuilt:
+class RebuiltCandidate:
     """A candidate at full effort: its trial, its steps, what was measured on it, and the file, not yet in its place."""
 
     trial: Trial
@@ -67,32 +67,36 @@ class Rebuilt:
 
 
 def rebuild(
-    order: Order,
+    order: RebuildOrder,
     limits: Budgets,
     output: Path,
     steps_of: Callable[[Trial], list[dict[str, Any]]],
     compress: Compress,
-) -> list[Rebuilt]:
+) -> list[RebuiltCandidate]:
     """Rebuild candidates until one meets the budgets and smaller ones may not, a few at most.
 
     The last entry is the smallest that met them, or the closest.
     """
-    found: list[Rebuilt] = []
+    found: list[RebuiltCandidate] = []
     left = list(order.candidates)
     try:
-        while len(found) < MOST and (place := following(left, found, limits, order)) is not None:
+        while len(found) < MOST and (place := next_candidate(left, found, limits, order)) is not None:
             trial = left.pop(place)
             draft = draft_of(output.with_stem(f"{output.stem}.{len(found) + 1}"))
             steps = steps_of(trial)
             report = compress(steps, draft)
-            found.append(Rebuilt(trial, steps, judged(report, limits, output), draft))
+            found.append(RebuiltCandidate(trial, steps, judged(report, limits, output), draft))
     except BaseException:
         discard(found)
         raise
-    return sorted(found, key=lambda each: (each.met, -(_written(each) if each.met else over(each.figures, limits))))
+    return sorted(
+        found, key=lambda each: (each.met, -(_written(each) if each.met else total_excess(each.figures, limits)))
+    )
 
 
-def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Budgets, order: Order) -> int | None:
+def next_candidate(
+    left: Sequence[Trial], found: Sequence[RebuiltCandidate], limits: Budgets, order: RebuildOrder
+) -> int | None:
     """The place of the candidate to rebuild next, None where there is none.
 
     That is the first one. After one that missed the drop it is a larger one, after one that surely met it, that is with
@@ -108,13 +112,13 @@ def following(left: Sequence[Trial], found: Sequence[Rebuilt], limits: Budgets, 
     return _larger(left, low, len(found) == MOST - 1, order) if missed else 0
 
 
-def _surely_met(each: Rebuilt, limits: Budgets) -> bool:
+def _surely_met(each: RebuiltCandidate, limits: Budgets) -> bool:
     """Whether a budget for the drop is met by all of its interval."""
     interval = each.figures.ci95
     return limits.max_drop is not None and interval is not None and interval[1] < limits.max_drop
 
 
-def _smaller(left: Sequence[Trial], low: int, met: Rebuilt, limits: Budgets) -> int | None:
+def _smaller(left: Sequence[Trial], low: int, met: RebuiltCandidate, limits: Budgets) -> int | None:
     """One of a size in the middle between what missed and what met the budgets.
 
     It has to meet them if rebuilding gives it back as many points as it did the other.
@@ -123,13 +127,13 @@ def _smaller(left: Sequence[Trial], low: int, met: Rebuilt, limits: Budgets) -> 
 
     def may_meet(trial: Trial) -> bool:
         drop = trial.figures.drop
-        return over(replace(trial.figures, drop=None if drop is None else drop - back), limits) == 0
+        return total_excess(replace(trial.figures, drop=None if drop is None else drop - back), limits) == 0
 
-    between = front([trial for trial in left if low < _size(trial) < _size(met.trial) and may_meet(trial)])
+    between = pareto_front([trial for trial in left if low < _size(trial) < _size(met.trial) and may_meet(trial)])
     return _nearest(left, between, ((low or min(map(_size, between), default=0)) + _size(met.trial)) / 2)
 
 
-def _larger(left: Sequence[Trial], low: int, last: bool, order: Order) -> int:
+def _larger(left: Sequence[Trial], low: int, last: bool, order: RebuildOrder) -> int:
     """One of a size in the middle between what missed and what met the budgets as a trial.
 
     The last one that may be rebuilt is the safe one, or the latter.
@@ -137,8 +141,10 @@ def _larger(left: Sequence[Trial], low: int, last: bool, order: Order) -> int:
     if last and order.safe in left:
         return left.index(order.safe)
     larger = [trial for trial in left if _size(trial) > low]
-    sure = min((t for t in larger if over(t.full or t.figures, order.fair) == 0), key=_size, default=None)
-    between = front([trial for trial in larger if sure is None or _size(trial) < _size(sure)])
+    sure = min(
+        (t for t in larger if total_excess(t.full or t.figures, order.unbiased_budgets) == 0), key=_size, default=None
+    )
+    between = pareto_front([trial for trial in larger if sure is None or _size(trial) < _size(sure)])
     if sure is not None and (not between or last):
         return left.index(sure)
     place = _nearest(left, between, low if sure is None else (low + _size(sure)) / 2)
@@ -151,7 +157,7 @@ def _nearest(left: Sequence[Trial], some: Sequence[Trial], size: float) -> int |
     return None if nearest is None else left.index(nearest)
 
 
-def _written(each: Rebuilt) -> int:
+def _written(each: RebuiltCandidate) -> int:
     return each.figures.bytes or 0
 
 
@@ -165,7 +171,7 @@ def judged(report: Report, limits: Budgets, output: Path) -> Report:
     return replace(report, budgets=judge(limits, measured), artifact=replace(report.artifact, path=str(output)))
 
 
-def discard(found: Sequence[Rebuilt]) -> None:
+def discard(found: Sequence[RebuiltCandidate]) -> None:
     """Remove the files that were not put in their place."""
     for each in found:
         each.draft.unlink(missing_ok=True)

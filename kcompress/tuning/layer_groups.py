@@ -28,7 +28,7 @@ SHARES = (0.25, 0.5)
 """How far from the fewest bits to the most to start, without a budget in bytes."""
 
 
-class Layering:
+class LayerGrouping:
     """Groups the layers of one model; sensitivities are measured once for all fields that need them."""
 
     def __init__(self, source: Path, splits: Splits, seed: int, trust: Sequence[str], hooks: Hooks) -> None:
