@@ -1,7 +1,7 @@
 """How many units of each group go: a ratio of each, a ratio of all, or as many as a budget takes.
 
-All groups are put in one order, by which unit goes first: by its rank within its group, or by its score, which
-criteria make comparable. An amount is how far one goes along the order; a budget is met by bisection over that.
+All units are put in one order, those that go first in front: by rank within their group, or by score, which criteria
+make comparable. An amount says how far to go along the order; a budget is met by bisection.
 """
 
 import math
@@ -25,7 +25,7 @@ Counts = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Order:
-    """Groups whose units are ranked against each other, those that go first first in each.
+    """Groups whose units are ranked against each other; in each, those that go first come first.
 
     `turns` holds the number of a group for each step along the order, `keys` for each group those of its units. `base`
     are units that go in any case.
@@ -63,7 +63,7 @@ class Order:
         return np.array([group.allowed(round(group.part(share) * group.size)) for group in self.groups], np.intp)
 
     def dropped(self, channels: Channels, counts: Counts, guards: Sequence[Ids]) -> Dropped:
-        """Which units go; where nothing would be left of an axis, one position stays, that whose units go last."""
+        """Which units go. Where nothing would be left of an axis, the position whose units go last stays."""
         units = channels.units
         gone = self.base.copy()
         last = np.zeros(units.count + 1)
@@ -78,13 +78,13 @@ class Order:
         return gone
 
     def guards(self, channels: Channels) -> list[Ids]:
-        """Those axes of which nothing would be left if all went that may."""
+        """The axes that would be empty if all units went that may go."""
         every = self.dropped(channels, self.first(len(self.turns)), ())
         return [ids for ids in channels.axes() if len(ids) and not channels.units.stay(ids, every).any()]
 
 
 def within(order: Order, channels: Channels, shares: Shares, target: float, guards: Sequence[Ids]) -> Dropped:
-    """As few as bring what is left down to the share `target`, or all that may go if that is not enough."""
+    """The fewest units that bring what is left down to the share `target`; all that may go if that is not enough."""
 
     def left(counts: Counts) -> float:
         return shares.share(order.dropped(channels, counts, guards))
@@ -103,7 +103,7 @@ def within(order: Order, channels: Channels, shares: Shares, target: float, guar
 
 
 def _closest(order: Order, counts: Counts, turns: Ids, target: float, left: Callable[[Counts], float]) -> Counts:
-    """Go on along the order past units that would go below the target; the closest below that was met on the way."""
+    """Go on along the order, past units that take too much; the counts whose share comes closest below the target."""
     best, found = order.first(len(order.turns)), -math.inf
     for number in turns[:TRIES]:
         more = counts.copy()

@@ -87,7 +87,10 @@ class Layout:
 
 
 def layouts(model: Any, channels: Channels) -> dict[int, list[Layout]]:
-    """Unit to the kernels that make it; where some know of more kinds than others, as queries than keys, to those."""
+    """Unit to the layouts of the kernels that make it.
+
+    Where some kernels have more kinds of units than others, as queries have more than keys, only those count.
+    """
     found: dict[int, list[Layout]] = defaultdict(list)
     for node in nodes(model):
         for weight in node.kernels:

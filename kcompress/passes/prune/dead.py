@@ -85,7 +85,7 @@ class _Search:
             self.stays.setdefault(unit, MULTIPLIED)
 
     def dead(self) -> Dropped:
-        """What can go; in `fixed` is left what else could have gone."""
+        """What can go. Afterwards `fixed` holds what could have gone but for the grid of a weight."""
         dropped = self._dead([*self.stays])
         gone = {unit: why for unit, why in self.fixed.items() if dropped[unit]}
         if gone:
@@ -94,7 +94,7 @@ class _Search:
         return dropped
 
     def _dead(self, stays: list[int]) -> Dropped:
-        """One channel is left of a kind that is dead as a whole.
+        """Where all channels of a kind are dead, one is left.
 
         If that is a constant which something reads, it has to keep its number, so that what makes it stays too.
         """

@@ -70,11 +70,11 @@ class GridPass(KernelPass):
         return format.levels(weight.values)
 
     def settle(self, node: Node, changes: Mapping[str, NDArray[Any]], moments: Moments) -> list[str]:
-        """Make up for what rounding changed in a layer's kernels, by qualified name; what was done, in words."""
+        """Make up for `changes`, which rounding made to kernels, by qualified name. Returns what was done, in words."""
         return []
 
     def spared(self, nodes: list[Node]) -> dict[str, str]:
-        """Of all layers with kernels, in order: those to leave alone all the same, and why."""
+        """Layers to leave alone though they could be changed, and why; `nodes` are all that have kernels, in order."""
         return {}
 
     def keeps(self, format: WeightFormat) -> bool:
@@ -85,7 +85,7 @@ class GridPass(KernelPass):
         rounded = copy(model)
         selection = self.select(rounded)
         moments = self.moments(model, ctx)
-        done: dict[str, _Done] = {}
+        done: dict[str, _LayerResult] = {}
         skipped = list(selection.skipped)
         spared = self.spared([node for node in nodes(rounded) if self.kernels(node)])
         with ctx.progress(self.name, len(selection.chosen)) as advance:
@@ -112,9 +112,9 @@ class GridPass(KernelPass):
         """Meanwhile, let the rounded model compute as a file of it would; DataError if it could not."""
         return nullcontext()
 
-    def _grids(self, node: Node, ctx: Context, moments: Moments) -> "_Done":
+    def _grids(self, node: Node, ctx: Context, moments: Moments) -> "_LayerResult":
         """Move the kernels of a layer to their grids."""
-        done = _Done()
+        done = _LayerResult()
         digits = formats()[ctx.target].scale_digits
         changes: dict[str, NDArray[Any]] = {}
         for weight in self.kernels(node):
@@ -137,7 +137,7 @@ class GridPass(KernelPass):
 
 
 @dataclass
-class _Done:
+class _LayerResult:
     """What was done to the kernels of one layer: formats by qualified name, words, and the energy of what was lost."""
 
     formats: dict[str, WeightFormat] = field(default_factory=dict)

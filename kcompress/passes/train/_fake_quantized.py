@@ -93,7 +93,7 @@ class FakeQuantized:
 
 
 def _ends(model: Any) -> set[str]:
-    """The points whose values only a loss takes. Of a probability that was rounded to 0 it has no gradient."""
+    """The points whose values go to nothing but a loss, which has no gradient where a probability was rounded to 0."""
     calls = flow(model)
     ends = {call.label for tensor in calls.outputs for call in calls.makers(tensor)}
     return ends - {
