@@ -14,6 +14,7 @@ from kcompress.channels.trace import Size
 from kcompress.model.rebuild import copy, renumber_shared, variables
 from kcompress.model.signature import signature
 from tests.models import keras, seeded
+from tests.sweep import some
 
 OUTPUT = "its output is an output of the model"
 HOLDERS = ("layer", "layers", "backward_layer", "cell", "cells", "build_config", "build_input_shape", "input_layers")
@@ -37,7 +38,7 @@ def proved(
     found = channels(seeded(model))
     reasons = Counter(re.sub(r"(?<=[a-z0-9])_\d+\b", "", why) for why in found.units.pinned.values())
     assert (found.units.count - len(found.units.pinned), dict(reasons)) == (droppable, pinned)
-    for seed in range(seeds):
+    for seed in some(range(seeds), lambda seed: seed == 0):
         dropped = some_units(found, seed)
         assert dropped.any() == (droppable > 0)
         twin = cut(model, found, dropped)

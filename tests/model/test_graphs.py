@@ -14,6 +14,7 @@ from kcompress.model.view import nodes
 from tests.channels.cutting import difference, some_units, zeroed
 from tests.model.graphs import CASES
 from tests.models import batch_for, keras
+from tests.sweep import some
 
 k = keras()
 nn = k.layers
@@ -30,7 +31,8 @@ def test_the_cut_model_gives_the_same_where_nothing_reads_what_went(name):
     assert why - {OUTPUT} == reasons
     batch = batch_for(model, count=2)
     sign = signature(model)
-    for seed in range(3):
+    seeds = some(range(3), lambda seed: seed == 0)
+    for seed in seeds:
         dropped = some_units(found, seed, 0.4)
         smaller = cut(model, found, dropped)
         assert smaller.count_params() < model.count_params() or not dropped.any()
@@ -38,7 +40,7 @@ def test_the_cut_model_gives_the_same_where_nothing_reads_what_went(name):
         assert (signature(smaller).inputs, signature(smaller).outputs) == (sign.inputs, sign.outputs)
         assert [w.path for w in smaller.weights] == [w.path for w in model.weights]
         assert [node.name for node in nodes(smaller)] == [node.name for node in nodes(model)]
-    assert any(some_units(found, seed, 0.4).any() for seed in range(3))
+    assert any(some_units(found, seed, 0.4).any() for seed in seeds)
 
 
 def test_queries_are_scaled_for_the_width_that_is_left():

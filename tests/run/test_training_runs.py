@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.shell import assert_refused, kcompress
+from tests.sweep import some
 
 PRUNE = "prune.magnitude:sparsity=0.9,schedule=polynomial"
 
@@ -20,9 +21,10 @@ def arguments(fixtures, output, *steps, more=()):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_in_a_training_ends_as_one_that_was_not(fixtures, tmp_path):
+@pytest.mark.parametrize("backend", some(["tensorflow", "jax"], lambda backend: backend == "tensorflow"))
+def test_a_run_that_was_killed_in_a_training_ends_as_one_that_was_not(backend, fixtures, tmp_path):
     steps = (PRUNE, "train.distill:epochs=8,validation=0.1,batch=64")
-    env = {"KERAS_BACKEND": "jax", "KCOMPRESS_CACHE": str(tmp_path / "one")}
+    env = {"KERAS_BACKEND": backend, "KCOMPRESS_CACHE": str(tmp_path / "one")}
     whole = kcompress(*arguments(fixtures, tmp_path / "whole.keras", *steps), **env)
     assert whole.returncode == 0, whole.stderr
     env["KCOMPRESS_CACHE"] = str(tmp_path / "other")

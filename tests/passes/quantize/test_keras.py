@@ -2,6 +2,7 @@
 
 import zipfile
 from functools import cache
+from itertools import product
 
 import h5py
 import numpy as np
@@ -24,6 +25,7 @@ from kcompress.run.resume import Resume
 from tests.models import batch_for, dense, keras, residual, seeded
 from tests.passes.models import KERNELS, Projection, convolutional, everything
 from tests.shell import assert_refused, kcompress
+from tests.sweep import some
 
 STEP = find("quantize.keras")
 MODES = ("int8", "int4", "float8", "gptq", "awq")
@@ -34,6 +36,9 @@ QUANTIZED = {
     "gptq": {"einsum", "nested/dense", "head"},
     "awq": {"einsum", "nested/dense", "head"},
 }
+BLOCKS = [*((mode, 128) for mode in MODES), ("int4", 16), ("int4", -1)]
+"""Modes and block sizes."""
+STAND = [("int8", 128), ("int4", 16), ("float8", 128), ("gptq", 128)]
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 
@@ -68,7 +73,7 @@ def float_outputs(whole):
     return outputs(whole, samples(whole))
 
 
-@pytest.fixture(scope="module", params=[*((mode, 128) for mode in MODES), ("int4", 16), ("int4", -1)], ids=str)
+@pytest.fixture(scope="module", params=some(BLOCKS, lambda case: case in STAND), ids=str)
 def made(request, whole):
     mode, block_size = request.param
     return mode, STEP(mode=mode, block_size=block_size).apply(whole, context(whole))
@@ -123,8 +128,13 @@ def test_parameters_nonzeros_and_multiply_adds_are_those_of_the_float_model(made
     assert rows["head"].parameters == whole.get_layer("head").count_params()
 
 
-@every_mode
-@pytest.mark.parametrize("after", [name for name in names() if name != "quantize.keras"])
+@pytest.mark.parametrize(
+    ("after", "mode"),
+    some(
+        product([name for name in names() if name != "quantize.keras"], MODES),
+        lambda case: case[1] == "int8" or case[0] in ("prune.magnitude", "quantize.weights"),
+    ),
+)
 def test_other_passes_work_on_what_it_made(after, mode):
     if issubclass(find(after), TrainsModel) and mode != "int8":
         pytest.skip("such layers are not trained, whatever their mode")

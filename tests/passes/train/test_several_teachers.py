@@ -106,8 +106,8 @@ def settings_of(step, **options):
 
 
 def test_the_option_reaches_the_pass_and_a_setting_of_its_own_goes_before_it(files):
-    assert settings_of("train.distill:steps=1", combine="stacked") == {"steps": 1, "combine": "stacked"}
-    assert settings_of("train.distill:steps=1,combine=weighted", combine="stacked")["combine"] == "weighted"
+    assert settings_of("train.distill:steps=1", combine="weighted") == {"steps": 1, "combine": "weighted"}
+    assert settings_of("train.distill:steps=1,combine=average", combine="weighted")["combine"] == "average"
     assert settings_of("train.distill:steps=1") == {"steps": 1}
 
 
