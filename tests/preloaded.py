@@ -2,6 +2,8 @@
 
 Run as a module this is the server. It loads Keras, reads a request per line, and forks; the child becomes the command
 and ends as any interpreter does. Nothing is computed before, so that TensorFlow has no threads yet that a fork loses.
+
+With `light` it loads no Keras, and a command that loads something heavy says so at the end of its output.
 """
 
 import atexit
@@ -20,6 +22,7 @@ from tests.conftest import ROOT
 OWN = ("KCOMPRESS_", "PYTEST_")
 """How variables begin that a command reads when it runs; others may have been read while loading."""
 SECONDS = 300
+HEAVY = {"keras", "tensorflow", "jax", "torch", "onnx", "matplotlib"}
 
 
 def fits(arguments: list[str], extra: dict[str, str]) -> bool:
@@ -30,10 +33,12 @@ def fits(arguments: list[str], extra: dict[str, str]) -> bool:
     return asked == backend.select() == "tensorflow" and not loading(extra)
 
 
-def run(arguments: list[str], cwd: Path | None, extra: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(
+    arguments: list[str], cwd: Path | None, extra: dict[str, str], light: bool = False
+) -> subprocess.CompletedProcess[str]:
     """`kcompress ARGUMENTS`; output and exit code come back."""
     environment = {**os.environ, **extra}
-    process = server(frozenset(loading(environment).items()))
+    process = server(frozenset(loading(environment).items()), light)
     assert process.stdin is not None and process.stdout is not None
     with tempfile.TemporaryDirectory() as folder:
         streams = [str(Path(folder, name)) for name in ("out", "err")]
@@ -50,21 +55,22 @@ def loading(environment: dict[str, str]) -> dict[str, str]:
 
 
 @cache
-def server(variables: frozenset[tuple[str, str]]) -> subprocess.Popen[str]:
+def server(variables: frozenset[tuple[str, str]], light: bool) -> subprocess.Popen[str]:
     """A server that was started with these variables, which seldom change."""
-    command = [sys.executable, "-m", "tests.preloaded"]
+    command = [sys.executable, "-m", "tests.preloaded", *(["light"] if light else [])]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, cwd=ROOT, env=dict(variables), **pipes)
     atexit.register(process.communicate)  # the end of its input is that of the server
     return process
 
 
-def serve() -> bool:
+def serve(light: bool) -> bool:
     """Load Keras and fork for each request. True in a child, False at the end of the input."""
     from kcompress import backend
     from kcompress.measure import latency
 
-    backend.load()
+    if not light:
+        backend.load()
     latency.MAX_CALLS = latency.MIN_CALLS  # as in the tests' own process
     gc.collect()
     gc.freeze()  # so that children need not look through what was loaded, each time they free memory
@@ -89,7 +95,11 @@ def become(arguments: list[str], cwd: str, environment: dict[str, str], streams:
     sys.argv = ["kcompress", *arguments]
 
 
-if __name__ == "__main__" and serve():
+if __name__ == "__main__" and serve(light := sys.argv[1:] == ["light"]):
     from kcompress.cli.program import main
 
-    main()
+    try:
+        main()
+    finally:
+        if light and (loaded := HEAVY & set(sys.modules)):
+            print(*sorted(loaded))  # noqa: T201

@@ -19,6 +19,11 @@ def kcompress(*arguments: object, cwd: Path | None = None, **environment: str) -
     return anew(*arguments, cwd=cwd, **environment)
 
 
+def light(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The same, for what needs no backend: if it loads one, or anything heavy, its output ends with the names."""
+    return preloaded.run(list(map(str, arguments)), cwd, {}, light=True)
+
+
 def anew(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """The same in a new interpreter, with nothing loaded."""
     command = [sys.executable, "-m", "kcompress.cli", *map(str, arguments)]

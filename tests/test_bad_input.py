@@ -1,7 +1,5 @@
 """A user's mistake is one line and exit code 2 (3 for safety); nothing is written and nothing is lost."""
 
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.models import dense, keras
-from tests.shell import assert_refused, kcompress
+from tests.shell import assert_refused, kcompress, light
 
 
 @pytest.fixture(scope="module")
@@ -121,17 +119,8 @@ def test_is_refused_in_one_line_and_nothing_is_written(case, folder):
 @pytest.mark.parametrize("case", LIGHT)
 def test_light_mistakes_are_so_too_without_a_backend(case, folder):
     arguments, code, words = LIGHT[case]
-    program = (
-        "import sys; from kcompress import cli\n"
-        f"sys.argv = ['kcompress', 'compress', *{arguments!r}]\n"
-        "try: cli.main()\n"
-        "finally:\n"
-        "    loaded = {'keras', 'tensorflow', 'jax', 'torch', 'onnx'} & set(sys.modules)\n"
-        "    if loaded: print(*loaded)"
-    )
     before = listing(folder)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, check=False)
-    assert_refused(done, code, *words)
+    assert_refused(light("compress", *arguments, cwd=folder), code, *words)
     assert listing(folder) == before
 
 

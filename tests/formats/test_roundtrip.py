@@ -91,7 +91,7 @@ def test_same_model_gives_same_bytes_read_once_or_twice(form, name, tmp_path):
 @pytest.mark.slow
 def test_other_processes_give_same_bytes(tmp_path):
     """Python hashes text differently in each process, and so walks sets in another order."""
-    names = ("residual", "recurrent")
+    names = some(("residual", "recurrent"), lambda name: name == "residual")
     for name in names:
         BUILDERS[name]().save(tmp_path / f"{name}.keras")
     outputs = [(name, form) for name in names for form in WRITERS]

@@ -54,12 +54,17 @@ def same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.fixture(scope="module")
+def whole():
+    return train(None)
+
+
 @pytest.mark.parametrize("step", [1, 8, 13, 39])
-def test_ends_as_one_that_was_not_killed(step, tmp_path):
+def test_ends_as_one_that_was_not_killed(step, whole, tmp_path):
     with pytest.raises(Killed):
         train(tmp_path, Kill(step), minutes=1e-9)  # a checkpoint after every piece
     watch = Kill()
-    same(train(tmp_path, watch), train(None))
+    same(train(tmp_path, watch), whole)
     assert watch.taken == 40
 
 
@@ -76,6 +81,6 @@ def test_one_that_stopped_early_does_not_train_on(tmp_path):
     same(train(tmp_path, patience=2, rate=0.5, steps=400), first)
 
 
-def test_a_state_of_another_model_or_none_is_not_used(tmp_path):
+def test_a_state_of_another_model_or_none_is_not_used(whole, tmp_path):
     (tmp_path / "state.npz").write_bytes(b"nonsense")
-    same(train(tmp_path), train(None))
+    same(train(tmp_path), whole)

@@ -1,17 +1,14 @@
 """`kcompress search` from the shell: what it prints, its exit codes, and what it loads to refuse."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from tests.models import dense
-from tests.shell import assert_refused, kcompress
+from tests.shell import assert_refused, kcompress, light
 
 PRUNE = "prune.magnitude:sparsity={search:[0.1,0.9]}"
-HEAVY = ("keras", "tensorflow", "jax", "torch", "onnx", "matplotlib")
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +51,7 @@ REFUSED = {
 def test_mistakes_are_told_on_one_line_before_anything_heavy_is_loaded(case, folder):
     options, words = REFUSED[case]
     arguments = ["search", "m.keras", "p.tflite", "--data", "d.npz", *options]
-    program = (
-        "import sys; from kcompress import cli\n"
-        f"sys.argv = ['kcompress', *{arguments!r}]\n"
-        "try: cli.main()\n"
-        f"finally: print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, check=False)
-    assert done.stdout.strip() == ""
-    assert_refused(subprocess.CompletedProcess([], done.returncode, "", done.stderr), 2, *words)
+    assert_refused(light(*arguments, cwd=folder), 2, *words)
     assert not list(folder.glob("p.*"))
 
 
