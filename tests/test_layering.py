@@ -3,7 +3,8 @@
 The order, lowest first; a part imports itself and what stands below it, not what stands beside it:
 
     errors
-    numerics, keras_internals, backend, sizes, typing, fields, cache, codec, files, progress
+    numerics, keras_internals, process_state, backend, sizes, typing, fields
+    cache, codec, files, progress
     settings
     model, data, hosts
     channels, quantization
@@ -35,7 +36,19 @@ import kcompress
 PACKAGE = Path(__file__).resolve().parent.parent / "kcompress"
 ORDER = (
     ("errors",),
-    ("numerics", "keras_internals", "backend", "sizes", "typing", "fields", "cache", "codec", "files", "progress"),
+    (
+        "numerics",
+        "keras_internals",
+        "process_state",
+        "backend",
+        "sizes",
+        "typing",
+        "fields",
+        "cache",
+        "codec",
+        "files",
+        "progress",
+    ),
     ("settings",),
     ("model", "data", "hosts"),
     ("channels", "quantization"),

@@ -23,7 +23,7 @@ from kcompress.tuning.outputs import SearchFiles
 from kcompress.tuning.presets import preset
 from kcompress.tuning.report import SearchReport
 from kcompress.tuning.search import Search
-from kcompress.tuning.storage import open_storage, require
+from kcompress.tuning.storage import open_storage, quiet_optuna, require
 from kcompress.tuning.template import Template
 from kcompress.typing import Combination, DataLike, ModelLike, PassLike, PathLike
 
@@ -91,7 +91,7 @@ def search(
     options.check()
     recipe_path = options.save_recipe or output.with_name(f"{output.name}{RECIPE}")
     files = SearchFiles(output, recipe_path, options.reports)
-    with tempfile.TemporaryDirectory() as scratch, settled():
+    with tempfile.TemporaryDirectory() as scratch, settled(), quiet_optuna():
         source = saved(model, Path(scratch))
         file_format = files.check(source, options.overwrite)
         splits = resolve(options.data, options.calibration, options.test)

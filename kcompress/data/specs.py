@@ -11,8 +11,7 @@ Tables need PyArrow, images Pillow; the extra `data` brings both.
 
 import importlib
 import re
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from kcompress.data.arrays import NpySource
@@ -23,6 +22,7 @@ from kcompress.data.npz import open_npz
 from kcompress.data.source import reason
 from kcompress.data.table import open_table
 from kcompress.errors import DataError, KCompressError, UsageError
+from kcompress.process_state import importing_from
 
 _SUFFIXES = (".npz", ".npy", ".csv", ".parquet")
 _ALLOWED = "FILE.npz, FILE.npy, FILE.csv[:LABEL], FILE.parquet[:LABEL], a folder of class folders, or MODULE:FUNCTION"
@@ -83,17 +83,16 @@ def _exists(path: Path) -> bool:
 def load_function(spec: str) -> Callable[[], object]:
     """Import the module of MODULE:FUNCTION, with the current folder on the path, and return the function.
 
-    The folder stays on the path, for the function may import more when it is called.
+    The folder is on the path when the function is called too, for it may import more.
 
     Raises:
         DataError: the module cannot be imported, or has no such function.
     """
     module_name, function_name = spec.split(":")
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    folder = Path.cwd()
     try:
-        module = importlib.import_module(module_name)
+        with importing_from(folder):
+            module = importlib.import_module(module_name)
     except KCompressError:
         raise
     except ModuleNotFoundError as error:
@@ -108,5 +107,21 @@ def load_function(spec: str) -> Callable[[], object]:
     if not callable(function):
         near = nearest(function_name, [name for name in vars(module) if not name.startswith("_")])
         raise DataError(f"{spec}: module {module_name} has no function {function_name!r}{near}; give one that it has")
-    found: Callable[..., object] = function
-    return found
+
+    def called() -> object:
+        with importing_from(folder):
+            found = function()
+        return _items(found, folder) if isinstance(found, Generator) else found
+
+    return called
+
+
+def _items(generator: Iterator[object], folder: Path) -> Iterator[object]:
+    """What a generator gives, whose function runs only when it is asked for more."""
+    while True:
+        with importing_from(folder):
+            try:
+                item = next(generator)
+            except StopIteration:
+                return
+        yield item

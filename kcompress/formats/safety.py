@@ -15,6 +15,7 @@ from typing import Any
 
 from kcompress.errors import ModelError, UnsafeError, UsageError, one_line
 from kcompress.keras_internals import variables_without_values
+from kcompress.process_state import importing_from
 
 PARTS = (
     *("activations", "applications", "constraints", "dtype_policies", "engine", "initializers", "layers", "legacy"),
@@ -32,10 +33,9 @@ def trusted_objects(trust: Sequence[str]) -> dict[str, Any]:
     for name in trust:
         if name == LAMBDA:
             continue
-        if "" not in sys.path:
-            sys.path.insert(0, "")
         try:
-            module = importlib.import_module(name)
+            with importing_from(Path.cwd()):
+                module = importlib.import_module(name)
         except ImportError as error:
             raise UsageError(f"--trust {name}: cannot be imported ({error}); give a module on the path") from error
         objects.update({key: item for key, item in vars(module).items() if callable(item) and not key.startswith("_")})

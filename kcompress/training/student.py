@@ -7,6 +7,7 @@ from kcompress.errors import ModelError
 from kcompress.keras_internals import producer
 from kcompress.model.rebuild import copy
 from kcompress.model.signature import signature
+from kcompress.process_state import seeded_process
 
 
 def made(spec: str, seed: int) -> Any:
@@ -17,9 +18,9 @@ def made(spec: str, seed: int) -> Any:
     import keras
 
     function = load_function(spec)
-    keras.utils.set_random_seed(seed)
     try:
-        model = function()
+        with seeded_process(seed):
+            model = function()
     except Exception as error:
         line = (str(error).strip().splitlines() or [""])[0][:200]
         raise ModelError(f"{spec}: calling it failed with {type(error).__name__} ({line}); correct the code") from error

@@ -3,7 +3,6 @@
 The source is read once. Each candidate's training is shorter than the recipe says, and nothing of it is kept.
 """
 
-import logging
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from kcompress.formats.safety import trusting
 from kcompress.measure.memory import release
 from kcompress.passes.base import Pass
 from kcompress.passes.capabilities import TrainsModel
+from kcompress.process_state import quiet_logger
 from kcompress.progress import Hooks
 from kcompress.report import PassRecord
 from kcompress.run import preflight
@@ -59,7 +59,6 @@ class CandidateEvaluator:
     def __init__(self, job: Job, hooks: Hooks | None = None) -> None:
         from kcompress.formats.keras.runner import KerasRunner
 
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of a function for each model
         self.job = job
         self.form = for_output(Path(f"candidate{job.suffix}"))
         splits, hooks = job.splits(), hooks or Hooks()
@@ -68,7 +67,7 @@ class CandidateEvaluator:
         given = RunInput(
             job.source, self.form, passes, splits, job.teachers, job.metric, job.seed, tuple(job.trust), hooks
         )
-        with trusting(job.trust):
+        with trusting(job.trust), quiet_logger("tensorflow"):
             self.model = read_model(job.source, job.trust, hooks)
             self.run = prepare(given, self.model)
         assert self.run.data.test is not None
@@ -92,11 +91,11 @@ class CandidateEvaluator:
     def measure(self, values: Mapping[str, Value], best: int | None = None, max_drop: float | None = None) -> Figures:
         """Build a candidate and measure it.
 
-        Raises Cut where that is given up, `best` being the size to be beaten and `max_drop` what it may lose, the
-        budget without it; KCompressError for values that nothing can be built from.
+        `best` is the size to be beaten, `max_drop` what the candidate may lose; the budget without it. Raises
+        TrialPruned where it is given up, KCompressError for values that nothing can be built from.
         """
         limit = self.job.limits.max_drop if max_drop is None else max_drop
-        with trusting(self.job.trust):
+        with trusting(self.job.trust), quiet_logger("tensorflow"):  # it warns of a function for each model
             steps = self.steps(values)
             preflight.holds(steps, self.form)
             self._outline(steps, best)
@@ -105,7 +104,7 @@ class CandidateEvaluator:
 
     def full(self, values: Mapping[str, Value]) -> Figures:
         """What a candidate comes to with all of the training."""
-        with trusting(self.job.trust):
+        with trusting(self.job.trust), quiet_logger("tensorflow"):
             return self._built(self.steps(values, 1.0), Hooks(), True)
 
     def _built(self, steps: Sequence[Pass], hooks: Hooks, whole: bool) -> Figures:

@@ -12,7 +12,7 @@ from kcompress.tuning.choice import pareto_front
 from kcompress.tuning.figures import Figures
 from kcompress.tuning.plot import scatter
 from kcompress.tuning.rebuilding import RebuiltCandidate
-from kcompress.tuning.storage import quiet_optuna, without_warnings
+from kcompress.tuning.storage import without_warnings
 from kcompress.tuning.study import Study
 from kcompress.tuning.trials import FIGURES, Trial
 
@@ -85,7 +85,8 @@ class SearchReport(Result):
 
 def importances(study: Study) -> dict[str, dict[str, float]]:
     """How much each searched value mattered for size and for drop; without what can't be told from so few trials."""
-    optuna = quiet_optuna()
+    import optuna
+
     found = {}
     for figure in WEIGHED:
 

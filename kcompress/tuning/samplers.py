@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from kcompress.tuning.marks import Value
-from kcompress.tuning.storage import quiet_optuna
 from kcompress.tuning.template import Dimension
 
 STARTUP = 5
@@ -22,7 +21,8 @@ POPULATION = 12
 
 def sampler(kind: str, seed: int, trials: int, worker: str) -> Any:
     """A sampler for the trial that comes after so many; workers that start at once draw differently."""
-    samplers = quiet_optuna().samplers
+    from optuna import samplers
+
     drawn = zlib.crc32(f"{seed} {trials} {worker}".encode())
     if kind == "bayes":
         return samplers.TPESampler(seed=drawn, multivariate=True, n_startup_trials=STARTUP, gamma=_good)

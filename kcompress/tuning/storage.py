@@ -30,7 +30,9 @@ def journal_path(url: str) -> Path | None:
 
 def open_storage(url: str | None) -> Any:
     """The storage, in memory without a URL; UsageError with one line if it can't be reached."""
-    optuna = quiet_optuna()
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
     if url is None:
         return optuna.storages.InMemoryStorage()
     path = journal_path(url)
@@ -42,7 +44,7 @@ def open_storage(url: str | None) -> Any:
                 return optuna.storages.RDBStorage(url)
             with path.open("ab"):
                 pass
-            return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+            return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     except ImportError as error:
         raise UsageError(
             f"--storage {url}: can't be reached, for the driver of this database is not installed; for PostgreSQL, "
@@ -52,12 +54,17 @@ def open_storage(url: str | None) -> Any:
         raise UsageError(f"--storage {url}: can't be reached ({one_line(error)}); {ADVICE}") from error
 
 
-def quiet_optuna() -> Any:
-    """Optuna, which says nothing but errors."""
+@contextlib.contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Meanwhile, Optuna says nothing but errors."""
     import optuna
 
+    verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(logging.ERROR)
-    return optuna
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from kcompress.tuning.figures import Figures, excess, total_excess
 from kcompress.tuning.marks import Value
 from kcompress.tuning.samplers import sampler, suggested
 from kcompress.tuning.signals import held
-from kcompress.tuning.storage import quiet_optuna, without_warnings
+from kcompress.tuning.storage import without_warnings
 from kcompress.tuning.template import Dimension
 from kcompress.tuning.trials import (
     AGAIN,
@@ -49,13 +49,14 @@ class Study:
     """The trials of one search; several workers may each have one of the same study."""
 
     def __init__(self, storage: Any, plan: StudySettings, dimensions: Sequence[Dimension], worker: str = "") -> None:
-        optuna = quiet_optuna()
+        import optuna
+
         self.plan, self.dimensions, self.worker = plan, dimensions, worker
         self._state = optuna.trial.TrialState
         self._in_memory = isinstance(storage, optuna.storages.InMemoryStorage)
         self._open: dict[int, Any] = {}
         self._values = math.prod(dimension.mark.count for dimension in dimensions)
-        directions = ["minimize"] * (2 if plan.kind == "pareto" else 1)
+        directions = [optuna.study.StudyDirection.MINIMIZE] * (2 if plan.kind == "pareto" else 1)
         self.study = optuna.create_study(
             storage=storage, study_name=plan.study, directions=directions, load_if_exists=True
         )
@@ -245,7 +246,9 @@ class Study:
 
     def _unless_put_back(self) -> contextlib.AbstractContextManager[None]:
         """What is written to a trial that another worker has put back meanwhile is lost."""
-        return contextlib.suppress(quiet_optuna().exceptions.UpdateFinishedTrialError)
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        return contextlib.suppress(UpdateFinishedTrialError)
 
     def _close(self, number: int, values: Any = None, state: Any = None) -> None:
         """Finish a trial of one's own."""
@@ -254,9 +257,11 @@ class Study:
 
     def _tell(self, number: int, values: Any = None, state: Any = None) -> bool:
         """Finish a trial; False if that was done before."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
         try:
             with without_warnings():
                 self.study.tell(number, values, state=state)
-        except (ValueError, quiet_optuna().exceptions.UpdateFinishedTrialError):  # "Cannot tell a ... trial"
+        except (ValueError, UpdateFinishedTrialError):  # "Cannot tell a ... trial"
             return False
         return True

@@ -11,7 +11,7 @@ from typing import Any
 from kcompress.errors import KCompressError
 from kcompress.tuning.evaluation import CandidateEvaluator
 from kcompress.tuning.job import Job
-from kcompress.tuning.storage import open_storage
+from kcompress.tuning.storage import open_storage, quiet_optuna
 from kcompress.tuning.study import Study
 from kcompress.tuning.trials import StudySettings
 from kcompress.tuning.work import work
@@ -23,9 +23,10 @@ def main(path: str, number: str) -> None:
     document = json.loads(Path(path).read_text())
     job, plan = Job.from_json(document["job"]), StudySettings.from_json(document["plan"])
     name = f"{socket.gethostname()} {os.getpid()} {number}"
-    study = Study(open_storage(document["storage"]), plan, job.template.dimensions, name)
-    if not study.finished:
-        work(CandidateEvaluator(job), study, lambda: None)
+    with quiet_optuna():
+        study = Study(open_storage(document["storage"]), plan, job.template.dimensions, name)
+        if not study.finished:
+            work(CandidateEvaluator(job), study, lambda: None)
 
 
 def _terminate(_signal: int, _frame: Any) -> None:

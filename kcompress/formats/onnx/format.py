@@ -26,6 +26,7 @@ from kcompress.formats.onnx.runner import ORTRunner, edges
 from kcompress.formats.onnx.weights import store
 from kcompress.keras_internals import patch_tf2onnx
 from kcompress.model.signature import signature
+from kcompress.process_state import quiet_logger
 from kcompress.quantization.plan import Activations, QuantPlan
 
 OPSET = 18
@@ -79,12 +80,11 @@ def _convert(model: Any, path: Path, batch: int | None) -> Any:
 
     Keras's own export leaves calls to compiled functions in the graph where a convolution has groups.
     """
-    with warnings.catch_warnings(), backend.silenced():
+    with warnings.catch_warnings(), backend.silenced(), quiet_logger("tf2onnx"):
         warnings.simplefilter("ignore")  # np.object in Keras's patch of tf2onnx for NumPy 2
         patch_tf2onnx()
-        from tf2onnx import convert, logging
+        from tf2onnx import convert
 
-        logging.getLogger("tf2onnx").setLevel(logging.ERROR)
         try:
             frozen = _tensorflow.frozen_graph(model, batch)
             proto, _ = convert.from_graph_def(
