@@ -9,8 +9,7 @@ import pytest
 
 from kcompress.channels.channels import channels
 from kcompress.channels.cut import cut
-from kcompress.formats import formats
-from kcompress.formats.base import run_batches
+from kcompress.formats import formats, run_batches
 from kcompress.formats.tflite.flatbuffer import unpack
 from kcompress.passes import find
 from kcompress.passes.base import Context

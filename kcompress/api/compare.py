@@ -7,8 +7,7 @@ from typing import Any
 
 from kcompress import backend
 from kcompress.data import resolve
-from kcompress.formats import find
-from kcompress.formats.base import Tensors
+from kcompress.formats import Tensors, find
 from kcompress.measure.files import FileFigures
 from kcompress.measure.quality import Quality
 from kcompress.progress import Hooks

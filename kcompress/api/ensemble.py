@@ -14,8 +14,7 @@ from kcompress.api.compress import saved
 from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
 from kcompress.files import whole, writing
-from kcompress.formats import Format, Runner, WriteOptions
-from kcompress.formats.base import Tensors, by_position
+from kcompress.formats import Format, Runner, Tensors, WriteOptions, by_position
 from kcompress.formats.safety import trusting
 from kcompress.progress import Hooks
 from kcompress.quantization.plan import QuantPlan

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompress import backend
-from kcompress.formats import Description, Row, find
-from kcompress.formats.base import file_bytes, gzip_bytes
+from kcompress.formats import Description, Row, file_bytes, find, gzip_bytes
 from kcompress.progress import Hooks
 from kcompress.report.document import Document, Result
 from kcompress.report.table import Table, count

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.formats import Runner, find
-from kcompress.formats.base import Tensors, by_position, file_bytes, gzip_bytes
+from kcompress.formats import Runner, Tensors, by_position, file_bytes, find, gzip_bytes
 from kcompress.measure.latency import latency_ms
 from kcompress.measure.memory import peak_memory
 
@@ -37,16 +36,16 @@ def measure_file(path: Path, sample: Tensors | None, trust: Sequence[str] = ()) 
 
     Peak memory is what loading the file and the first call add to the process.
     """
-    form = find(path)
+    file_format = find(path)
     with peak_memory() as peak:
-        runner = form.open(path, trust)
+        runner = file_format.open(path, trust)
         inputs = made_up_sample(runner) if sample is None else by_position(sample, runner.inputs)
         milliseconds = latency_ms(runner, inputs)
         rise = peak()
-    description = form.describe(path, trust, runner)
+    description = file_format.describe(path, trust, runner)
     figures = FileFigures(
         path=str(path),
-        format=form.name,
+        format=file_format.name,
         bytes=file_bytes(path),
         gzip_bytes=gzip_bytes(path),
         parameters=description.parameters,

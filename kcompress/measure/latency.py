@@ -4,8 +4,7 @@ import time
 
 import numpy as np
 
-from kcompress.formats import Runner
-from kcompress.formats.base import Tensors, run_batches
+from kcompress.formats import Runner, Tensors, run_batches
 
 WARM_UP = 3
 MAX_CALLS = 200

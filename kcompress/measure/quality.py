@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from kcompress.data import Dataset
 from kcompress.errors import DataError, KCompressError, ModelError, one_line
-from kcompress.formats import Runner
-from kcompress.formats.base import Tensors, by_position, run_batches
+from kcompress.formats import Runner, Tensors, by_position, run_batches
 from kcompress.measure import scoring
 from kcompress.measure.scoring import ACCURACY, ERROR, Metric
 

@@ -77,10 +77,10 @@ class LearnedScales:
             for weight in node.weights:
                 key = id(weight.variable)
                 if key in factors:
-                    form = plan.weights[node.qualified(weight)]
-                    scale = np.asarray(form.scale) * factors[key]
+                    weight_format = plan.weights[node.qualified(weight)]
+                    scale = np.asarray(weight_format.scale) * factors[key]
                     scale = affine.short(scale, self._first[key].digits).astype(np.float32)
-                    found[node.qualified(weight)] = replace(form, scale=tuple(map(float, scale)))
+                    found[node.qualified(weight)] = replace(weight_format, scale=tuple(map(float, scale)))
         return found
 
     @property
@@ -99,10 +99,10 @@ def learned_scales(model: Any, plan: QuantPlan, points: Mapping[str, tuple[float
     first: dict[Hashable, InitialScale] = {}
     for node in nodes(model):
         for weight in node.weights:
-            form = plan.weights.get(node.qualified(weight))
-            if form is not None and form.kind == "int" and weight.variable.trainable:
-                digits = affine.digits(np.asarray(form.scale))
-                first[id(weight.variable)] = InitialScale(form.scales(tuple(weight.variable.shape)), digits)
+            weight_format = plan.weights.get(node.qualified(weight))
+            if weight_format is not None and weight_format.kind == "int" and weight.variable.trainable:
+                digits = affine.digits(np.asarray(weight_format.scale))
+                first[id(weight.variable)] = InitialScale(weight_format.scales(tuple(weight.variable.shape)), digits)
     for name, (low, high) in points.items():
         if high > low and plan.activations is not None:
             size = affine.span(low, high, plan.activations.bits)[0]

@@ -64,7 +64,7 @@ class Resume:
 
     def keep(self, done: int, model: Any, plan: QuantPlan, records: Sequence[PassRecord]) -> None:
         """Store the state after `done` passes, whole or not at all, and drop the one before."""
-        from kcompress.formats.base import WriteOptions
+        from kcompress.formats import WriteOptions
         from kcompress.formats.keras.format import Keras
 
         with contextlib.suppress(OSError):

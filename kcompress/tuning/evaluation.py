@@ -17,8 +17,7 @@ from kcompress import backend
 from kcompress import recipe as recipes
 from kcompress.data import Dataset
 from kcompress.files import writing
-from kcompress.formats import Runner, WriteOptions, for_output
-from kcompress.formats.base import Tensors, by_position, file_bytes
+from kcompress.formats import Runner, Tensors, WriteOptions, by_position, file_bytes, for_output
 from kcompress.formats.safety import trusting
 from kcompress.measure.memory import release
 from kcompress.passes.base import Pass
@@ -60,12 +59,12 @@ class CandidateEvaluator:
         from kcompress.formats.keras.runner import KerasRunner
 
         self.job = job
-        self.form = for_output(Path(f"candidate{job.suffix}"))
+        self.file_format = for_output(Path(f"candidate{job.suffix}"))
         splits, hooks = job.splits(), hooks or Hooks()
         backend.load()
         passes = tuple(self.steps(job.template.middle()))
         given = RunInput(
-            job.source, self.form, passes, splits, job.teachers, job.metric, job.seed, tuple(job.trust), hooks
+            job.source, self.file_format, passes, splits, job.teachers, job.metric, job.seed, tuple(job.trust), hooks
         )
         with trusting(job.trust), quiet_logger("tensorflow"):
             self.model = read_model(job.source, job.trust, hooks)
@@ -97,7 +96,7 @@ class CandidateEvaluator:
         limit = self.job.limits.max_drop if max_drop is None else max_drop
         with trusting(self.job.trust), quiet_logger("tensorflow"):  # it warns of a function for each model
             steps = self.steps(values)
-            preflight.holds(steps, self.form)
+            preflight.holds(steps, self.file_format)
             self._outline(steps, best)
             glance = Hooks(passed=lambda number, model: self._judge_early(steps, number, model, limit))
             return self._built(steps, glance, True)
@@ -117,13 +116,13 @@ class CandidateEvaluator:
             target = Path(folder, f"candidate{self.job.suffix}")
             with writing(target):
                 options = WriteOptions(self.job.batch, run.data.calibration)
-                self.form.write(state.model, state.plan, target, options)
+                self.file_format.write(state.model, state.plan, target, options)
             del state
             release()
             figures = Figures(bytes=file_bytes(target), macs=self._macs(records), missed=_missed(records))
             if not whole:
                 return figures
-            runner = self.form.open(target, self.job.trust)
+            runner = self.file_format.open(target, self.job.trust)
             if self.job.limits.max_latency is not None:
                 figures = replace(figures, latency_ms=self._latency(runner))
             return self._judged(figures, runner, self.judged)

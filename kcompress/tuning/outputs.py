@@ -23,6 +23,6 @@ class SearchFiles:
         check_reports(self.reports, plotted=True)
         if self.recipe.suffix.lower() not in recipes.SUFFIXES[:2]:
             raise UsageError(f"--save-recipe {self.recipe}: is no .yaml file; give the path of one")
-        form = preflight.paths(source, self.output, [], overwrite)
+        file_format = preflight.paths(source, self.output, [], overwrite)
         preflight.targets(source, [self.output, self.recipe, *self.reports], overwrite)
-        return form
+        return file_format

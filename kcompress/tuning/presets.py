@@ -18,11 +18,11 @@ BITS: dict[str, dict[str, Any]] = {"tflite": PACKED, "onnx": PACKED, "keras": {"
 """The bits that make files of a format smaller: others are stored in as many as the next of these."""
 
 
-def preset(form: Format, splits: Splits) -> list[dict[str, Any]]:
+def preset(file_format: Format, splits: Splits) -> list[dict[str, Any]]:
     """Steps with marks for a format, without training where there is nothing to train on."""
-    bits = {"pass": "quantize.weights", "bits": {**BITS[form.name], "groups": GROUPS}}
+    bits = {"pass": "quantize.weights", "bits": {**BITS[file_format.name], "groups": GROUPS}}
     learning, settling = _trainings(splits)
-    if form.name == "keras":
+    if file_format.name == "keras":
         pruned: dict[str, Any] = {"pass": "prune.magnitude", "sparsity": {"search": [0.3, 0.95]}, "ranking": "global"}
         if learning:
             pruned["schedule"] = "polynomial"

@@ -27,8 +27,7 @@ import numpy as np
 import kcompress
 from kcompress import data
 from kcompress.errors import UnsupportedError, UsageError
-from kcompress.formats import WriteOptions, find, formats
-from kcompress.formats.base import run_batches
+from kcompress.formats import WriteOptions, find, formats, run_batches
 from kcompress.formats.tflite.flatbuffer import unpack
 from kcompress.measure.files import measure_file
 from kcompress.measure.quality import evaluate

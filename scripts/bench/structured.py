@@ -101,11 +101,11 @@ def latency() -> None:
     model = build("ResNet50")
     pruned = find("prune.structured")(macs=0.5).run(model, Context()).model
     rounded = find("prune.structured")(macs=0.5, round_to=8).run(model, Context()).model
-    folder, form = Path(tempfile.mkdtemp()), formats()["tflite"]
+    folder, file_format = Path(tempfile.mkdtemp()), formats()["tflite"]
     runners, x = [], np.random.default_rng(0).random((1, 224, 224, 3), np.float32)
     for number, each in enumerate((model, pruned, rounded)):
-        form.write(each, QuantPlan(), folder / f"{number}.tflite", WriteOptions(batch=1))
-        runners.append(form.open(folder / f"{number}.tflite"))
+        file_format.write(each, QuantPlan(), folder / f"{number}.tflite", WriteOptions(batch=1))
+        runners.append(file_format.open(folder / f"{number}.tflite"))
     times: list[list[float]] = [[] for _ in runners]
     for _ in range(RUNS):
         for runner, own in zip(runners, times, strict=True):

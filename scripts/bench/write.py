@@ -37,30 +37,32 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def write(form: str, model: object) -> Path:
-    path = folder / f"ours.{form}"
-    formats()[form].write(model, QuantPlan(), path, WriteOptions())
+def write(format_name: str, model: object) -> Path:
+    path = folder / f"ours.{format_name}"
+    formats()[format_name].write(model, QuantPlan(), path, WriteOptions())
     return path
 
 
 model = keras.applications.MobileNetV2(weights=None)
 model(np.zeros((1, 224, 224, 3), np.float32))
 print("MobileNetV2 at 224 pixels, seconds to write (median of 3, after one warm-up)")
-for form, keras_name, options in (("tflite", "litert", {}), ("onnx", "onnx", {"opset_version": 18})):
-    theirs_path = folder / f"theirs.{form}"
+for format_name, keras_name, options in (("tflite", "litert", {}), ("onnx", "onnx", {"opset_version": 18})):
+    theirs_path = folder / f"theirs.{format_name}"
 
     def export(path=theirs_path, name=keras_name, options=options):
         model.export(path, format=name, verbose=False, **options)
 
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
     for run in range(RUNS + 1):
-        pair = {"ours": seconds(lambda form=form: write(form, model)), "theirs": seconds(export)}
+        pair = {"ours": seconds(lambda format_name=format_name: write(format_name, model)), "theirs": seconds(export)}
         if run:
             for name, value in pair.items():
                 times[name].append(value)
     ours, theirs = (statistics.median(times[name]) for name in ("ours", "theirs"))
-    sizes = (folder / f"ours.{form}").stat().st_size, theirs_path.stat().st_size
-    print(f"  .{form}: kcompress {ours:.2f}, Keras's export {theirs:.2f}, ratio {ours / theirs:.2f}; bytes {sizes}")
+    sizes = (folder / f"ours.{format_name}").stat().st_size, theirs_path.stat().st_size
+    print(
+        f"  .{format_name}: kcompress {ours:.2f}, Keras's export {theirs:.2f}, ratio {ours / theirs:.2f}; bytes {sizes}"
+    )
 
 print(".keras, MB of float32 weights a second, and bytes against the file that Keras writes")
 resnet = keras.applications.ResNet50(weights=None)

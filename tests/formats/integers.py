@@ -7,8 +7,8 @@ from typing import Any
 from kcompress import data
 from kcompress.formats import WriteOptions, formats
 from kcompress.formats.keras.runner import KerasRunner
+from kcompress.formats.tflite.description import float_operators
 from kcompress.formats.tflite.flatbuffer import operators, schema
-from kcompress.formats.tflite.rows import float_operators
 from kcompress.passes import find
 from kcompress.passes.base import Context
 from kcompress.quantization.plan import QuantPlan

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from kcompress.formats import WriteOptions, formats
-from kcompress.formats.h5 import hdf5 as _hdf5
-from kcompress.formats.keras import archive as _archive
+from kcompress.formats.keras.archive import BZIP2, DEFLATED, LITERALS, STORED, Method, best_method, write_zip
 from kcompress.formats.keras.format import WEIGHTS, load
+from kcompress.formats.keras.hdf5 import digest, repack
 from kcompress.model.view import nodes
 from kcompress.numerics.packing import pack_levels
 from kcompress.passes import find
@@ -118,7 +118,7 @@ def test_a_python_without_bzip2_or_lzma_writes_with_what_it_has(missing, fixture
     assert not kinds & {{"bz2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}[module] for module in missing}
 
 
-METHODS = [_archive.STORED, _archive.DEFLATED, _archive.BZIP2, *(_archive.Method(14, *c) for c in _archive.LITERALS)]
+METHODS = [STORED, DEFLATED, BZIP2, *(Method(14, *c) for c in LITERALS)]
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
@@ -126,7 +126,7 @@ def test_zipfile_reads_every_method_and_its_size_is_as_measured(method, tmp_path
     content = np.random.default_rng(0).normal(size=200_000).astype(np.float16).tobytes()
     file = tmp_path / "content"
     file.write_bytes(content)
-    _archive.write_zip(tmp_path / "o.zip", {"a": content, "b": file}, {"a": method, "b": method})
+    write_zip(tmp_path / "o.zip", {"a": content, "b": file}, {"a": method, "b": method})
     with zipfile.ZipFile(tmp_path / "o.zip") as archive:
         assert archive.testzip() is None
         assert archive.read("a") == archive.read("b") == content
@@ -139,8 +139,8 @@ def test_dense_weights_are_deflated_whatever_else_would_save(tmp_path):
     """LZMA would save 8 % at a third of the speed."""
     file = tmp_path / "content"
     np.random.default_rng(0).normal(size=500_000).astype(np.float32).tofile(file)
-    assert _archive.best_method(file) == _archive.DEFLATED
-    assert _archive.best_method(file.read_bytes()[:100_000]).kind == zipfile.ZIP_LZMA  # small: the smallest
+    assert best_method(file) == DEFLATED
+    assert best_method(file.read_bytes()[:100_000]).kind == zipfile.ZIP_LZMA  # small: the smallest
 
 
 @pytest.mark.parametrize("value", [1.5, 2.0**-24, -(2.0**-16), 57344.0, 0.0])
@@ -150,7 +150,7 @@ def test_a_float_of_eight_bits_comes_back(value, tmp_path):
         source, target = tmp_path / f"{number}.h5", tmp_path / f"{number}o.h5"
         with h5py.File(source, "w") as file:
             file["layers/a/vars/0"] = values
-        _hdf5.repack(Path(source), Path(target), {_hdf5.digest(values): axes})
+        repack(Path(source), Path(target), {digest(values): axes})
         with h5py.File(target) as file:
             found = file["layers/a/vars/0"]
             assert found.id.get_type().get_size() == (2 if value == 2.0**-24 else 1)

@@ -8,11 +8,10 @@ import onnx
 import pytest
 
 from kcompress.errors import UnsupportedError
-from kcompress.formats import WriteOptions, formats
-from kcompress.formats.base import run_batches
+from kcompress.formats import WriteOptions, formats, run_batches
 from kcompress.formats.keras.runner import KerasRunner
-from kcompress.formats.onnx import runner as _ort
-from kcompress.formats.onnx.integer import float_operators
+from kcompress.formats.onnx.integers import float_operators
+from kcompress.formats.onnx.runner import ORTRunner, optimized
 from kcompress.formats.onnx.weights import storage_bits
 from kcompress.model.view import nodes
 from kcompress.passes import find
@@ -29,7 +28,7 @@ nn = k.layers
 
 def operators(path):
     """The operators that ONNX Runtime makes of a file."""
-    return Counter(node.op_type for node in _ort.optimized(onnx.load(path), extended=True).graph.node)
+    return Counter(node.op_type for node in optimized(onnx.load(path), extended=True).graph.node)
 
 
 def write(model, plan, path):
@@ -117,7 +116,7 @@ def factors(path, place):
     del proto.graph.output[:]
     for name in views:
         proto.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    run = _ort.ORTRunner(proto.SerializeToString())
+    run = ORTRunner(proto.SerializeToString())
     return [np.sort(values.ravel()) for values in run(batch_for(convolutional()))]
 
 
@@ -241,9 +240,9 @@ def test_constants_that_a_layer_holds_outside_its_variables_are_no_inputs(tmp_pa
     scaled = k.layers.Normalization(mean=[1.0, 2, 3, 4], variance=[1.0, 4, 9, 16], name="scaled")(inputs)
     model = seeded(k.Model(inputs, k.layers.Dense(3, name="head")(scaled), name="m"))
     x = batch_for(model)
-    for form in ("onnx", "tflite"):
-        formats()[form].write(model, QuantPlan(), tmp_path / f"m.{form}", WriteOptions())
-        run = formats()[form].open(tmp_path / f"m.{form}")
+    for format_name in ("onnx", "tflite"):
+        formats()[format_name].write(model, QuantPlan(), tmp_path / f"m.{format_name}", WriteOptions())
+        run = formats()[format_name].open(tmp_path / f"m.{format_name}")
         assert list(run.inputs) == ["x"]
         np.testing.assert_allclose(run(x)[0], KerasRunner(model)(x)[0], rtol=1e-5, atol=1e-6)  # float32 sums
 

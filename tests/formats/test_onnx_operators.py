@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 import pytest
 
-from kcompress.formats.onnx import integer as _onnx_integer
-from kcompress.formats.onnx import order as _onnx_order
-from kcompress.formats.onnx import runner as _ort
-from kcompress.formats.onnx import static as _onnx_static
-from kcompress.formats.onnx.choice import COMPUTING, MOVING
+from kcompress.formats.onnx.integer_operators import COMPUTING, MOVING
+from kcompress.formats.onnx.integers import float_operators
+from kcompress.formats.onnx.integers_static import to_static_integers
+from kcompress.formats.onnx.order import settle
+from kcompress.formats.onnx.runner import ORTRunner, optimized
 
 RANGE = (-2.0, 2.0)
 STEP = 4 / 255
@@ -80,14 +80,14 @@ def test_every_operator_is_tried_here():
 def test_the_runtime_has_it_on_integers_and_it_computes_the_same(kind):
     proto = graph(kind)
     x = {"x": np.random.default_rng(0).uniform(-1, 1, (1, 4, 8, 8)).astype(np.float32)}
-    expected = _ort.ORTRunner(proto.SerializeToString())(x)
-    _onnx_static.to_integers(proto, {}, dict.fromkeys(("x", "sum", "y", "z"), RANGE))
-    _onnx_order.settle(proto.graph)
+    expected = ORTRunner(proto.SerializeToString())(x)
+    to_static_integers(proto, {}, dict.fromkeys(("x", "sum", "y", "z"), RANGE))
+    settle(proto.graph)
     onnx.checker.check_model(proto)
-    result = _ort.optimized(proto, extended=True)
-    assert not _onnx_integer.float_operators(result)
+    result = optimized(proto, extended=True)
+    assert not float_operators(result)
     operators = Counter(node.op_type for node in result.graph.node)
     assert kind in KEPT or operators.keys() & {kind, f"QLinear{kind}", "Clip" if kind == "Relu" else kind}
     allowed = STEP * {"MatMul": 32, "Mul": 4}.get(kind, 2)  # factors of up to 2 are each off by a step, eight times
-    for ours, theirs in zip(_ort.ORTRunner(proto.SerializeToString())(x), expected, strict=True):
+    for ours, theirs in zip(ORTRunner(proto.SerializeToString())(x), expected, strict=True):
         assert np.abs(ours - np.clip(theirs, *RANGE)).max() <= allowed

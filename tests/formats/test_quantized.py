@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from kcompress import compress, data
-from kcompress.formats import WriteOptions, formats
-from kcompress.formats.base import run_batches
+from kcompress.formats import WriteOptions, formats, run_batches
 from kcompress.formats.keras.runner import KerasRunner
+from kcompress.formats.tflite.description import float_operators
 from kcompress.formats.tflite.flatbuffer import schema, unpack
-from kcompress.formats.tflite.rows import float_operators
 from kcompress.model.view import nodes
 from kcompress.passes import find
 from kcompress.passes.base import Context
@@ -46,17 +45,17 @@ def quantized(model, step):
     ("name", "step"),
     some(product(BUILDERS, STEPS), lambda case: case[0] == "residual" or case[1] in ("4 bits", "binary")),
 )
-@pytest.mark.parametrize("form", ["tflite", "onnx"])
-def test_weights_are_stored_as_integers_and_the_function_stays(form, name, step, tmp_path):
+@pytest.mark.parametrize("format_name", ["tflite", "onnx"])
+def test_weights_are_stored_as_integers_and_the_function_stays(format_name, name, step, tmp_path):
     model, plan = quantized(BUILDERS[name](), STEPS[step])
-    path = tmp_path / f"model.{form}"
-    written = formats()[form].write(model, plan, path, WriteOptions())
+    path = tmp_path / f"model.{format_name}"
+    written = formats()[format_name].write(model, plan, path, WriteOptions())
     assert written.float_weights == ()
-    rows = {row.name: row.parameters for row in formats()[form].describe(path).rows}
-    kind = STORED.get(step) or FEWEST[form].get(step, "INT2")
+    rows = {row.name: row.parameters for row in formats()[format_name].describe(path).rows}
+    kind = STORED.get(step) or FEWEST[format_name].get(step, "INT2")
     assert rows[f"{kind} weights"] >= sum(w.values.size for node in nodes(model) for w in node.kernels)
     x = batch_for(model)
-    for ours, theirs in zip(run_batches(formats()[form].open(path), x), KerasRunner(model)(x), strict=True):
+    for ours, theirs in zip(run_batches(formats()[format_name].open(path), x), KerasRunner(model)(x), strict=True):
         assert np.abs(ours - theirs).max() <= EXACT * max(1e-3, np.abs(theirs).max())
 
 
@@ -71,9 +70,9 @@ def integer_file(model, path, batch=None, **fields):
     """Write a model with integer activations; what the writer said, and the largest relative error on the samples."""
     x, samples = calibration(model)
     stock, plan = quantized(model, find("quantize.int8")(**fields))
-    form = formats()[path.suffix[1:]]
-    written = form.write(stock, plan, path, WriteOptions(batch, samples))
-    outputs = zip(run_batches(form.open(path), x), KerasRunner(model)(x), strict=True)
+    file_format = formats()[path.suffix[1:]]
+    written = file_format.write(stock, plan, path, WriteOptions(batch, samples))
+    outputs = zip(run_batches(file_format.open(path), x), KerasRunner(model)(x), strict=True)
     return written, max(np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in outputs)
 
 
@@ -82,15 +81,20 @@ SETTINGS["onnx"] = [fields for fields in SETTINGS["tflite"] if "activations" not
 
 
 @pytest.mark.parametrize(
-    ("name", "form", "fields"),
+    ("name", "format_name", "fields"),
     some(
-        [(name, form, fields) for name in BUILDERS for form in SETTINGS for fields in SETTINGS[form]],
+        [
+            (name, format_name, fields)
+            for name in BUILDERS
+            for format_name in SETTINGS
+            for fields in SETTINGS[format_name]
+        ],
         lambda case: case[0] == "residual" or not case[2],
     ),
     ids=str,
 )
-def test_an_integer_file_is_close_to_the_float_model(name, form, fields, tmp_path):
-    _, error = integer_file(BUILDERS[name](), tmp_path / f"m.{form}", **fields)
+def test_an_integer_file_is_close_to_the_float_model(name, format_name, fields, tmp_path):
+    _, error = integer_file(BUILDERS[name](), tmp_path / f"m.{format_name}", **fields)
     assert error < 0.03  # 8-bit steps of a few layers, relative to the largest output
 
 
@@ -102,10 +106,10 @@ def test_a_static_file_computes_in_integers_whatever_chooses_its_ranges(ranges, 
     assert error < 0.05  # some clip
 
 
-@pytest.mark.parametrize("form", SETTINGS)
-def test_a_batch_that_is_larger_than_the_calibration_data_does_no_harm(form, tmp_path):
-    assert integer_file(residual(), tmp_path / f"m.{form}", batch=100)[1] < 0.03
-    assert formats()[form].open(tmp_path / f"m.{form}").inputs["image"][0] == 100
+@pytest.mark.parametrize("format_name", SETTINGS)
+def test_a_batch_that_is_larger_than_the_calibration_data_does_no_harm(format_name, tmp_path):
+    assert integer_file(residual(), tmp_path / f"m.{format_name}", batch=100)[1] < 0.03
+    assert formats()[format_name].open(tmp_path / f"m.{format_name}").inputs["image"][0] == 100
 
 
 PACKED = {  # mode and bits of activations; of the kernels of `residual`, how many are stored in which type
@@ -123,12 +127,12 @@ def twice(model, path, bits, **fields):
     first, second = find("quantize.weights")(bits=bits).apply(model, context), find("quantize.int8")(**fields)
     result = second.apply(first.model, Context(plan=QuantPlan(first.formats)))
     x, samples = calibration(model)
-    form = formats()[path.suffix[1:]]
+    file_format = formats()[path.suffix[1:]]
     plan = QuantPlan(first.formats).updated(result.formats, second.computation())
-    written = form.write(result.model, plan, path, WriteOptions(None, samples))
+    written = file_format.write(result.model, plan, path, WriteOptions(None, samples))
     assert written.float_weights == ()
-    ours, theirs = run_batches(form.open(path), x)[0], KerasRunner(result.model)(x)[0]
-    return form.describe(path), np.abs(ours - theirs).max() / np.abs(theirs).max()
+    ours, theirs = run_batches(file_format.open(path), x)[0], KerasRunner(result.model)(x)[0]
+    return file_format.describe(path), np.abs(ours - theirs).max() / np.abs(theirs).max()
 
 
 @pytest.mark.parametrize("bits", [2, 4])
@@ -144,10 +148,10 @@ def test_kernels_take_the_smallest_type_that_integer_operators_run_right(mode, a
     assert error < NEAR[activations]
 
 
-@pytest.mark.parametrize("form", SETTINGS)
+@pytest.mark.parametrize("format_name", SETTINGS)
 @pytest.mark.parametrize("mode", ["static", "dynamic"])
-def test_kernels_of_four_bits_are_packed_under_integer_activations(mode, form, tmp_path):
-    described, error = twice(convolutional(), tmp_path / f"m.{form}", 4, mode=mode)
+def test_kernels_of_four_bits_are_packed_under_integer_activations(mode, format_name, tmp_path):
+    described, error = twice(convolutional(), tmp_path / f"m.{format_name}", 4, mode=mode)
     assert {row.name: row.parameters for row in described.rows}["INT4 weights"] > 0
     assert error < 0.03  # 8-bit steps
 
@@ -226,12 +230,12 @@ def test_16_bit_activations_in_onnx_are_refused_before_work_starts(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("form", SETTINGS)
-def test_whole_numbers_of_another_type_are_values_to_a_file_with_int8_inputs(form, tmp_path):
-    path = tmp_path / f"m.{form}"
+@pytest.mark.parametrize("format_name", SETTINGS)
+def test_whole_numbers_of_another_type_are_values_to_a_file_with_int8_inputs(format_name, tmp_path):
+    path = tmp_path / f"m.{format_name}"
     integer_file(residual(), path, io="int8")
     x = np.random.default_rng(0).integers(0, 2, (4, 12, 12, 3))
-    run = formats()[form].open(path)
+    run = formats()[format_name].open(path)
     for dtype in (np.uint8, np.int64):
         np.testing.assert_array_equal(run({"image": x.astype(dtype)})[0], run({"image": x.astype(np.float32)})[0])
 
@@ -246,9 +250,16 @@ def test_another_backend_gives_the_same_integer_files(fixtures, tmp_path):
         "source, data, *targets = sys.argv[1:]\n"
         "for target in targets: kcompress.compress(source, target, data=data, passes=['quantize.int8'])"
     )
-    command = [sys.executable, "-c", program, source, given, *(tmp_path / f"jax.{form}" for form in SETTINGS)]
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        source,
+        given,
+        *(tmp_path / f"jax.{format_name}" for format_name in SETTINGS),
+    ]
     subprocess.run(list(map(str, command)), env={**os.environ, "KERAS_BACKEND": "jax"}, check=True)
-    for form in SETTINGS:
-        compress(source, tmp_path / f"tensorflow.{form}", data=given, passes=["quantize.int8"])
-    for form in SETTINGS:
-        assert (tmp_path / f"jax.{form}").read_bytes() == (tmp_path / f"tensorflow.{form}").read_bytes()
+    for format_name in SETTINGS:
+        compress(source, tmp_path / f"tensorflow.{format_name}", data=given, passes=["quantize.int8"])
+    for format_name in SETTINGS:
+        assert (tmp_path / f"jax.{format_name}").read_bytes() == (tmp_path / f"tensorflow.{format_name}").read_bytes()

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kcompress.formats import WriteOptions, formats
-from kcompress.formats.base import run_batches
+from kcompress.formats import WriteOptions, formats, run_batches
 from kcompress.formats.keras.runner import KerasRunner
 from kcompress.passes import find
 from kcompress.passes.base import Context
@@ -18,7 +17,7 @@ from kcompress.quantization.plan import FLOAT16, QuantPlan
 from tests.models import BUILDERS, batch_for, residual
 from tests.sweep import some
 
-WRITERS = [name for name, form in formats().items() if form.writes]
+WRITERS = [name for name, file_format in formats().items() if file_format.writes]
 FLOAT_TOLERANCE = 1e-5  # float32 sums in another order
 FOLDED_HALF_TOLERANCE = 2e-3  # a kernel rounded to float16 before and after a batch normalization was folded into it
 
@@ -28,12 +27,12 @@ def model(request):
     return BUILDERS[request.param]()
 
 
-@pytest.mark.parametrize("form", WRITERS)
-def test_outputs_equal_those_of_the_source(form, model, tmp_path):
-    path = tmp_path / f"model.{form}"
-    written = formats()[form].write(model, QuantPlan(), path, WriteOptions())
+@pytest.mark.parametrize("format_name", WRITERS)
+def test_outputs_equal_those_of_the_source(format_name, model, tmp_path):
+    path = tmp_path / f"model.{format_name}"
+    written = formats()[format_name].write(model, QuantPlan(), path, WriteOptions())
     x = batch_for(model)
-    source, artifact = KerasRunner(model), formats()[form].open(path)
+    source, artifact = KerasRunner(model), formats()[format_name].open(path)
     assert set(artifact.inputs) == set(source.inputs)
     assert artifact.outputs == source.outputs
     assert written.float_weights == ()
@@ -41,47 +40,49 @@ def test_outputs_equal_those_of_the_source(form, model, tmp_path):
         np.testing.assert_allclose(ours, theirs, rtol=FLOAT_TOLERANCE, atol=FLOAT_TOLERANCE)
 
 
-@pytest.mark.parametrize("form", WRITERS)
-def test_float16_halves_the_weights_and_keeps_the_function(form, model, tmp_path):
+@pytest.mark.parametrize("format_name", WRITERS)
+def test_float16_halves_the_weights_and_keeps_the_function(format_name, model, tmp_path):
     result = find("quantize.float16")().apply(model, Context())
     plan = QuantPlan(result.formats)
-    whole, half = tmp_path / f"whole.{form}", tmp_path / f"half.{form}"
-    formats()[form].write(model, QuantPlan(), whole, WriteOptions())
-    written = formats()[form].write(result.model, plan, half, WriteOptions())
+    whole, half = tmp_path / f"whole.{format_name}", tmp_path / f"half.{format_name}"
+    formats()[format_name].write(model, QuantPlan(), whole, WriteOptions())
+    written = formats()[format_name].write(result.model, plan, half, WriteOptions())
     assert written.float_weights == ()
     x = batch_for(model)
-    for ours, theirs in zip(run_batches(formats()[form].open(half), x), KerasRunner(result.model)(x), strict=True):
+    for ours, theirs in zip(
+        run_batches(formats()[format_name].open(half), x), KerasRunner(result.model)(x), strict=True
+    ):
         np.testing.assert_allclose(ours, theirs, rtol=FOLDED_HALF_TOLERANCE, atol=FOLDED_HALF_TOLERANCE)
-    if form != "keras":  # which compresses whatever it stores
-        before, after = (formats()[form].describe(path).bits_per_weight for path in (whole, half))
+    if format_name != "keras":  # which compresses whatever it stores
+        before, after = (formats()[format_name].describe(path).bits_per_weight for path in (whole, half))
         assert before == 32
         kernels = sum(np.prod(w.shape) for w in model.weights if len(w.shape) > 1)
         share = kernels / model.count_params()
         assert after < 32 - 16 * share + 3  # biases and normalization stay float32
 
 
-@pytest.mark.parametrize("form", ["tflite", "onnx"])
-def test_batch_is_dynamic_unless_fixed(form, tmp_path):
+@pytest.mark.parametrize("format_name", ["tflite", "onnx"])
+def test_batch_is_dynamic_unless_fixed(format_name, tmp_path):
     model = residual()
     for batch in (None, 4):
-        path = tmp_path / f"model{batch}.{form}"
-        formats()[form].write(model, QuantPlan(), path, WriteOptions(batch=batch))
-        runner = formats()[form].open(path)
+        path = tmp_path / f"model{batch}.{format_name}"
+        formats()[format_name].write(model, QuantPlan(), path, WriteOptions(batch=batch))
+        runner = formats()[format_name].open(path)
         assert runner.inputs == {"image": (batch, 12, 12, 3)}
         assert run_batches(runner, batch_for(model, 10))[0].shape == (10, 3)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", WRITERS)
+@pytest.mark.parametrize("format_name", WRITERS)
 @pytest.mark.parametrize("name", some(BUILDERS, lambda name: name in ("residual", "recurrent")))
-def test_same_model_gives_same_bytes_read_once_or_twice(form, name, tmp_path):
+def test_same_model_gives_same_bytes_read_once_or_twice(format_name, name, tmp_path):
     """Read twice from one file, since Keras numbers inner layers without names of their own anew each time."""
     BUILDERS[name]().save(tmp_path / "source.keras")
     models = [formats()["keras"].read(tmp_path / "source.keras") for _ in range(2)]
     found = []
     for number, model in enumerate([models[0], *models]):
-        path = tmp_path / f"{number}.{form}"
-        formats()[form].write(model, QuantPlan(), path, WriteOptions())
+        path = tmp_path / f"{number}.{format_name}"
+        formats()[format_name].write(model, QuantPlan(), path, WriteOptions())
         found.append(path.read_bytes())
         if number == 0:
             time.sleep(1.1)  # past the resolution of time stamps
@@ -94,17 +95,17 @@ def test_other_processes_give_same_bytes(tmp_path):
     names = some(("residual", "recurrent"), lambda name: name == "residual")
     for name in names:
         BUILDERS[name]().save(tmp_path / f"{name}.keras")
-    outputs = [(name, form) for name in names for form in WRITERS]
+    outputs = [(name, format_name) for name in names for format_name in WRITERS]
     for seed in ("1", "2"):
         program = (
             "import kcompress\n"
-            f"for name, form in {outputs!r}: kcompress.compress(f'{{name}}.keras', f'{{name}}{seed}.{{form}}')"
+            f"for name, suffix in {outputs!r}: kcompress.compress(f'{{name}}.keras', f'{{name}}{seed}.{{suffix}}')"
         )
         subprocess.run(
             [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONHASHSEED": seed}, check=True
         )
-    for name, form in outputs:
-        assert (tmp_path / f"{name}1.{form}").read_bytes() == (tmp_path / f"{name}2.{form}").read_bytes()
+    for name, format_name in outputs:
+        assert (tmp_path / f"{name}1.{format_name}").read_bytes() == (tmp_path / f"{name}2.{format_name}").read_bytes()
 
 
 def test_recurrent_tflite_says_that_its_batch_is_fixed(tmp_path):
@@ -114,8 +115,8 @@ def test_recurrent_tflite_says_that_its_batch_is_fixed(tmp_path):
     assert formats()["tflite"].open(path).inputs["series"][0] == 1
 
 
-@pytest.mark.parametrize("form", ["tflite", "onnx"])
-def test_a_planned_weight_that_is_not_in_the_file_is_named(form, tmp_path):
+@pytest.mark.parametrize("format_name", ["tflite", "onnx"])
+def test_a_planned_weight_that_is_not_in_the_file_is_named(format_name, tmp_path):
     """The plan is matched by content, so a weight that no output depends on cannot be found in the file."""
     from tests.models import keras, seeded
 
@@ -125,7 +126,7 @@ def test_a_planned_weight_that_is_not_in_the_file_is_named(form, tmp_path):
     used = k.layers.Dense(3, name="used")(inputs)
     model = seeded(k.Model(inputs, used + 0 * k.ops.sum(unused * 0, axis=-1, keepdims=True), name="m"))
     plan = QuantPlan({"used/kernel": FLOAT16, "unused/kernel": FLOAT16})
-    written = formats()[form].write(model, plan, tmp_path / f"m.{form}", WriteOptions())
+    written = formats()[format_name].write(model, plan, tmp_path / f"m.{format_name}", WriteOptions())
     assert "used/kernel" not in written.float_weights
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from kcompress.formats import WriteOptions, formats
 from kcompress.formats.keras.runner import KerasRunner
+from kcompress.formats.tflite.description import float_operators
 from kcompress.formats.tflite.edits import narrow
 from kcompress.formats.tflite.flatbuffer import operators, pack, schema, shorten_names, unpack
-from kcompress.formats.tflite.rows import float_operators
 from kcompress.quantization.plan import QuantPlan
 from tests.formats.test_quantized import integer_file
 from tests.models import keras, seeded

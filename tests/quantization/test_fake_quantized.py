@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from kcompress import data
-from kcompress.formats import WriteOptions, formats
-from kcompress.formats.base import run_batches
+from kcompress.formats import WriteOptions, formats, run_batches
 from kcompress.formats.keras.runner import KerasRunner
 from kcompress.model.rebuild import fingerprint
 from kcompress.model.view import nodes

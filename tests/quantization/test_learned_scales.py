@@ -23,7 +23,7 @@ def quantized():
 def test_all_steps_are_one_variable_and_begin_as_planned(quantized):
     model, plan, steps = quantized
     (variable,) = steps.layer.trainable_variables
-    assert variable.shape == (sum(len(form.scale) for form in plan.weights.values()) + 1,)
+    assert variable.shape == (sum(len(weight_format.scale) for weight_format in plan.weights.values()) + 1,)
     assert steps.formats(model, plan) == dict(plan.weights)
     with steps.read():
         assert float(steps.get("point")) == pytest.approx(4 / 255)
@@ -39,9 +39,9 @@ def test_steps_keep_their_digits_while_they_are_learned(quantized):
     with steps.read():
         assert float(steps.get("point")) == pytest.approx(4 / 255 * np.exp(0.5))
         read = np.concatenate([np.ravel(steps.get(id(kernel))) for kernel in kernels.values()])
-    assert np.array_equal(read, np.concatenate([form.scale for form in after.values()]))
+    assert np.array_equal(read, np.concatenate([weight_format.scale for weight_format in after.values()]))
     assert (np.log2(read) == np.round(np.log2(read))).all()
-    assert any(form.scale != plan.weights[name].scale for name, form in after.items())
+    assert any(weight_format.scale != plan.weights[name].scale for name, weight_format in after.items())
 
 
 def test_each_thread_reads_steps_of_its_own(quantized):

@@ -204,13 +204,13 @@ def test_without_a_recipe_there_is_one_that_suits_the_format(suffix):
     from kcompress.run import preflight
     from kcompress.tuning.presets import preset
 
-    form = for_output(Path(f"o{suffix}"))
+    file_format = for_output(Path(f"o{suffix}"))
     x = np.zeros((10, 8), np.float32)
     for splits in (resolve((x, x[:, 0])), resolve(x), Splits(None, resolve(x).training, None)):
-        template = Template.of(preset(form, splits))
+        template = Template.of(preset(file_format, splits))
         layer_groups.check(template)
         steps = template.passes(template.middle())
-        preflight.holds(steps, form)
+        preflight.holds(steps, file_format)
         assert any(isinstance(step, TrainsModel) for step in steps) == (splits.training is not None)
 
 

@@ -1,7 +1,7 @@
 """HDF5 model files: those of Keras 3, of Keras 2, and of TensorFlow Model Optimization's wrappers.
 
 Stock Keras 3 is tried first. What it rejects is read by Keras 2 (`tf_keras`), stripped of wrappers, and built again
-with Keras 3's layers; see `_keras2`.
+with Keras 3's layers; see `keras2`.
 """
 
 import contextlib
@@ -13,12 +13,12 @@ from typing import Any
 
 from kcompress.backend import installed
 from kcompress.errors import KCompressError, MissingExtraError, ModelError, UnsafeError, one_line
-from kcompress.formats import safety as _safety
 from kcompress.formats.base import Description, Format, Runner
-from kcompress.formats.h5 import keras2 as _keras2
-from kcompress.formats.h5 import tfmot as _tfmot
-from kcompress.formats.keras.rows import describe_model
+from kcompress.formats.h5.keras2 import read_keras2
+from kcompress.formats.h5.tfmot import is_wrapped, without_wrappers
+from kcompress.formats.keras.description import describe_model
 from kcompress.formats.keras.runner import KerasRunner
+from kcompress.formats.safety import LAMBDA, OutlineError, check_config, check_hdf5, check_size, implied_bytes, trusting
 
 BOMB_FACTOR = 20  # Keras never compresses its HDF5 files
 BOMB_BYTES = 64_000_000
@@ -30,7 +30,7 @@ class H5(Format):
 
     def read(self, path: Path, trust: Sequence[str] = ()) -> Any:
         config, compiled = check(path, trust)
-        wrapped = _tfmot.is_wrapped(config)
+        wrapped = is_wrapped(config)
         if not wrapped:
             try:
                 return _load(path, compiled, trust)
@@ -41,7 +41,7 @@ class H5(Format):
                     raise MissingExtraError("tensorflow", f"reading {path.name}, a Keras 2 file,") from error
         elif not installed("tensorflow_model_optimization"):
             raise MissingExtraError("tensorflow", f"reading {path.name}, a TensorFlow Model Optimization file,")
-        return _keras2.read(path, wrapped)
+        return read_keras2(path, wrapped)
 
     def open(self, path: Path, trust: Sequence[str] = ()) -> Runner:
         return KerasRunner(self.read(path, trust))
@@ -51,7 +51,7 @@ class H5(Format):
 
         model = runner.model if isinstance(runner, KerasRunner) else self.read(path, trust)
         with h5py.File(path, "r") as file:
-            stored = _safety.check_hdf5(path, file.get("model_weights", file))
+            stored = check_hdf5(path, file.get("model_weights", file))
         return describe_model(self.name, model, stored)
 
 
@@ -66,7 +66,7 @@ def check(path: Path, trust: Sequence[str]) -> tuple[dict[str, Any], bool]:
     try:
         with h5py.File(path, "r") as file:
             raw, training = file.attrs.get("model_config"), file.attrs.get("training_config")
-            expanded = _safety.check_hdf5(path, file)
+            expanded = check_hdf5(path, file)
         if raw is None:
             raise ModelError(f"{path}: holds weights only; give the whole model, saved by model.save")
         config = json.loads(raw)
@@ -78,9 +78,9 @@ def check(path: Path, trust: Sequence[str]) -> tuple[dict[str, Any], bool]:
         raise UnsafeError(
             f"{path}: expands from {path.stat().st_size:,} to {expanded:,} bytes; this looks like a decompression bomb"
         )
-    _safety.check_config(path, _tfmot.without_wrappers(config), trust)
-    with contextlib.suppress(_safety.OutlineError):  # a Keras 2 config; Keras 2 will say whether the weights fit it
-        _safety.check_size(path, expanded, _safety.implied_bytes(path, config, trust))
+    check_config(path, without_wrappers(config), trust)
+    with contextlib.suppress(OutlineError):  # a Keras 2 config; Keras 2 will say whether the weights fit it
+        check_size(path, expanded, implied_bytes(path, config, trust))
     return config, _compiles(path, training)
 
 
@@ -88,7 +88,7 @@ def _compiles(path: Path, training: Any) -> bool:
     if training is None:
         return False
     try:
-        _safety.check_config(path, json.loads(training))
+        check_config(path, json.loads(training))
     except (UnsafeError, ValueError):
         return False
     return True
@@ -97,6 +97,6 @@ def _compiles(path: Path, training: Any) -> bool:
 def _load(path: Path, compiled: bool, trust: Sequence[str]) -> Any:
     import keras
 
-    with _safety.trusting(trust), warnings.catch_warnings():
+    with trusting(trust), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about compile and optimizer state, which is not needed
-        return keras.saving.load_model(path, compile=compiled, safe_mode=_safety.LAMBDA not in trust)
+        return keras.saving.load_model(path, compile=compiled, safe_mode=LAMBDA not in trust)

@@ -15,8 +15,8 @@ import numpy as np
 
 from kcompress import backend
 from kcompress.errors import KCompressError, ModelError, UnsupportedError, one_line
-from kcompress.formats.h5 import tfmot as _tfmot
-from kcompress.formats.operators import OPERATORS
+from kcompress.formats.h5.tensorflow_operators import OPERATORS
+from kcompress.formats.h5.tfmot import enter_scopes, is_placeholder, plain_activation, stripped
 from kcompress.keras_internals import (
     is_keras2_graph,
     keras2_has_backward_layer,
@@ -30,7 +30,7 @@ from kcompress.keras_internals import (
 TOLERANCE = 1e-4
 
 
-def read(path: Path, wrapped: bool) -> Any:
+def read_keras2(path: Path, wrapped: bool) -> Any:
     """The Keras 3 counterpart of a Keras 2 file. Raises ModelError or UnsupportedError with one line."""
     try:
         with backend.silenced(), warnings.catch_warnings(), ExitStack() as scopes:
@@ -38,10 +38,10 @@ def read(path: Path, wrapped: bool) -> Any:
             import tf_keras
 
             if wrapped:
-                _tfmot.enter_scopes(scopes)
+                enter_scopes(scopes)
             old = tf_keras.models.load_model(path, compile=False)
             if wrapped:
-                old = _tfmot.stripped(old)
+                old = stripped(old)
             new = _Translator().model(old)
             _check_equal(path, old, new)
     except KCompressError:
@@ -143,7 +143,7 @@ class _Translator:
             elif key in ("layer", "backward_layer", "cell"):
                 config[key] = self.layer(getattr(old, key))
             elif key.endswith("activation"):
-                config[key] = _tfmot.plain_activation(getattr(old, key))
+                config[key] = plain_activation(getattr(old, key))
             elif key.endswith(("_regularizer", "_constraint")):
                 config[key] = _plain(value)
         if type(old).__name__ == "Normalization":
@@ -165,7 +165,7 @@ class _Translator:
 
 
 def _vanishes(layer: Any) -> bool:
-    return type(layer).__name__ == "InputLayer" or _tfmot.is_placeholder(layer)
+    return type(layer).__name__ == "InputLayer" or is_placeholder(layer)
 
 
 def _name(old: Any) -> str:

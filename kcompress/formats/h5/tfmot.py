@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from kcompress.formats.operators import OPERATORS
+from kcompress.formats.h5.tensorflow_operators import OPERATORS
 
 PRUNING, CLUSTERING, QUANTIZING = "PruneLowMagnitude", "ClusterWeights", ("QuantizeWrapper", "QuantizeWrapperV2")
 WRAPPERS = (PRUNING, CLUSTERING, *QUANTIZING)

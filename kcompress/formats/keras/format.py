@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from kcompress.errors import KCompressError, ModelError, UnsafeError, one_line
-from kcompress.formats import safety as _safety
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
-from kcompress.formats.h5 import hdf5 as _hdf5
-from kcompress.formats.keras import archive as _archive
-from kcompress.formats.keras.rows import describe_model
+from kcompress.formats.keras.archive import STORED, best_method, write_zip
+from kcompress.formats.keras.description import describe_model
+from kcompress.formats.keras.hdf5 import digest, repack
 from kcompress.formats.keras.runner import KerasRunner
+from kcompress.formats.safety import LAMBDA, check_config, check_hdf5, check_size, implied_bytes, trusting
 from kcompress.keras_internals import layers_of
 from kcompress.model import keras_quantization as quantized
 from kcompress.model.rebuild import renumber_shared
@@ -41,8 +41,8 @@ class Keras(Format):
         config = check(path, trust)
         keep_compiled = _compiles_with_keras_only(path, config)
         try:
-            with _safety.trusting(trust):
-                safe = _safety.LAMBDA not in trust
+            with trusting(trust):
+                safe = LAMBDA not in trust
                 return load(path, compile=keep_compiled, safe_mode=safe)
         except KCompressError:
             raise
@@ -56,7 +56,7 @@ class Keras(Format):
             raw, weights = Path(folder, "raw.weights.h5"), Path(folder, WEIGHTS)
             with quantized.saved_whole(model):
                 model.save_weights(raw)
-            _hdf5.repack(raw, weights, _layouts(model, plan))
+            repack(raw, weights, _layouts(model, plan))
             document = renumber_shared(keras.saving.serialize_keras_object(model))
             config = json.dumps(document, separators=(",", ":")).encode()
             metadata = json.dumps({"keras_version": keras.__version__, "date_saved": "1980-01-01@00:00:00"}).encode()
@@ -66,11 +66,11 @@ class Keras(Format):
                 WEIGHTS: weights,
                 **_assets(model, folder),
             }
-            methods = {WEIGHTS: _archive.STORED}
+            methods = {WEIGHTS: STORED}
             if options.compression != "none":
                 deflate_only = options.compression == "deflate"
-                methods = {name: _archive.best_method(content, deflate_only) for name, content in members.items()}
-            _archive.write_zip(path, members, methods)
+                methods = {name: best_method(content, deflate_only) for name, content in members.items()}
+            write_zip(path, members, methods)
         floats = ("activations are floats: Keras computes in float, on weights that lie on their grids",)
         return Written(notes=floats if plan.activations is not None else ())
 
@@ -104,11 +104,11 @@ def check(path: Path, trust: Sequence[str]) -> dict[str, Any]:
             if archive.getinfo("config.json").file_size > CONFIG_LIMIT_BYTES:
                 raise UnsafeError(f"{path}: config.json claims over {CONFIG_LIMIT_BYTES:,} bytes; get the file again")
             config = json.loads(archive.read("config.json"))
-            _safety.check_config(path, config, trust)
-            implied = _safety.implied_bytes(path, config, trust)
-            _safety.check_size(path, sum(info.file_size for info in archive.infolist()), implied)
+            check_config(path, config, trust)
+            implied = implied_bytes(path, config, trust)
+            check_size(path, sum(info.file_size for info in archive.infolist()), implied)
             with archive.open(WEIGHTS) as member, h5py.File(member, "r") as file:
-                _safety.check_size(path, _safety.check_hdf5(path, file), implied)
+                check_size(path, check_hdf5(path, file), implied)
     except KCompressError:
         raise
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
@@ -130,7 +130,7 @@ def load(path: Path, **options: Any) -> Any:
 def _compiles_with_keras_only(path: Path, config: dict[str, Any]) -> bool:
     """Whether the compile state names Keras's own losses and metrics; else the model is loaded without it."""
     try:
-        _safety.check_config(path, config.get("compile_config") or {})
+        check_config(path, config.get("compile_config") or {})
     except UnsafeError:
         return False
     return True
@@ -139,7 +139,7 @@ def _compiles_with_keras_only(path: Path, config: dict[str, Any]) -> bool:
 def _layouts(model: Any, plan: QuantPlan) -> dict[str, tuple[int, ...]]:
     """The channels of each planned weight, by its content."""
     return {
-        _hdf5.digest(weight.values): plan.weights[name].axes
+        digest(weight.values): plan.weights[name].axes
         for node in nodes(model)
         for weight in node.weights
         if (name := node.qualified(weight)) in plan.weights

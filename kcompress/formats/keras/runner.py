@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.formats.base import Tensors, cast_inputs
+from kcompress.formats.base import Tensors
+from kcompress.formats.batches import cast_inputs
 from kcompress.model.signature import signature
 
 

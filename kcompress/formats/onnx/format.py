@@ -14,16 +14,16 @@ import numpy as np
 
 from kcompress import backend
 from kcompress.errors import ModelError, UnsafeError, one_line
-from kcompress.formats import tensorflow as _tensorflow
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
-from kcompress.formats.matching import StoredTensor, match_plan
-from kcompress.formats.onnx import integer as _onnx_integer
-from kcompress.formats.onnx import order as _onnx_order
-from kcompress.formats.onnx import runner as _ort
+from kcompress.formats.frozen_graph import explain_failure, frozen_graph
+from kcompress.formats.onnx.description import describe
+from kcompress.formats.onnx.integers import float_operators, integer_inputs, quantize_activations
+from kcompress.formats.onnx.order import BATCH, reads, settle
 from kcompress.formats.onnx.prepare import prepared
-from kcompress.formats.onnx.rows import describe
-from kcompress.formats.onnx.runner import ORTRunner, edges
+from kcompress.formats.onnx.runner import ORTRunner, edges, optimized
 from kcompress.formats.onnx.weights import store
+from kcompress.formats.stored_tensors import StoredTensor, match_plan
+from kcompress.formats.tensorflow_process import in_child, on_tensorflow
 from kcompress.keras_internals import patch_tf2onnx
 from kcompress.model.signature import signature
 from kcompress.process_state import quiet_logger
@@ -43,8 +43,8 @@ class ONNX(Format):
 
     def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:
         self.require(f"writing {path.name}", writing=True)
-        if not _tensorflow.on_tensorflow():
-            return _tensorflow.in_child(self.name, model, plan, path, options)
+        if not on_tensorflow():
+            return in_child(self.name, model, plan, path, options)
         import onnx
 
         sign = signature(model)
@@ -60,7 +60,7 @@ class ONNX(Format):
             written = Written(missing)
         else:
             written = _write_integers(proto, found, missing, plan.activations, options)
-        _onnx_order.settle(proto.graph)
+        settle(proto.graph)
         onnx.checker.check_model(proto)
         onnx.save(proto, path)
         return written
@@ -86,7 +86,7 @@ def _convert(model: Any, path: Path, batch: int | None) -> Any:
         from tf2onnx import convert
 
         try:
-            frozen = _tensorflow.frozen_graph(model, batch)
+            frozen = frozen_graph(model, batch)
             proto, _ = convert.from_graph_def(
                 frozen.definition,
                 input_names=[t.name for t in frozen.inputs],
@@ -94,7 +94,7 @@ def _convert(model: Any, path: Path, batch: int | None) -> Any:
                 opset=OPSET,
             )
         except Exception as error:
-            raise _tensorflow.explain_failure(path, error, lambda text: []) from error
+            raise explain_failure(path, error, lambda text: []) from error
     return proto
 
 
@@ -106,15 +106,15 @@ def _write_integers(
     options: WriteOptions,
 ) -> Written:
     """Make the graph compute in integers; what the runtime computes with in floats all the same is in the result."""
-    codes = _onnx_integer.quantize(proto, found, activations, options)
-    read = {name for node in proto.graph.node for name in _onnx_order.reads(node)}
+    codes = quantize_activations(proto, found, activations, options)
+    read = {name for node in proto.graph.node for name in reads(node)}
     store(proto, {name: stored for name, stored in found.items() if name in read})
-    result = _ort.optimized(proto, extended=True)
-    used = _onnx_integer.integer_inputs(result)
+    result = optimized(proto, extended=True)
+    used = integer_inputs(result)
     whole = {name: stored for name, stored in found.items() if stored.levels is not None}
     left = [s.weights for name, s in whole.items() if name in read or not codes.get(name, set()) <= used]
     names = tuple(sorted({*missing, *(name for names in left for name in names)}))
-    floats = _onnx_integer.float_operators(result) if activations.mode == "static" else {}
+    floats = float_operators(result) if activations.mode == "static" else {}
     return Written(names, float_operators=dict(floats))
 
 
@@ -152,7 +152,7 @@ def _rename(proto: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         value.name = names[value.name]
         dims = value.type.tensor_type.shape.dim
         if dims and not dims[0].dim_value:
-            dims[0].dim_param = _onnx_order.BATCH
+            dims[0].dim_param = BATCH
 
 
 def _replace_erfc(proto: Any) -> None:

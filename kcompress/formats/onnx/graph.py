@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.formats.matching import StoredTensor
-from kcompress.formats.onnx import order as _onnx_order
+from kcompress.formats.onnx.order import copied, reads
+from kcompress.formats.stored_tensors import StoredTensor
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Graph:
         inner = shape_inference.infer_shapes(proto).graph
         values = (*inner.input, *inner.output, *inner.value_info)
         self.proto = proto
-        self.nodes = {n: _onnx_order.copied(node) for n, node in enumerate(proto.graph.node)}
+        self.nodes = {n: copied(node) for n, node in enumerate(proto.graph.node)}
         self.constants: dict[str, NDArray[Any]] = {
             tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer
         }
@@ -44,7 +44,7 @@ class Graph:
         self.makers = {name: number for number, node in self.nodes.items() for name in node.output if name}
         self.readers: dict[str, list[int]] = defaultdict(list)
         for number, node in self.nodes.items():
-            for name in _onnx_order.reads(node):
+            for name in reads(node):
                 self.readers[name].append(number)
 
     def bypass(self, number: int) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.formats.onnx import runner as _ort
 from kcompress.formats.onnx.draft import Draft
 from kcompress.formats.onnx.order import copied
+from kcompress.formats.onnx.runner import optimized
 
 STANDARD = ("", "ai.onnx")
 
@@ -20,7 +20,7 @@ def prepared(proto: Any) -> Any:
     """The same function as another graph."""
     from onnx import shape_inference
 
-    result = _ort.optimized(proto, extended=False)
+    result = optimized(proto, extended=False)
     if any(node.domain not in STANDARD for node in result.graph.node):
         result = proto
     kept = [entry for entry in result.opset_import if entry.domain in STANDARD]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kcompress.errors import ModelError, UnsupportedError, one_line
 from kcompress.formats.base import Tensors
-from kcompress.formats.edges import Edge, to_float, to_type
+from kcompress.formats.integer_io import Edge, to_float, to_type
 
 TYPES = {"float": "float32", "double": "float64", "float16": "float16"}
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.formats.matching import StoredTensor
 from kcompress.formats.onnx.draft import Draft
 from kcompress.formats.onnx.order import copied
+from kcompress.formats.stored_tensors import StoredTensor
 from kcompress.numerics import affine
 from kcompress.numerics.packing import pack_levels, unpacking_table
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from kcompress import backend
 from kcompress.errors import ModelError, UnsafeError, UnsupportedError, one_line
-from kcompress.formats.base import Description, Format, Row, Runner, Tensors, cast_inputs
+from kcompress.formats.base import Description, Format, Row, Runner, Tensors
+from kcompress.formats.batches import cast_inputs
 
 TRUST = "tensorflow"
 UNSAFE = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.formats.matching import StoredTensor
+from kcompress.formats.stored_tensors import StoredTensor
 from kcompress.numerics.packing import least_bits, pack_levels
 
 IDENTIFIER = b"TFL3"

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from kcompress import backend
-from kcompress.formats import tensorflow as _tensorflow
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
-from kcompress.formats.matching import match_plan
-from kcompress.formats.tflite import integer as _tflite_integer
+from kcompress.formats.frozen_graph import explain_failure, frozen_graph
+from kcompress.formats.stored_tensors import match_plan
+from kcompress.formats.tensorflow_process import in_child, on_tensorflow
+from kcompress.formats.tflite.description import describe, float_operators
 from kcompress.formats.tflite.flatbuffer import add_signature, float_constants, pack, shorten_names, store, unpack
-from kcompress.formats.tflite.rows import describe, float_operators
+from kcompress.formats.tflite.integers import quantize_activations
 from kcompress.formats.tflite.runner import LiteRTRunner
 from kcompress.model.signature import signature
 from kcompress.quantization.plan import QuantPlan
@@ -33,8 +34,8 @@ class TFLite(Format):
 
     def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:
         self.require(f"writing {path.name}")
-        if not _tensorflow.on_tensorflow():
-            return _tensorflow.in_child(self.name, model, plan, path, options)
+        if not on_tensorflow():
+            return in_child(self.name, model, plan, path, options)
         data, notes = _convert(model, path, options.batch)
         buffer = unpack(data)
         sign = signature(model)
@@ -45,7 +46,7 @@ class TFLite(Format):
             shorten_names(buffer)
             path.write_bytes(pack(buffer))
             return Written(missing, notes)
-        buffer = _tflite_integer.quantize(buffer, found, plan.activations, options)
+        buffer = quantize_activations(buffer, found, plan.activations, options)
         left = {name: found[name] for name in float_constants(buffer) if name in found}
         store(buffer, left)
         shorten_names(buffer)
@@ -69,14 +70,14 @@ def _convert(model: Any, path: Path, batch: int | None) -> tuple[bytes, tuple[st
 
     try:
         with backend.silenced():
-            frozen = _tensorflow.frozen_graph(model, batch)
+            frozen = frozen_graph(model, batch)
             graph = frozen.definition, list(frozen.inputs), list(frozen.outputs)
             return tf.compat.v1.lite.TFLiteConverter(*graph).convert(), ()
     except Exception as error:
         if batch is None and "TensorList" in str(error):
             data, _ = _convert(model, path, 1)
             return data, ("the batch size is fixed at 1: LiteRT cannot run recurrent layers with a dynamic one",)
-        raise _tensorflow.explain_failure(path, error, _unknown_operators) from error
+        raise explain_failure(path, error, _unknown_operators) from error
 
 
 def _unknown_operators(message: str) -> list[str]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kcompress import backend
 from kcompress.errors import ModelError, one_line
 from kcompress.formats.base import Tensors
-from kcompress.formats.edges import Edge, to_float, to_type
+from kcompress.formats.integer_io import Edge, to_float, to_type
 from kcompress.formats.tflite.flatbuffer import signature_names
 
 

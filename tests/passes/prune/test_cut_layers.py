@@ -82,4 +82,6 @@ def test_grids_of_weights_that_are_not_cut_are_left_out():
     plan = QuantPlan({"a/kernel": each, "b/kernel": whole, "c/kernel": FLOAT16})
     found = channels(model)
     formats = sliced_formats(model, found, first_of(found, "a", "units"), plan)
-    assert {name: form.scale for name, form in formats.items()} == {"a/kernel": (2.0, 3.0, 4.0, 5.0, 6.0)}
+    assert {name: weight_format.scale for name, weight_format in formats.items()} == {
+        "a/kernel": (2.0, 3.0, 4.0, 5.0, 6.0)
+    }

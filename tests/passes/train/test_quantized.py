@@ -48,15 +48,15 @@ def loss(model):
 def levels_of(result, plan):
     for node in nodes(result.model):
         for weight in node.kernels:
-            if form := plan.weights.get(node.qualified(weight)):
-                yield form, weight.values
+            if weight_format := plan.weights.get(node.qualified(weight)):
+                yield weight_format, weight.values
 
 
 @pytest.mark.parametrize("bits", [2, 4])
 def test_weights_end_on_grids_whose_steps_were_learned(trained, bits):
     begun, result, plan = onwards(trained, QuantizeWeights(bits=bits), target="tflite")
     assert loss(result.model) < loss(begun.model)
-    assert all(form.holds(values) for form, values in levels_of(result, plan))
+    assert all(weight_format.holds(values) for weight_format, values in levels_of(result, plan))
     moved = [plan.weights[name].scale != begun.formats[name].scale for name in begun.formats]
     assert all(moved)
 
@@ -64,9 +64,9 @@ def test_weights_end_on_grids_whose_steps_were_learned(trained, bits):
 @pytest.mark.parametrize(("scale", "digits"), [("float", affine.SHORT), ("power_of_two", affine.POWER_OF_TWO)])
 def test_scales_stay_of_as_few_digits_as_they_were(trained, scale, digits):
     _, result, plan = onwards(trained, QuantizeWeights(bits=4, scale=scale))
-    for form, values in levels_of(result, plan):
-        assert affine.digits(np.asarray(form.scale)) <= digits
-        assert form.holds(values)
+    for weight_format, values in levels_of(result, plan):
+        assert affine.digits(np.asarray(weight_format.scale)) <= digits
+        assert weight_format.holds(values)
 
 
 def test_two_bits_are_worth_training(trained):
@@ -79,9 +79,9 @@ def test_two_bits_are_worth_training(trained):
 def test_binary_and_ternary_weights_change_their_values(trained, levels):
     begun, result, plan = onwards(trained, QuantizeBinary(levels=levels, edges=True), epochs=8, learning_rate=0.01)
     assert loss(result.model) < loss(begun.model)
-    for form, values in levels_of(result, plan):
-        assert form.holds(values)
-        assert len(np.unique(form.levels(values))) == levels
+    for weight_format, values in levels_of(result, plan):
+        assert weight_format.holds(values)
+        assert len(np.unique(weight_format.levels(values))) == levels
     kernel = begun.model.get_layer("conv2").kernel, result.model.get_layer("conv2").kernel
     assert (np.sign(kernel[0]) != np.sign(kernel[1])).any()
 
@@ -119,9 +119,9 @@ def test_the_file_of_integers_agrees_with_the_fake_quantized_model_that_was_trai
     x = {"image": spots()[0][4::5]}
     options = WriteOptions(calibration=context().data.calibration.fit_to({"image": (None, 12, 12, 1)}))
     for suffix in ("tflite", "onnx"):
-        form = formats()[suffix]
-        form.write(result.model, plan, tmp_path / f"m.{suffix}", options)
-        given = form.open(tmp_path / f"m.{suffix}")(x)[0]
+        file_format = formats()[suffix]
+        file_format.write(result.model, plan, tmp_path / f"m.{suffix}", options)
+        given = file_format.open(tmp_path / f"m.{suffix}")(x)[0]
         assert np.abs(given - expected).max() < 0.02, suffix  # 5 steps of 1/256, for a step more or less on the way
     plain = KerasRunner(result.model)(x)[0]
     assert np.abs(plain - expected).max() > 0.002
@@ -145,7 +145,7 @@ def test_what_is_pruned_after_it_was_quantized_stays_zero_through_later_training
     pruning = PruneMagnitude(sparsity=0.6, schedule="polynomial")
     first = TrainFinetune(epochs=2).apply(begun.model, context(plan=plan, pruning=pruning))
     plan = plan.updated(first.formats)
-    assert all(form.sparse for form in plan.weights.values())
+    assert all(weight_format.sparse for weight_format in plan.weights.values())
     again = TrainFinetune(epochs=2, learning_rate=0.01).apply(first.model, context(plan=plan))
     for layer in ("conv1", "conv2", "hidden", "head"):
         was, now = (np.asarray(each.model.get_layer(layer).kernel) == 0 for each in (first, again))

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from kcompress.data import Dataset
 from kcompress.errors import DataError
-from kcompress.formats.base import Tensors, by_position
+from kcompress.formats.base import Tensors
+from kcompress.formats.batches import by_position
 from kcompress.numerics.ranges import Range
 from kcompress.quantization.plan import Activations
 

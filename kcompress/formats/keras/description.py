@@ -9,7 +9,7 @@ from kcompress.model.signature import signature
 from kcompress.model.view import nodes, nonzero, parameters
 
 
-def describe_model(form: str, model: Any, weight_bytes: int) -> Description:
+def describe_model(format_name: str, model: Any, weight_bytes: int) -> Description:
     """A row per layer that has weights or multiply-adds; `weight_bytes` is what the weights take in the file."""
     sign = signature(model)
     macs = macs_by_layer(model)
@@ -25,5 +25,5 @@ def describe_model(form: str, model: Any, weight_bytes: int) -> Description:
         rows.append(Row(node.name, type(node.layer).__name__, shape, count, nonzeros, cost))
     total = None if macs is None else sum(macs.values())
     return Description(
-        form, sign.inputs, sign.outputs, parameters(model), nonzero(model), weight_bytes, tuple(rows), total
+        format_name, sign.inputs, sign.outputs, parameters(model), nonzero(model), weight_bytes, tuple(rows), total
     )

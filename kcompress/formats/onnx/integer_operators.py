@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.formats.matching import StoredTensor
 from kcompress.formats.onnx.graph import Graph, attributes
+from kcompress.formats.stored_tensors import StoredTensor
 
 COMPUTING = frozenset(
     (

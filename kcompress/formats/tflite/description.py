@@ -12,7 +12,7 @@ from kcompress.formats.tflite.flatbuffer import operators, schema
 EDGES = ("QUANTIZE", "DEQUANTIZE")
 
 
-def describe(form: str, model: Any, runner: Runner) -> Description:
+def describe(format_name: str, model: Any, runner: Runner) -> Description:
     kinds = {value: name for name, value in vars(schema().TensorType).items() if not name.startswith("_")}
     weights: Counter[str] = Counter()
     alive: Counter[str] = Counter()
@@ -30,7 +30,7 @@ def describe(form: str, model: Any, runner: Runner) -> Description:
     kinds_of = Counter(kind for _, _, kind in operators(model))
     rows = [Row(f"{kind} weights", "tensors", "", weights[kind], alive[kind]) for kind in sorted(weights)]
     rows += [Row(name, f"{count} operators", "", 0, 0) for name, count in sorted(kinds_of.items())]
-    return Description(form, runner.inputs, runner.outputs, weights.total(), alive.total(), stored, tuple(rows))
+    return Description(format_name, runner.inputs, runner.outputs, weights.total(), alive.total(), stored, tuple(rows))
 
 
 def _is_weight(kind: str, tensor: Any) -> bool:

@@ -7,15 +7,15 @@ MatMulInteger or ConvInteger sums the products in int32. All values between laye
 from collections.abc import Mapping
 from typing import Any
 
-from kcompress.formats.matching import StoredTensor
 from kcompress.formats.onnx.draft import Draft
 from kcompress.formats.onnx.graph import Graph, Product, attributes
 from kcompress.formats.onnx.weights import kernel_codes
+from kcompress.formats.stored_tensors import StoredTensor
 
 PRODUCTS = {"Conv": "ConvInteger", "Gemm": "MatMulInteger", "MatMul": "MatMulInteger"}
 
 
-def to_integers(proto: Any, kernels: Mapping[str, StoredTensor]) -> dict[str, set[str]]:
+def to_dynamic_integers(proto: Any, kernels: Mapping[str, StoredTensor]) -> dict[str, set[str]]:
     """Make the products with planned kernels integer ones. Returns by kernel the integer tensors that stand for it."""
     graph, draft = Graph(proto), Draft(proto)
     codes: dict[str, set[str]] = {}

@@ -22,7 +22,7 @@ ZERO_POINTS = {
 """Operators that read integers, and at which of their inputs the zero point of another one is."""
 
 
-def describe(form: str, proto: Any, runner: Runner) -> Description:
+def describe(format_name: str, proto: Any, runner: Runner) -> Description:
     import onnx
 
     nodes = list(proto.graph.node)
@@ -53,7 +53,7 @@ def describe(form: str, proto: Any, runner: Runner) -> Description:
     operators = Counter(node.op_type for node in nodes)
     rows = [Row(f"{kind} weights", "tensors", "", weights[kind], alive[kind]) for kind in sorted(weights)]
     rows += [Row(name, f"{count} operators", "", 0, 0) for name, count in sorted(operators.items())]
-    return Description(form, runner.inputs, runner.outputs, weights.total(), alive.total(), stored, tuple(rows))
+    return Description(format_name, runner.inputs, runner.outputs, weights.total(), alive.total(), stored, tuple(rows))
 
 
 def _zero_points(nodes: list[Any]) -> dict[str, str]:

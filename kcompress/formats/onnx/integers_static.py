@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.formats.matching import StoredTensor
-from kcompress.formats.onnx.choice import KERNELS, MOVING, Ranges, chosen_operators, limits
 from kcompress.formats.onnx.draft import Draft
 from kcompress.formats.onnx.graph import Graph, Product, attributes
+from kcompress.formats.onnx.integer_operators import KERNELS, MOVING, Ranges, chosen_operators, limits
 from kcompress.formats.onnx.weights import kernel_codes
+from kcompress.formats.stored_tensors import StoredTensor
 from kcompress.numerics import affine
 
 LEVELS = 256
@@ -36,7 +36,7 @@ class Grid:
     constants: tuple[str, str]
 
 
-def to_integers(proto: Any, kernels: Mapping[str, StoredTensor], ranges: Ranges) -> dict[str, set[str]]:
+def to_static_integers(proto: Any, kernels: Mapping[str, StoredTensor], ranges: Ranges) -> dict[str, set[str]]:
     """Make a prepared graph compute in integers where it can; `kernels` and `ranges` are by tensor name.
 
     Returns by kernel the integer tensors that stand for it now.

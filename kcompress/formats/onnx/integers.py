@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.formats.activation_ranges import measure_ranges
 from kcompress.formats.base import Tensors, WriteOptions
-from kcompress.formats.calibration import measure_ranges
-from kcompress.formats.matching import StoredTensor
-from kcompress.formats.onnx import dynamic as _onnx_dynamic
-from kcompress.formats.onnx import order as _onnx_order
-from kcompress.formats.onnx import runner as _ort
-from kcompress.formats.onnx import static as _onnx_static
-from kcompress.formats.onnx.choice import FIXED, MOVING, wanted
+from kcompress.formats.onnx.integer_operators import FIXED, MOVING, wanted
+from kcompress.formats.onnx.integers_dynamic import to_dynamic_integers
+from kcompress.formats.onnx.integers_static import LEVELS, to_static_integers
+from kcompress.formats.onnx.order import copied, exchange
+from kcompress.formats.onnx.runner import ORTRunner
+from kcompress.formats.stored_tensors import StoredTensor
 from kcompress.numerics import affine
 from kcompress.quantization.plan import Activations
 
@@ -32,7 +32,7 @@ NEVER_FLOAT = (
 )
 
 
-def quantize(
+def quantize_activations(
     proto: Any, stored: Mapping[str, StoredTensor], activations: Activations, options: WriteOptions
 ) -> dict[str, set[str]]:
     """Rewrite a prepared graph in place; planned kernels are `stored`, by tensor name.
@@ -40,11 +40,11 @@ def quantize(
     Returns by kernel the integer tensors that stand for it.
     """
     if activations.mode == "dynamic":
-        return _onnx_dynamic.to_integers(proto, stored)
+        return to_dynamic_integers(proto, stored)
     ranges = _ranges(proto, activations, options)
     if activations.io == "int8":
         _int8_edges(proto, ranges)
-    return _onnx_static.to_integers(proto, stored, ranges)
+    return to_static_integers(proto, stored, ranges)
 
 
 def _ranges(proto: Any, activations: Activations, options: WriteOptions) -> dict[str, tuple[float, float]]:
@@ -53,12 +53,12 @@ def _ranges(proto: Any, activations: Activations, options: WriteOptions) -> dict
 
     assert options.calibration is not None  # the pass declares that it needs it
     names = wanted(proto)
-    copy = _onnx_order.copied(proto)
+    copy = copied(proto)
     inputs = {value.name for value in proto.graph.input}
     made = {value.name for value in proto.graph.output}
     for name in sorted(names - inputs - made):
         copy.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    runner = _ort.ORTRunner(copy.SerializeToString())
+    runner = ORTRunner(copy.SerializeToString())
 
     def run(x: Tensors) -> Iterator[tuple[str, NDArray[Any]]]:
         for name, values in (*x.items(), *zip(runner.outputs, runner(x), strict=True)):
@@ -80,19 +80,19 @@ def _int8_edges(proto: Any, ranges: dict[str, tuple[float, float]]) -> None:
         name = value.name
         if name not in ranges:
             continue
-        scale, zero = affine.asymmetric(*ranges[name], _onnx_static.LEVELS)
+        scale, zero = affine.asymmetric(*ranges[name], LEVELS)
         constants = [f"{name}|edge_scale", f"{name}|edge_zero"]
         arrays = (np.asarray(scale), np.asarray(zero - 128, np.int8))
         graph.initializer.extend(map(onnx.numpy_helper.from_array, arrays, constants))
         inner = f"{name}|inside"
-        _onnx_order.exchange(graph, {name: inner})
+        exchange(graph, {name: inner})
         ranges[inner] = ranges[name]
         if value in graph.input:
             heads.append(onnx.helper.make_node("DequantizeLinear", [name, *constants], [inner]))
         else:
             tails.append(onnx.helper.make_node("QuantizeLinear", [inner, *constants], [name]))
         value.type.tensor_type.elem_type = onnx.TensorProto.INT8
-    nodes = [*heads, *map(_onnx_order.copied, graph.node), *tails]
+    nodes = [*heads, *map(copied, graph.node), *tails]
     del graph.node[:], graph.value_info[:]
     graph.node.extend(nodes)
 

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress import backend
+from kcompress.formats.activation_ranges import measure_ranges
 from kcompress.formats.base import Tensors, WriteOptions
-from kcompress.formats.calibration import measure_ranges
-from kcompress.formats.matching import StoredTensor
+from kcompress.formats.stored_tensors import StoredTensor
 from kcompress.formats.tflite.edits import multiply_for_neg, narrow, take_shapes_of_integers
 from kcompress.formats.tflite.flatbuffer import is_float_constant, operators, pack, unpack
 from kcompress.formats.tflite.runner import LiteRTRunner
@@ -45,7 +45,9 @@ DEPTHWISE_CONV_2D with 16-bit activations.
 """
 
 
-def quantize(model: Any, stored: Mapping[str, StoredTensor], activations: Activations, options: WriteOptions) -> Any:
+def quantize_activations(
+    model: Any, stored: Mapping[str, StoredTensor], activations: Activations, options: WriteOptions
+) -> Any:
     """The flatbuffer with its planned kernels (by tensor name) and, in static mode, its activations as integers.
 
     Operators with a kernel that the plan does not name stay in float, as do those in loops in static mode.

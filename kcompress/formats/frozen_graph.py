@@ -1,25 +1,15 @@
-"""A Keras model as a flat TensorFlow function; conversion in a child process where Keras runs on another backend."""
+"""A Keras model as a flat TensorFlow function whose weights are constants, for converters to read."""
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.errors import ModelError, UnsupportedError
-from kcompress.formats.base import WriteOptions, Written
+from kcompress.errors import UnsupportedError
 from kcompress.keras_internals import LOWERED
 from kcompress.model.signature import signature
-from kcompress.quantization.plan import QuantPlan
-
-CALIBRATION = "calibration.npz"
 
 
 @dataclass(frozen=True)
@@ -80,32 +70,6 @@ def _make_constant(node: Any, values: NDArray[Any]) -> None:
     node.attr.clear()
     node.attr["dtype"].type = tf.as_dtype(values.dtype).as_datatype_enum
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values))
-
-
-def on_tensorflow() -> bool:
-    import keras
-
-    return bool(keras.backend.backend() == "tensorflow")
-
-
-def in_child(form: str, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:
-    """Write `path` from a child process that runs Keras on TensorFlow."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, job = Path(folder, "model.keras"), Path(folder, "job.json")
-        model.save(source)
-        if plan.activations is not None and plan.activations.mode == "static" and options.calibration is not None:
-            samples = next(options.calibration.inputs(plan.activations.samples, limit=plan.activations.samples))
-            np.savez(Path(folder, CALIBRATION), allow_pickle=False, **samples)
-        task = {"plan": plan.to_json(), "format": form, "batch": options.batch, "output": str(path)}
-        job.write_text(json.dumps(task))
-        command = [sys.executable, "-m", "kcompress.formats.child", str(source), str(job)]
-        environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["no message"]
-            raise ModelError(f"{path}: conversion in a TensorFlow process failed: {lines[-1]}")
-        answer = json.loads(job.read_text())
-        return Written(tuple(answer["float_weights"]), tuple(answer["notes"]), answer["float_operators"])
 
 
 def explain_failure(path: Path, error: Exception, names: Callable[[str], list[str]]) -> UnsupportedError:
