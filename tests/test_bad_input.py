@@ -1,4 +1,7 @@
-"""A user's mistake is one line and exit code 2 (3 for safety); nothing is written and nothing is lost."""
+"""A user's mistake is one line and exit code 2 (3 for safety); nothing is written and nothing is lost.
+
+Covers: errors.py, run/preflight.py.
+"""
 
 import zipfile
 from pathlib import Path

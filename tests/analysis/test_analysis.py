@@ -1,4 +1,7 @@
-"""The command and the function of its name, on a model file."""
+"""The command and the function of its name, on a model file.
+
+Covers: analysis/heat.py, analysis/options.py, analysis/rows.py, api/sensitivity.py, cli/commands/sensitivity.py.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""Effects measured are those of the changed model itself."""
+"""Effects measured are those of the changed model itself.
+
+Covers: analysis/changes.py, analysis/kept.py, analysis/probe.py, model/distortion.py.
+"""
 
 import itertools
 

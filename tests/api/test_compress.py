@@ -1,4 +1,9 @@
-"""The promises about a whole run: what is reported, what is kept, what survives an interruption."""
+"""The promises about a whole run: what is reported, what is kept, what survives an interruption.
+
+Covers: cache.py, cli/commands/compress.py, cli/progress.py, cli/running.py, codec.py, files.py,
+formats/keras/format.py, formats/keras/runner.py, measure/files.py, measure/scoring.py, progress.py, report/report.py,
+run/apply.py, run/budgets.py, run/measure.py, run/options.py, run/prepare.py, run/resume.py, settings.py.
+"""
 
 import json
 import os

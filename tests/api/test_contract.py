@@ -1,4 +1,7 @@
-"""The command line and the Python API take the same settings, each declared once. Covers: api, settings.py, options."""
+"""The command line and the Python API take the same settings, each declared once.
+
+Covers: settings.py, typing.py.
+"""
 
 import inspect
 import subprocess

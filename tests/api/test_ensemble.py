@@ -1,3 +1,8 @@
+"""An ensemble is written in every format and measured against its members.
+
+Covers: cli/commands/ensemble.py, training/members.py.
+"""
+
 import json
 
 import numpy as np

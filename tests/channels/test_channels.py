@@ -1,4 +1,7 @@
-"""Channels through whole models: nested, shared, of many inputs and outputs; settings and names; what is refused."""
+"""Channels through whole models: nested, shared, of many inputs and outputs; settings and names; what is refused.
+
+Covers: channels/gates.py, channels/trace.py.
+"""
 
 import numpy as np
 import pytest

@@ -1,3 +1,8 @@
+"""Files over their limits or that grew too much are named; git tells what they were.
+
+Covers: check/git.py.
+"""
+
 import os
 import re
 import shutil

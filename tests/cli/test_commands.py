@@ -1,4 +1,9 @@
-"""Commands from the shell on the fixtures: what they print, what they import, how they work together."""
+"""Commands from the shell on the fixtures: what they print, what they import, how they work together.
+
+Covers: api/compare.py, api/inspect.py, cli/__main__.py, cli/commands/check.py, cli/commands/compare.py,
+cli/commands/demo.py, cli/commands/inspect.py, cli/commands/passes.py, cli/demonstration.py, cli/options.py,
+cli/program.py.
+"""
 
 import json
 import subprocess

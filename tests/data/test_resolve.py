@@ -1,3 +1,8 @@
+"""What --data, --calibration and --test may be, and which splits come of it.
+
+Covers: data/arrays.py, data/dataset.py, data/keys.py, data/objects.py, data/source.py, data/specs.py.
+"""
+
 import os
 import subprocess
 import sys

@@ -1,3 +1,8 @@
+"""Tables in csv and parquet files become inputs and labels.
+
+Covers: data/table_file.py.
+"""
+
 import re
 import sys
 

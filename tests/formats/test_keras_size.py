@@ -1,4 +1,7 @@
-"""The size of a `.keras` file whose weights lie on a grid, and that stock Keras reads exactly those weights from it."""
+"""The size of a `.keras` file whose weights lie on a grid, and that stock Keras reads exactly those weights from it.
+
+Covers: formats/keras/archive.py, formats/keras/rows.py.
+"""
 
 import lzma
 import subprocess

@@ -1,4 +1,8 @@
-"""Integer `.onnx` files: what ONNX Runtime makes of them, what they hold, and what stays in float by name."""
+"""Integer `.onnx` files: what ONNX Runtime makes of them, what they hold, and what stays in float by name.
+
+Covers: formats/onnx/draft.py, formats/onnx/dynamic.py, formats/onnx/graph.py, formats/onnx/integer.py,
+formats/onnx/static.py.
+"""
 
 from collections import Counter
 from itertools import product

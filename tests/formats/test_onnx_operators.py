@@ -1,4 +1,7 @@
-"""Every operator that is computed in integers in an `.onnx` file is one that ONNX Runtime has on integers."""
+"""Every operator that is computed in integers in an `.onnx` file is one that ONNX Runtime has on integers.
+
+Covers: formats/onnx/choice.py, formats/onnx/order.py.
+"""
 
 from collections import Counter
 

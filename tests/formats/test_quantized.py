@@ -1,4 +1,8 @@
-"""Planned integers are in the file, exactly; integer files compute in integers."""
+"""Planned integers are in the file, exactly; integer files compute in integers.
+
+Covers: formats/calibration.py, formats/edges.py, formats/matching.py, formats/onnx/weights.py, formats/operators.py,
+formats/tflite/flatbuffer.py, formats/tflite/integer.py.
+"""
 
 import os
 import subprocess

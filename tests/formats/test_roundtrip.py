@@ -1,4 +1,9 @@
-"""Every writer gives the same function back, under the same names, in the runtime that will run the file."""
+"""Every writer gives the same function back, under the same names, in the runtime that will run the file.
+
+Covers: formats/base.py, formats/child.py, formats/onnx/format.py, formats/onnx/prepare.py, formats/onnx/rows.py,
+formats/onnx/runner.py, formats/tensorflow.py, formats/tflite/format.py, formats/tflite/rows.py,
+formats/tflite/runner.py.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,7 @@
-"""A SavedModel folder can be inspected, run and compared; what cannot be done with it is said."""
+"""A SavedModel folder can be inspected, run and compared; what cannot be done with it is said.
+
+Covers: formats/savedmodel/format.py.
+"""
 
 import shutil
 

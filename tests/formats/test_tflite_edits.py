@@ -1,4 +1,7 @@
-"""What the quantizer would leave in float, or in 8 bits, without need."""
+"""What the quantizer would leave in float, or in 8 bits, without need.
+
+Covers: formats/tflite/edits.py.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Every call of the chosen layers is seen, with its values, and the model is left as it was."""
+"""Every call of the chosen layers is seen, with its values, and the model is left as it was.
+
+Covers: model/hooks.py, model/kernels.py, model/replaced.py.
+"""
 
 import numpy as np
 import pytest

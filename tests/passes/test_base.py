@@ -1,4 +1,7 @@
-"""The fields of a pass: frozen, kept in its config, overridden by rules, and explained where they are wrong."""
+"""The fields of a pass: frozen, kept in its config, overridden by rules, and explained where they are wrong.
+
+Covers: passes/context.py, passes/movement.py, passes/result.py.
+"""
 
 from typing import Literal
 

@@ -1,4 +1,7 @@
-"""A report in every form, from one document."""
+"""A report in every form, from one document.
+
+Covers: report/html.py, report/markdown.py, report/plot.py, report/table.py, report/terminal.py.
+"""
 
 import json
 from xml.etree import ElementTree

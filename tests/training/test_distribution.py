@@ -1,4 +1,7 @@
-"""Training on several devices, or in several processes, gives what training on one gives."""
+"""Training on several devices, or in several processes, gives what training on one gives.
+
+Covers: hosts/roll_call.py, hosts/settings.py, hosts/team.py.
+"""
 
 import json
 import os

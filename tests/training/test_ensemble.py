@@ -1,3 +1,8 @@
+"""Members are combined by their average, by weights or by a head that is trained.
+
+Covers: training/stacking.py.
+"""
+
 import subprocess
 import sys
 from itertools import product

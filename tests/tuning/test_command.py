@@ -1,4 +1,7 @@
-"""`kcompress search` from the shell: what it prints, its exit codes, and what it loads to refuse."""
+"""`kcompress search` from the shell: what it prints, its exit codes, and what it loads to refuse.
+
+Covers: cli/commands/search.py.
+"""
 
 import json
 

@@ -1,4 +1,9 @@
-"""A whole search on a small model: what it writes, what it promises, what it refuses."""
+"""A whole search on a small model: what it writes, what it promises, what it refuses.
+
+Covers: api/search.py, tuning/effort.py, tuning/evaluation.py, tuning/figures.py, tuning/job.py,
+tuning/layer_groups.py, tuning/options.py, tuning/outputs.py, tuning/plot.py, tuning/presets.py, tuning/progress.py,
+tuning/rebuilding.py, tuning/report.py, tuning/rows.py.
+"""
 
 import json
 import shutil

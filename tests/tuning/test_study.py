@@ -1,4 +1,7 @@
-"""The ledger: what is tried and counted, and what becomes of trials whose worker is gone."""
+"""The ledger: what is tried and counted, and what becomes of trials whose worker is gone.
+
+Covers: tuning/samplers.py, tuning/storage.py, tuning/trials.py.
+"""
 
 import signal
 import time

@@ -1,4 +1,7 @@
-"""Workers: processes and Ray tasks share one study, and what a killed one began is done by another."""
+"""Workers: processes and Ray tasks share one study, and what a killed one began is done by another.
+
+Covers: tuning/on_ray.py, tuning/signals.py, tuning/work.py, tuning/worker.py.
+"""
 
 import json
 import signal

@@ -1,4 +1,7 @@
-"""The table of rules: every layer of Keras has one or is known to pin, and what is not known pins by name."""
+"""The table of rules: every layer of Keras has one or is known to pin, and what is not known pins by name.
+
+Covers: channels/rules/visit.py.
+"""
 
 import keras as k  # the names in keras.layers
 import numpy as np

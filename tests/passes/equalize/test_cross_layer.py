@@ -1,4 +1,7 @@
-"""Ranges of channels are even after it and outputs the same, wherever a scale passes from one layer to the next."""
+"""Ranges of channels are even after it and outputs the same, wherever a scale passes from one layer to the next.
+
+Covers: passes/equalize/_links.py.
+"""
 
 import numpy as np
 import pytest

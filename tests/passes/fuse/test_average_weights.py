@@ -1,3 +1,8 @@
+"""Weights of models of one architecture are averaged.
+
+Covers: passes/fuse/_architecture.py.
+"""
+
 import json
 
 import numpy as np

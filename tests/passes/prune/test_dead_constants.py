@@ -1,4 +1,7 @@
-"""Channels that always hold one number are folded into what reads them, where that is exact."""
+"""Channels that always hold one number are folded into what reads them, where that is exact.
+
+Covers: passes/prune/_constants.py.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Integer activations in the pass: layers that cannot be calibrated are named, noise of activations is counted."""
+"""Integer activations in the pass: layers that cannot be calibrated are named, noise of activations is counted.
+
+Covers: passes/quantize/_calibrated.py, passes/quantize/int8.py.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""Kernels on grids of whole numbers: every kernel lands on its grid and in the plan, or is declined with a reason."""
+"""Kernels on grids of whole numbers: every kernel lands on its grid and in the plan, or is declined with a reason.
+
+Covers: passes/quantize/_grid.py, passes/quantize/binary.py, passes/quantize/weights.py.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Keras's own modes: what they quantize opens in stock Keras with the same outputs, and what they leave is named."""
+"""Keras's own modes: what they quantize opens in stock Keras with the same outputs, and what they leave is named.
+
+Covers: model/keras_quantization.py.
+"""
 
 import zipfile
 from functools import cache

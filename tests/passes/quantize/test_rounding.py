@@ -1,4 +1,7 @@
-"""Rounding by calibration data: layers' outputs change less, biases make up for the rest, one sweep serves all."""
+"""Rounding by calibration data: layers' outputs change less, biases make up for the rest, one sweep serves all.
+
+Covers: passes/statistics.py.
+"""
 
 import numpy as np
 import pytest

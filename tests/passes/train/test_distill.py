@@ -1,3 +1,9 @@
+"""A student learns from a teacher's outputs and features.
+
+Covers: training/forms.py, training/joint.py, training/output_form.py, training/pairing.py, training/student.py,
+training/teachers.py.
+"""
+
 from dataclasses import replace
 
 import numpy as np

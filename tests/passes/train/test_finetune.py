@@ -1,3 +1,10 @@
+"""A model is trained again and keeps its zeros, its grids and its frozen layers.
+
+Covers: passes/train/_scopes.py, passes/train/_training.py, training/compiled.py, training/labelled.py,
+training/learner.py, training/loop.py, training/masks.py, training/outcome.py, training/settings.py,
+training/target_loss.py.
+"""
+
 import numpy as np
 import pytest
 

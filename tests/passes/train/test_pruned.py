@@ -1,4 +1,7 @@
-"""Pruning while training goes on."""
+"""Pruning while training goes on.
+
+Covers: passes/train/_gradual.py.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Training through what earlier passes quantized."""
+"""Training through what earlier passes quantized.
+
+Covers: passes/train/_fake_quantized.py, quantization/readers.py.
+"""
 
 from dataclasses import replace
 

@@ -1,4 +1,7 @@
-"""What holds for every criterion that is found."""
+"""What holds for every criterion that is found.
+
+Covers: passes/prune/criteria/_outputs.py, passes/prune/criteria/_tally.py.
+"""
 
 import json
 import os
