@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Layers = tuple[str, ...]
 """Qualified names of layers that can only be changed together; mostly it is one."""
+Replaced = Sequence[tuple[Any, "NDArray[Any]"]]
+"""Variables of a model and their new values."""
 
 
 class TrainsModel(ABC):
@@ -130,7 +132,3 @@ class ChangesCoupledLayers(ABC):
 
         Sets of layers are in the order of the model, and shapes stay as they are: what would be removed is zero.
         """
-
-
-Replaced = Sequence[tuple[Any, "NDArray[Any]"]]
-"""Variables of a model and their new values."""
