@@ -1,6 +1,6 @@
 """The size of a `.keras` file whose weights lie on a grid, and that stock Keras reads exactly those weights from it.
 
-Covers: formats/keras/archive.py, formats/keras/rows.py.
+Covers: formats/keras/archive.py, formats/keras/description.py, formats/keras/hdf5.py.
 """
 
 import lzma

@@ -1,7 +1,7 @@
 """Integer `.onnx` files: what ONNX Runtime makes of them, what they hold, and what stays in float by name.
 
-Covers: formats/onnx/draft.py, formats/onnx/dynamic.py, formats/onnx/graph.py, formats/onnx/integer.py,
-formats/onnx/static.py.
+Covers: formats/onnx/draft.py, formats/onnx/graph.py, formats/onnx/integers.py, formats/onnx/integers_dynamic.py,
+formats/onnx/integers_static.py.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """Every operator that is computed in integers in an `.onnx` file is one that ONNX Runtime has on integers.
 
-Covers: formats/onnx/choice.py, formats/onnx/order.py.
+Covers: formats/onnx/integer_operators.py, formats/onnx/order.py.
 """
 
 from collections import Counter

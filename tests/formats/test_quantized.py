@@ -1,7 +1,7 @@
 """Planned integers are in the file, exactly; integer files compute in integers.
 
-Covers: formats/calibration.py, formats/edges.py, formats/matching.py, formats/onnx/weights.py, formats/operators.py,
-formats/tflite/flatbuffer.py, formats/tflite/integer.py.
+Covers: formats/activation_ranges.py, formats/integer_io.py, formats/onnx/weights.py, formats/stored_tensors.py,
+formats/tflite/flatbuffer.py, formats/tflite/integers.py.
 """
 
 import os

@@ -1,7 +1,8 @@
 """Every writer gives the same function back, under the same names, in the runtime that will run the file.
 
-Covers: formats/base.py, formats/child.py, formats/onnx/format.py, formats/onnx/prepare.py, formats/onnx/rows.py,
-formats/onnx/runner.py, formats/tensorflow.py, formats/tflite/format.py, formats/tflite/rows.py,
+Covers: formats/base.py, formats/batches.py, formats/file_sizes.py, formats/frozen_graph.py,
+formats/onnx/description.py, formats/onnx/format.py, formats/onnx/prepare.py, formats/onnx/runner.py,
+formats/registry.py, formats/tensorflow_process.py, formats/tflite/description.py, formats/tflite/format.py,
 formats/tflite/runner.py.
 """
 
