@@ -1,5 +1,5 @@
 # Sourced by the scripts: make .venv if missing and install kcompress in it with the given extras, once per change
-# of pyproject.toml. Usage: . scripts/_venv.sh EXTRA,EXTRA
+# of pyproject.toml. What pip says is shown only if it fails. Usage: . scripts/_venv.sh EXTRA,EXTRA
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 extras=$1
 python=${PYTHON:-python3}
@@ -11,6 +11,9 @@ fi
 stamp=.venv/.installed-${extras//,/-}
 if ! cmp -s pyproject.toml "$stamp"; then
     echo "installing kcompress[$extras] into .venv" >&2
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+    if ! said=$(.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$extras]" 2>&1); then
+        echo "$said" >&2
+        exit 1
+    fi
     cp pyproject.toml "$stamp"
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on the embedded fixtures: compress trained models, print the reports. Files go to kcompress-demo/.
+# What the tool is for, on a trained ResNet-8: four smaller files, and a table of all. They go to kcompress-demo/.
 set -euo pipefail
 . "$(dirname "$0")/_venv.sh" tensorflow
 .venv/bin/kcompress demo "${1:-kcompress-demo}"

@@ -48,14 +48,16 @@ def test_every_command_has_help():
 
 
 @pytest.mark.slow
-def test_demo_writes_three_smaller_files_and_can_be_run_again(tmp_path):
-    for run in (anew, kcompress):
-        done = run("demo", "d", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+def test_demo_writes_smaller_files_and_one_table_of_all_and_can_be_run_again(tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "int8.onnx").write_text("of an earlier demo")
+    done = anew("demo", "d", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     source = (tmp_path / "d" / "resnet8.keras").stat().st_size
-    for name in ("pruned.keras", "half.tflite", "half.onnx"):
-        assert (tmp_path / "d" / name).stat().st_size < source / 2
-    assert done.stdout.count("Source against artifact") == 3
+    for name in ("int8.tflite", "four-bits.tflite", "half.tflite", "int8.onnx"):
+        assert (tmp_path / "d" / name).stat().st_size < source / 4
+        assert done.stdout.count(f"{name} ") >= 2
+    assert done.stdout.count("Compared with") == 1
 
 
 def test_inspect_and_compare_as_json(fixtures, tmp_path):
