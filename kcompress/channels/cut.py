@@ -26,12 +26,12 @@ def cut(model: Any, channels: Channels, dropped: Dropped) -> Any:
         filled = {name: channels.fill(value, dropped) for name, value in fields.items()}
         if filled != {name: channels.fill(value, whole) for name, value in fields.items()}:
             settings[key] = filled  # others stay as they were written
-    twin = resized(model, settings)
-    for source, target in pairs(model, twin):
+    smaller = resized(model, settings)
+    for source, target in pairs(model, smaller):
         slices = channels.slices.get(id(source))
         values = np.asarray(source)
         target.assign(values if slices is None else sliced(channels, slices, values, dropped))
-    return twin
+    return smaller
 
 
 def sliced(channels: Channels, slices: Slices, values: NDArray[Any], dropped: Dropped) -> NDArray[Any]:

@@ -28,15 +28,15 @@ def copy(model: Any) -> Any:
     """
     import keras
 
-    twin = _whole(model, _build(model, keras.saving.serialize_keras_object(model)))
-    for source, target in pairs(model, twin):
+    rebuilt = _whole(model, _build(model, keras.saving.serialize_keras_object(model)))
+    for source, target in pairs(model, rebuilt):
         target.assign(source.value)
-    return twin
+    return rebuilt
 
 
-def pairs(model: Any, twin: Any) -> Iterator[tuple[Any, Any]]:
+def pairs(model: Any, rebuilt: Any) -> Iterator[tuple[Any, Any]]:
     """Each variable with a copy's, by name: Keras builds quantized layers' in another order than it adds them."""
-    for source, target in zip(layers_of(model), layers_of(twin), strict=True):
+    for source, target in zip(layers_of(model), layers_of(rebuilt), strict=True):
         named: dict[str, list[Any]] = {}
         for variable in _own(target):
             named.setdefault(own_name(variable), []).append(variable)
@@ -73,10 +73,10 @@ def edited(model: Any, layers: Mapping[str, Any], weights: Mapping[str, NDArray[
         found = _replace(model, config, places)
         if found != places.keys():
             raise KeyError(next(name for name in layers if id(named[name]) not in found))
-    twin = _build(model, config)
-    assign(zip(_own(model), _own(twin), strict=True))
+    rebuilt = _build(model, config)
+    assign(zip(_own(model), _own(rebuilt), strict=True))
     values = {node.qualified(w): w.values for node in sources for w in node.weights}
-    targets = {node.qualified(w): w.variable for node in nodes(twin) for w in node.weights}
+    targets = {node.qualified(w): w.variable for node in nodes(rebuilt) for w in node.weights}
     for name in weights:
         if name not in targets:
             raise KeyError(name)
@@ -85,7 +85,7 @@ def edited(model: Any, layers: Mapping[str, Any], weights: Mapping[str, NDArray[
             assign([(variable, weights[name])])
         elif name in values and values[name].shape == tuple(variable.shape):
             variable.assign(values[name])
-    return twin
+    return rebuilt
 
 
 def resized(model: Any, settings: Mapping[int, Mapping[Any, Any]]) -> Any:
@@ -114,14 +114,14 @@ def resized(model: Any, settings: Mapping[int, Mapping[Any, Any]]) -> Any:
     return _whole(model, _build(model, config))
 
 
-def _whole(model: Any, twin: Any) -> Any:
-    """The twin, if it has as many variables as the model."""
-    if len(variables(twin)) != len(variables(model)):
+def _whole(model: Any, rebuilt: Any) -> Any:
+    """The rebuilt model, if it has as many variables as the model."""
+    if len(variables(rebuilt)) != len(variables(model)):
         raise UnsupportedError(
             f"'{model.name}' has weights that Keras does not keep in a copy or a file, such as LoRA weights inside an "
             "attention layer; merge them first"
         )
-    return twin
+    return rebuilt
 
 
 def _has_array(item: Any) -> bool:
@@ -184,8 +184,9 @@ def _build(model: Any, config: dict[str, Any]) -> Any:
     """A model from the config of another, with its names and dtype policies, which a config may lack."""
     import keras
 
-    twin = keras.saving.deserialize_keras_object(config, custom_objects=dict(_custom_objects(model)), safe_mode=False)
-    sources, targets = layers_of(model), layers_of(twin)
+    custom = dict(_custom_objects(model))
+    rebuilt = keras.saving.deserialize_keras_object(config, custom_objects=custom, safe_mode=False)
+    sources, targets = layers_of(model), layers_of(rebuilt)
     if len(sources) != len(targets):
         raise UnsupportedError(
             f"'{model.name}' holds a layer in several places, as in a wrapper and on its own, which Keras does not "
@@ -197,7 +198,7 @@ def _build(model: Any, config: dict[str, Any]) -> Any:
         if target.dtype_policy.name != source.dtype_policy.name:  # nor a Sequential's its policy
             target.dtype_policy = source.dtype_policy
         quantized.copy_state(source, target)
-    return twin
+    return rebuilt
 
 
 def _custom_objects(model: Any) -> Iterator[tuple[str, Any]]:

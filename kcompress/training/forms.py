@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from kcompress.measure.scoring import Kind
 from kcompress.model.observe import outputs, to_arrays
 from kcompress.model.signature import signature
-from kcompress.training.output_form import form
+from kcompress.training.output_form import output_kind
 from kcompress.training.soft_targets import OutputKind
 
 CLASSES: dict[OutputKind, OutputKind] = {"logits": "logits", "probabilities": "logits", "sigmoid": "binary_logits"}
@@ -45,7 +45,7 @@ def _forms(model: Any, batch: Mapping[str, NDArray[Any]], kinds: Sequence[Kind] 
     sign = signature(model)
     found = outputs(model, sign, renamed(sign.inputs, batch))
     return [
-        form(model, number, None if kinds is None else kinds[number], np.asarray(to_arrays(output), np.float32))
+        output_kind(model, number, None if kinds is None else kinds[number], np.asarray(to_arrays(output), np.float32))
         for number, output in enumerate(found)
     ]
 

@@ -11,7 +11,7 @@ from kcompress.training.teachers import Teacher
 from kcompress.typing import Combination
 
 
-def joint(teachers: Sequence[Teacher], how: Combination, student: Any, data: Dataset, seed: int) -> Teacher:
+def joint_teacher(teachers: Sequence[Teacher], how: Combination, student: Any, data: Dataset, seed: int) -> Teacher:
     """The teacher that several are together; the only one as it is. `data` are training data for the student."""
     if len(teachers) == 1:
         return teachers[0]

@@ -1,6 +1,6 @@
 """What `fit` trains: the model as a tuple of outputs, alone with its loss on labels, or as the student of a Distiller.
 
-The model is called as it is, so that what changes its calls meanwhile, such as its quantized twin, counts. Outputs of
+The model is called as it is, so that what changes its calls meanwhile, such as fake quantization, counts. Outputs of
 layers inside, features, come behind the model's own.
 """
 
@@ -13,7 +13,7 @@ from kcompress.model.view import Node
 from kcompress.training.soft_targets import OutputKind, to_logits
 
 
-def viewed(
+def model_view(
     model: Any,
     features: Sequence[Node] = (),
     forms: Sequence[OutputKind] = (),
@@ -66,11 +66,11 @@ def distillation(
     return Distiller(teacher, student, list(losses), list(weights), student_loss_weight=labels)
 
 
-def stored(names: Sequence[str]) -> Any:
+def precomputed_teacher(names: Sequence[str]) -> Any:
     """A teacher whose outputs were computed before: it gives those inputs that have these names, as a tuple."""
     import keras
 
-    class Stored(keras.Model):  # type: ignore[misc]
+    class PrecomputedTeacher(keras.Model):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(name="stored")
             self.built = True
@@ -78,4 +78,4 @@ def stored(names: Sequence[str]) -> Any:
         def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> tuple[Any, ...]:
             return tuple(inputs[name] for name in names)
 
-    return Stored()
+    return PrecomputedTeacher()

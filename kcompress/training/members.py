@@ -70,11 +70,11 @@ def nest(models: Sequence[Any], names: Sequence[str]) -> Members:
     tensors = [keras.Input(batch_shape=shape, dtype=dtypes[own], name=own) for own, shape in inputs.items()]
     found = Members(first, tensors, [], {*inputs, *first.outputs})
     for model, sign in zip(models, signs, strict=True):
-        twin = _uncompiled(model)
-        twin.name = found.name(model.name)
+        bare = _uncompiled(model)
+        bare.name = found.name(model.name)
         order = _order(first.inputs, sign.inputs)
         by_name = dict(zip(order, tensors, strict=True))
-        made = keras.tree.flatten(twin(sign.pack([by_name[name] for name in sign.inputs])))
+        made = keras.tree.flatten(bare(sign.pack([by_name[name] for name in sign.inputs])))
         by_output = dict(zip(sign.outputs, made, strict=True))
         found.outputs.append([by_output[name] for name in _order(first.outputs, sign.outputs)])
     return found

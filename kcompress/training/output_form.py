@@ -79,7 +79,7 @@ def _averaged(calls: Flow, call: Call) -> tuple[int, ...]:
     return tuple(each.inputs[0] for each in scaled) if abs(sum(scale for scale, _ in factors) - 1) < ROUNDING else ()
 
 
-def form(model: Any, number: int, kind: Kind | None, output: Array) -> OutputKind:
+def output_kind(model: Any, number: int, kind: Kind | None, output: Array) -> OutputKind:
     """What output `number` holds; `kind` is that of its labels, None without labels, and `output` an example.
 
     An output that neither its activation nor its labels tell to be of classes is taken as values.

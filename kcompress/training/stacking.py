@@ -16,7 +16,7 @@ from kcompress.keras_internals import producer
 from kcompress.numerics.mixture import corrected
 from kcompress.training.checkpoints import Checkpoint
 from kcompress.training.feed import ArrayFeed
-from kcompress.training.learner import viewed
+from kcompress.training.learner import model_view
 from kcompress.training.loop import Watch, fit, jit
 from kcompress.training.outcome import TrainingSchedule
 from kcompress.training.schedules import optimizer
@@ -71,7 +71,7 @@ def trained(inputs: Array, target: Array, form: OutputKind, data: str, seed: int
     feed = ArrayFeed({"evidence": inputs.astype(np.float32)}, [target], 0, seed, np.arange(len(inputs)))
     training, validation = _batched(feed).apart(SETTINGS.validation_share)
     assert validation is not None
-    learner = viewed(model)
+    learner = model_view(model)
     loss = _cross_entropy(form)
     learner.compile(optimizer=optimizer(SETTINGS, PLAN.steps, PLAN.per_epoch), loss=(loss,), jit_compile=jit())
     before = _judged(model, validation, loss)

@@ -10,7 +10,7 @@ from kcompress.model.signature import signature
 from kcompress.process_state import seeded_process
 
 
-def made(spec: str, seed: int) -> Any:
+def student_from_function(spec: str, seed: int) -> Any:
     """The Keras model that MODULE:FUNCTION returns, whose random weights the seed decides.
 
     Raises ModelError if it fails, or returns something else; DataError if there is no such function.
@@ -29,7 +29,7 @@ def made(spec: str, seed: int) -> Any:
     return model
 
 
-def named_like(student: Any, model: Any) -> Any:
+def with_input_names_of(student: Any, model: Any) -> Any:
     """The student with inputs of the model's names, so that the same data goes to both; a copy if they differ."""
     mine, other = signature(student), signature(model)
     if list(mine.inputs) == list(other.inputs):
@@ -39,7 +39,7 @@ def named_like(student: Any, model: Any) -> Any:
             f"'{student.name}' has inputs named {', '.join(mine.inputs)}, the model {', '.join(other.inputs)}; give "
             "them the same names"
         )
-    twin = copy(student)
-    for tensor, name in zip(twin.inputs, other.inputs, strict=True):
+    renamed = copy(student)
+    for tensor, name in zip(renamed.inputs, other.inputs, strict=True):
         producer(tensor).name = name
-    return copy(twin)  # built anew, so that nothing in it knows the old names
+    return copy(renamed)  # built anew, so that nothing in it knows the old names

@@ -42,7 +42,7 @@ def _function(loss: Loss, number: int, settings: Settings, labels: NDArray[Any] 
     classes, weight = loss.classes[number], loss.weights[number]
     own = loss.functions[number]
     if own is None:
-        return nothing
+        return no_loss
     if classes and settings.label_smoothing:
         own = _smoothed(own, classes, settings.label_smoothing)
     balanced = classes and labels is not None and settings.class_weights == "balanced"
@@ -59,7 +59,7 @@ def _function(loss: Loss, number: int, settings: Settings, labels: NDArray[Any] 
     return function
 
 
-def nothing(label: Any, output: Any) -> Any:
+def no_loss(label: Any, output: Any) -> Any:
     """The loss of an output that labels say nothing about."""
     from keras import ops
 

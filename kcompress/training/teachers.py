@@ -69,7 +69,7 @@ def shown(shapes: Sequence[tuple[int | None, ...]]) -> str:
     return ", ".join(str(tuple(shape[1:])) for shape in shapes)
 
 
-def taught(
+def cached_outputs(
     view: Any,
     dtypes: Mapping[str, str],
     samples: ArrayFeed,

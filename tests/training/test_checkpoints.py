@@ -7,7 +7,7 @@ import pytest
 
 from kcompress.training.checkpoints import Checkpoint
 from kcompress.training.feed import ArrayFeed
-from kcompress.training.learner import viewed
+from kcompress.training.learner import model_view
 from kcompress.training.loop import Watch, fit
 from kcompress.training.outcome import TrainingSchedule
 from tests.models import dense, keras
@@ -41,7 +41,7 @@ class Kill(Watch):
 
 def train(folder, watch=None, patience=None, rate=0.01, minutes=math.inf, steps=40):
     model = dense()
-    learner = viewed(model)
+    learner = model_view(model)
     learner.compile(k.optimizers.Adam(rate), ("sparse_categorical_crossentropy",), jit_compile=False)
     plan, place = TrainingSchedule(steps, 8), Checkpoint(folder)
     outcome = fit(learner, model.variables, FEED, VALIDATION, plan, patience, watch or Watch(), place, minutes)

@@ -21,14 +21,14 @@ from kcompress.passes.selection import patterns
 from kcompress.passes.train._training import Setup, Task, TrainingPass, compiled
 from kcompress.training.feed import ArrayFeed, Feed
 from kcompress.training.forms import forms_of, renamed
-from kcompress.training.joint import joint
-from kcompress.training.learner import distillation, stored, viewed
+from kcompress.training.joint import joint_teacher
+from kcompress.training.learner import distillation, model_view, precomputed_teacher
 from kcompress.training.losses import loss_for
 from kcompress.training.pairing import pairs
 from kcompress.training.soft_targets import feature_loss, soft_targets
-from kcompress.training.student import made, named_like
-from kcompress.training.target_loss import Function, functions, nothing
-from kcompress.training.teachers import Teacher, check_shapes, check_teacher, taught
+from kcompress.training.student import student_from_function, with_input_names_of
+from kcompress.training.target_loss import Function, functions, no_loss
+from kcompress.training.teachers import Teacher, cached_outputs, check_shapes, check_teacher
 from kcompress.typing import Combination
 
 Array = NDArray[Any]
@@ -94,16 +94,16 @@ class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
         """The student as a model that fits into the place of the given one."""
         if ctx.plan:
             raise UsageError(f"{self.name}: student={spec} takes the place of a model that was quantized; put it first")
-        student = made(spec, ctx.seed) if is_function(spec) else ctx.read(Path(spec))
+        student = student_from_function(spec, ctx.seed) if is_function(spec) else ctx.read(Path(spec))
         check_shapes(spec, student, model, "student", "model")
-        return named_like(student, model)
+        return with_input_names_of(student, model)
 
     def learns_labels(self, labelled: bool) -> bool:
         return labelled and self.alpha < 1
 
     def setup(self, task: Task) -> Setup:
         student = task.student
-        source = joint(task.ctx.training.teachers, self.combine, student, task.data, task.ctx.seed)
+        source = joint_teacher(task.ctx.training.teachers, self.combine, student, task.data, task.ctx.seed)
         teacher = source.load()
         check_teacher(source.name, teacher, student)
         together = pairs(student, teacher, self.features, self.feature_loss != "similarity")
@@ -113,20 +113,20 @@ class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
         own_forms, forms = forms_of(student, teacher, task.feed.batch(0)[0], found.kinds if found else None)
         inputs = signature(student).inputs
         keys = list(renamed(signature(teacher).inputs, dict(zip(inputs, inputs, strict=True))).values())
-        view = viewed(teacher, [theirs for _, theirs in together], forms, keys)
+        view = model_view(teacher, [theirs for _, theirs in together], forms, keys)
         read: Feed = task.feed
         if isinstance(read, ArrayFeed):
             dtypes = dict(zip(keys, signature(teacher).dtypes.values(), strict=True))
             key = [source.digest, list(dtypes.items()), forms, [theirs.name for _, theirs in together]]
             size = signature(teacher).batch or read.size
             read = replace(read, more=self.teacher_outputs(task, view, dtypes, size, key if source.digest else None))
-            view = stored(list(read.more))
+            view = precomputed_teacher(list(read.more))
         elif signature(teacher).batch not in (None, read.size):
             raise UsageError(
                 f"{source.name}: the teacher has a fixed batch of {signature(teacher).batch}, and runs in every step "
                 f"here, with {read.size} samples; give batch={signature(teacher).batch}"
             )
-        losses: list[Function] = [nothing] * len(own_forms)
+        losses: list[Function] = [no_loss] * len(own_forms)
         if read_labels := self.learns_labels(task.data.labelled):
             assert found is not None
             losses = functions(found, self, task.labels, task.data.name, signature(task.student).outputs)
@@ -134,12 +134,12 @@ class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
         terms = soft_targets(own_forms, count, self.temperature)
         weights = [1.0] * len(terms) + [self.feature_weight] * count
         terms += [feature_loss(len(own_forms), count, number, self.feature_loss) for number in range(count)]
-        own_view = viewed(student, [mine for mine, _ in together], also=task.quantized.scales.layer)
+        own_view = model_view(student, [mine for mine, _ in together], also=task.quantized.scales.layer)
 
         def make(chosen: Any) -> Any:
             share = 1 - self.alpha if read_labels else 0.0
             distiller = distillation(view, own_view, terms, weights, share, count)
-            return compiled(distiller, chosen, [*losses, *[nothing] * count])
+            return compiled(distiller, chosen, [*losses, *[no_loss] * count])
 
         return read, make
 
@@ -149,5 +149,5 @@ class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
         text = json.dumps([asked, task.data.fingerprint(), list(signature(task.student).inputs.items())])
         key = hashlib.sha256(text.encode()).hexdigest()[:32] if asked else ""
         with task.ctx.progress(f"{self.name}: running the teacher", task.feed.count) as advance:
-            arrays = taught(view, dtypes, task.feed, size, key, task.folder, advance)
+            arrays = cached_outputs(view, dtypes, task.feed, size, key, task.folder, advance)
         return {f"{PREFIX}{number}": array for number, array in enumerate(arrays)}

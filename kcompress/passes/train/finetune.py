@@ -3,7 +3,7 @@
 from kcompress.errors import UsageError
 from kcompress.model.signature import signature
 from kcompress.passes.train._training import Setup, Task, TrainingPass, compiled
-from kcompress.training.learner import viewed
+from kcompress.training.learner import model_view
 from kcompress.training.losses import loss_for
 from kcompress.training.target_loss import functions
 
@@ -26,5 +26,5 @@ class TrainFinetune(TrainingPass):
         found = loss_for(task.student, task.data, self.loss)
         losses = functions(found, self, task.labels, task.data.name, signature(task.student).outputs)
         return task.feed, lambda chosen: compiled(
-            viewed(task.student, also=task.quantized.scales.layer), chosen, losses
+            model_view(task.student, also=task.quantized.scales.layer), chosen, losses
         )
