@@ -4,7 +4,8 @@ The order, lowest first; a part imports itself and what stands below it, not wha
 
     errors
     numerics, keras_internals, process_state, backend, sizes, typing, fields
-    cache, codec, files, progress
+    codec, files, progress
+    cache
     settings
     model, data, hosts
     channels, quantization
@@ -44,11 +45,11 @@ ORDER = (
         "sizes",
         "typing",
         "fields",
-        "cache",
         "codec",
         "files",
         "progress",
     ),
+    ("cache",),
     ("settings",),
     ("model", "data", "hosts"),
     ("channels", "quantization"),

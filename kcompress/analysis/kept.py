@@ -1,27 +1,24 @@
 """Scores kept between analyses: one small file for each level of a field, found by all that went into it."""
 
-import contextlib
-import hashlib
-import json
-import os
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from kcompress import cache
 from kcompress.analysis.probe import Reference, Score
-from kcompress.cache import digest_of, root
+from kcompress.cache import digest_of
 from kcompress.data import Splits
 from kcompress.passes.capabilities import Layers
 
+Kind = TypeVar("Kind")
 ABOUT = "about.json"
 
 
 def key_of(source: Path, splits: Splits) -> str:
     """What identifies a model file and the data that is looked at with it; OSError without the file."""
     data = [each.fingerprint() for each in (splits.training, splits.calibration) if each is not None]
-    return "\n".join([digest_of(source), *data])
+    return cache.key(digest_of(source), *data)
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,14 @@ class Level:
 
     scores: dict[Layers, Score | None]
     skipped: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StoredLevel:
+    """A level as it is stored: JSON has no names of several layers."""
+
+    scores: tuple[tuple[Layers, Score | None], ...]
+    skipped: dict[str, str]
 
 
 class Kept:
@@ -42,53 +47,28 @@ class Kept:
 
         self._folder: Path | None = None
         if key is not None:
-            identity = [__version__, backend.backend(), str(samples), str(seed), metric or "", key]
-            digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()
-            self._folder = root() / f"sensitivity-{digest[:32]}"
-            with contextlib.suppress(OSError):
-                os.utime(self._folder)  # so that what is used is not taken for old
+            own = cache.key(__version__, backend.backend(), samples, seed, metric, key)
+            self._folder = cache.entry(f"sensitivity-{own}")
 
     def reference(self) -> Reference | None:
-        found = self._read(ABOUT)
-        return None if found is None else Reference(**found)
+        return self._read(Reference, ABOUT)
 
     def keep_reference(self, reference: Reference) -> None:
-        self._write(ABOUT, asdict(reference))
+        if self._folder is not None:
+            cache.write(self._folder / ABOUT, reference)
 
     def level(self, field: str, value: float) -> Level | None:
         """What is known of a level, if anything is."""
-        found = self._read(_name(field, value))
-        if found is None:
-            return None
-        scores = {tuple(layers): None if score is None else Score(*score) for layers, score in found["scores"]}
-        return Level(scores, found["skipped"])
+        found = self._read(StoredLevel, _name(field, value))
+        return None if found is None else Level(dict(found.scores), found.skipped)
 
     def keep_level(self, field: str, value: float, level: Level) -> None:
-        scores = [
-            [layers, None if score is None else [score.distortion, score.drop, score.agreement]]
-            for layers, score in level.scores.items()
-        ]
-        self._write(_name(field, value), {"scores": scores, "skipped": level.skipped})
+        if self._folder is not None:
+            stored = StoredLevel(tuple(level.scores.items()), dict(level.skipped))
+            cache.write(self._folder / _name(field, value), stored)
 
-    def _read(self, name: str) -> Any:
-        with contextlib.suppress(OSError, ValueError):
-            return None if self._folder is None else json.loads((self._folder / name).read_text())
-        return None
-
-    def _write(self, name: str, document: Any) -> None:
-        """Whole or not at all."""
-        if self._folder is None:
-            return
-        with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor, draft = tempfile.mkstemp(dir=self._folder)
-            try:
-                with os.fdopen(descriptor, "w") as stream:
-                    json.dump(document, stream)
-                Path(draft).replace(self._folder / name)
-            except BaseException:
-                Path(draft).unlink(missing_ok=True)
-                raise
+    def _read(self, kind: type[Kind], name: str) -> Kind | None:
+        return None if self._folder is None else cache.read(kind, self._folder / name)
 
 
 def _name(field: str, value: float) -> str:

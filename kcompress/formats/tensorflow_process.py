@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from kcompress import backend
+from kcompress.codec import decode, plain
 from kcompress.data import resolve
 from kcompress.errors import ModelError
 from kcompress.formats.base import WriteOptions, Written
@@ -39,7 +40,7 @@ def in_child(format_name: str, model: Any, plan: QuantPlan, path: Path, options:
         if plan.activations is not None and plan.activations.mode == "static" and options.calibration is not None:
             samples = next(options.calibration.inputs(plan.activations.samples, limit=plan.activations.samples))
             np.savez(Path(folder, CALIBRATION), allow_pickle=False, **samples)
-        task = {"plan": plan.to_json(), "format": format_name, "batch": options.batch, "output": str(path)}
+        task = {"plan": plain(plan), "format": format_name, "batch": options.batch, "output": str(path)}
         job.write_text(json.dumps(task))
         command = [sys.executable, "-m", "kcompress.formats.tensorflow_process", str(source), str(job)]
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -64,7 +65,7 @@ def main(source: str, job: str) -> None:
         calibration = calibration.fit_to(signature(model).inputs)
     written = formats()[document["format"]].write(
         model,
-        QuantPlan.from_json(document["plan"]),
+        decode(QuantPlan, document["plan"]),
         Path(document["output"]),
         WriteOptions(document["batch"], calibration),
     )

@@ -6,7 +6,7 @@ tensors there are only the converted file knows, so their ranges are measured on
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -121,21 +121,3 @@ class QuantPlan:
 
     def updated(self, weights: Mapping[str, WeightFormat], activations: Activations | None = None) -> "QuantPlan":
         return QuantPlan({**self.weights, **weights}, activations or self.activations)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "weights": {name: asdict(entry) for name, entry in self.weights.items()},
-            "activations": None if self.activations is None else asdict(self.activations),
-        }
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "QuantPlan":
-        weights = {
-            name: WeightFormat(**{**entry, "axes": tuple(entry["axes"]), "scale": tuple(entry["scale"])})
-            for name, entry in document["weights"].items()
-        }
-        activations = document["activations"]
-        if activations is None:
-            return cls(weights)
-        ranges = tuple(LearnedRange(**entry) for entry in activations["learned"])
-        return cls(weights, Activations(**{**activations, "learned": ranges}))

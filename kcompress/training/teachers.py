@@ -1,10 +1,8 @@
 """Teachers, and what they make of the training data: computed once, and kept on disk for the next training."""
 
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.cache import digest_of, root
+from kcompress import cache
+from kcompress.cache import digest_of
 from kcompress.errors import ModelError
 from kcompress.formats import find
 from kcompress.model.signature import signature
@@ -84,7 +83,7 @@ def cached_outputs(
     identifies the teacher, what it is asked for, and the samples; it is empty if nothing does. `scratch` is where files
     go then, or if the cache can't be written.
     """
-    folder = root() / f"teacher-{key}" if key else scratch / "teacher"
+    folder = cache.entry(f"teacher-{key}") if key else scratch / "teacher"
     if found := _read(folder):
         return found
     run = compiled(view, dtypes, lambda inputs: inputs, lambda outputs, _: outputs)
@@ -107,28 +106,15 @@ def cached_outputs(
 def _read(folder: Path) -> list[Array]:
     """The arrays in a folder, in order; none where it is not there."""
     files = sorted(folder.glob("*.npy"), key=lambda path: int(path.stem))
-    with suppress(OSError):
-        os.utime(folder)  # so that what is used is not taken for old
     return [np.load(path, mmap_mode="r") for path in files]
 
 
 @contextmanager
 def _making(folder: Path, scratch: Path) -> Iterator[Path]:
     """A folder to write to, that becomes `folder` once it is whole; one in `scratch` if that can't be."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix="new-", dir=folder.parent))
-    except OSError:
-        yield Path(tempfile.mkdtemp(dir=scratch))
-        return
-    try:
-        yield made
+    with ExitStack() as stack:
         try:
-            made.rename(folder)
+            draft = stack.enter_context(cache.making(folder))
         except OSError:
-            if not folder.is_dir():
-                raise
-            shutil.rmtree(made, ignore_errors=True)  # another process made the same meanwhile
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
+            draft = Path(tempfile.mkdtemp(dir=scratch))
+        yield draft

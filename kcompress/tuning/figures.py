@@ -1,7 +1,7 @@
 """What is known of a candidate, and how far it is from the budgets."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any
 
 from kcompress.measure.quality import Quality
 from kcompress.run.options import Budgets
@@ -21,12 +21,6 @@ class Figures:
     macs: int | None = None
     latency_ms: float | None = None
     missed: tuple[str, ...] = ()
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Self:
-        ci95 = document["ci95"]
-        tuples = {"missed": tuple(document["missed"]), "ci95": None if ci95 is None else (ci95[0], ci95[1])}
-        return cls(**{**document, **tuples})
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

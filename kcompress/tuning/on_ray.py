@@ -9,6 +9,7 @@ import os
 import time
 from typing import Any
 
+from kcompress.codec import decode
 from kcompress.errors import KCompressError
 from kcompress.tuning.evaluation import CandidateEvaluator, TrialPruned
 from kcompress.tuning.figures import Figures
@@ -75,10 +76,10 @@ def _told(study: Study, asked: TrialRequest, done: Any) -> None:
     if kind == "failed":
         study.fail(asked.number, reason)
     elif kind == "cut":
-        study.cut(asked.number, Figures.from_json(figures), seconds, reason)
+        study.cut(asked.number, decode(Figures, figures), seconds, reason)
     else:
-        after = None if full is None else Figures.from_json(full)
-        study.done(asked.number, Figures.from_json(figures), seconds, reason, after)
+        after = None if full is None else decode(Figures, full)
+        study.done(asked.number, decode(Figures, figures), seconds, reason, after)
 
 
 def _carry_out(document: dict[str, Any], asked: TrialRequest) -> tuple[str, Any, float, str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kcompress.codec import decode
 from kcompress.report import Report
 from kcompress.report.document import Document, Result
 from kcompress.run.options import Budgets
@@ -91,7 +92,7 @@ def importances(study: Study) -> dict[str, dict[str, float]]:
     for figure in WEIGHED:
 
         def target(frozen: Any, figure: str = figure) -> float:
-            return float(getattr(Figures.from_json(frozen.user_attrs[FIGURES]), figure))
+            return float(getattr(decode(Figures, frozen.user_attrs[FIGURES]), figure))
 
         measured = [trial for trial in study.trials() if trial.state == "done"]
         if len({getattr(trial.figures, figure) for trial in measured} - {None}) < 2:

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
+from kcompress.codec import decode
 from kcompress.run.options import Budgets
 from kcompress.tuning.figures import Figures
 from kcompress.tuning.marks import Value
@@ -39,17 +40,6 @@ class StudySettings:
     """The values that should cost nothing, where the source may know by heart what trials are judged on; measured after
     all of the training too, to tell what they cost there."""
     silent_seconds: float = SILENT_SECONDS
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        deadline = None if math.isinf(self.deadline) else self.deadline
-        return {**vars(self), "limits": self.limits.model_dump(), "deadline": deadline}
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Self:
-        """The plan that `to_json` was called of."""
-        deadline = math.inf if document["deadline"] is None else document["deadline"]
-        return cls(**{**document, "limits": Budgets(**document["limits"]), "deadline": deadline})
 
 
 @dataclass(frozen=True)
@@ -91,10 +81,10 @@ class TrialRequest:
 def trial_of(frozen: Any) -> Trial:
     """A finished trial as Optuna has it."""
     attributes = frozen.user_attrs
-    figures = Figures.from_json(attributes[FIGURES]) if FIGURES in attributes else Figures()
+    figures = decode(Figures, attributes[FIGURES]) if FIGURES in attributes else Figures()
     state = STATES[frozen.state.name]
     lost = "its worker ended before it was done, twice" if state == "failed" else ""
     reason = attributes.get(REASON, lost)
     values, seconds = attributes.get(VALUES, {}), attributes.get(SECONDS, 0.0)
-    full = Figures.from_json(attributes[FULL]) if FULL in attributes else None
+    full = decode(Figures, attributes[FULL]) if FULL in attributes else None
     return Trial(frozen.number, state, values, figures, seconds, reason, full)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from kcompress.codec import decode
 from kcompress.errors import KCompressError
 from kcompress.tuning.evaluation import CandidateEvaluator
 from kcompress.tuning.job import Job
@@ -21,7 +22,7 @@ TERMINATED = 143
 
 def main(path: str, number: str) -> None:
     document = json.loads(Path(path).read_text())
-    job, plan = Job.from_json(document["job"]), StudySettings.from_json(document["plan"])
+    job, plan = Job.from_json(document["job"]), decode(StudySettings, document["plan"])
     name = f"{socket.gethostname()} {os.getpid()} {number}"
     with quiet_optuna():
         study = Study(open_storage(document["storage"]), plan, job.template.dimensions, name)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from kcompress.codec import plain
 from kcompress.errors import KCompressError
 from kcompress.progress import Hooks
 from kcompress.tuning.evaluation import CandidateEvaluator
@@ -76,7 +77,7 @@ def _processes(
 ) -> None:
     """Start the workers and wait until all trials are done, or all workers have ended."""
     path = scratch / "job.json"
-    path.write_text(json.dumps({"job": job.to_json(), "plan": plan.to_json(), "storage": url}))
+    path.write_text(json.dumps({"job": job.to_json(), "plan": plain(plan), "storage": url}))
     own = {**os.environ, **environment(options.threads_each)}
     errors = [scratch / f"worker-{number}.txt" for number in range(options.workers or 1)]
     running: list[subprocess.Popen[bytes]] = []

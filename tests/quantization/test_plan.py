@@ -1,10 +1,9 @@
 """A plan names weights and their grids, and survives being written to JSON."""
 
-import json
-
 import numpy as np
 import pytest
 
+from kcompress.codec import decode, encode
 from kcompress.quantization.plan import FLOAT16, Activations, QuantPlan, WeightFormat
 
 
@@ -47,4 +46,4 @@ INT4 = WeightFormat("int", 4, -7, 7, (1,), (0.1, 0.25))
     ],
 )
 def test_a_plan_comes_back_from_json(plan):
-    assert QuantPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert decode(QuantPlan, encode(plan)) == plan

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from kcompress.codec import decode, encode
 from kcompress.errors import UsageError
 from kcompress.recipe import mapping
 from kcompress.run.options import Budgets
@@ -211,7 +212,7 @@ def test_a_storage_that_can_not_be_reached(url, words):
 
 def test_a_plan_survives_being_written_down():
     for plan in (PLAN, replace(PLAN, deadline=5.0)):
-        assert StudySettings.from_json(plan.to_json()) == plan
+        assert decode(StudySettings, encode(plan)) == plan
 
 
 def test_a_signal_waits_until_a_trial_is_known(monkeypatch):

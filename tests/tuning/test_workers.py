@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import kcompress
+from kcompress.codec import plain
 from kcompress.errors import KCompressError
 from kcompress.recipe import mapping
 from kcompress.run.options import Budgets
@@ -84,15 +85,15 @@ def job_of(files) -> Job:
 def test_the_trial_of_a_killed_process_is_done_by_another(files, tmp_path):
     job, url = job_of(files), str(tmp_path / "s.journal")
     plan = StudySettings("s", "random", 2, job.limits, silent_seconds=8.0)
-    (tmp_path / "job.json").write_text(json.dumps({"job": job.to_json(), "plan": plan.to_json(), "storage": url}))
+    (tmp_path / "job.json").write_text(json.dumps({"job": job.to_json(), "plan": plain(plan), "storage": url}))
     dead = Study(open_storage(url), plan, job.template.dimensions, "dead")
     program = (
         "import json, os, sys, time; from pathlib import Path\n"
         "from kcompress.tuning.job import Job; from kcompress.tuning.study import Study\n"
-        "from kcompress.tuning.trials import StudySettings\n"
+        "from kcompress.tuning.trials import StudySettings; from kcompress.codec import decode\n"
         "from kcompress.tuning.storage import open_storage\n"
         "d = json.loads(Path(sys.argv[1]).read_text()); job = Job.from_json(d['job'])\n"
-        "study = Study(open_storage(d['storage']), StudySettings.from_json(d['plan']), job.template.dimensions, 'x')\n"
+        "study = Study(open_storage(d['storage']), decode(StudySettings, d['plan']), job.template.dimensions, 'x')\n"
         "asked = study.next()\n"
         "with study.working(asked.number): print(json.dumps(dict(asked.values)), flush=True); time.sleep(300)\n"
     )

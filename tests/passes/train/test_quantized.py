@@ -18,6 +18,7 @@ from kcompress import (
     TrainFinetune,
     data,
 )
+from kcompress.codec import decode, plain
 from kcompress.formats import WriteOptions, formats
 from kcompress.formats.keras.runner import KerasRunner
 from kcompress.model.view import nodes
@@ -167,7 +168,7 @@ def test_learned_ranges_are_told_by_the_values_that_they_are_for():
     seen.add(np.array([5.0]))  # another mean
     assert Activations("static", learned=(learned,)).range_of(seen) == (0.0, 5.0)
     plan = QuantPlan({}, Activations("static", learned=(learned,)))
-    assert QuantPlan.from_json(plan.to_json()) == plan
+    assert decode(QuantPlan, plain(plan)) == plan
 
 
 @pytest.mark.parametrize("last", ["head", "shaped"])
