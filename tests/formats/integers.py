@@ -26,7 +26,7 @@ def write(model: Any, x: Any, path: Path, **fields: Any) -> tuple[Any, Any]:
     samples = splits.calibration
     assert samples is not None
     result = step.apply(find("fold.batchnorm")().apply(model, Context()).model, Context(data=splits, target="tflite"))
-    plan = QuantPlan(result.formats, step.computation())
+    plan = QuantPlan(result.formats, result.activations)
     options = WriteOptions(None, samples.fit_to(KerasRunner(model).inputs))
     return result.model, formats()["tflite"].write(result.model, plan, path, options)
 

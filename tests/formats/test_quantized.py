@@ -42,7 +42,7 @@ FEWEST = {"tflite": {}, "onnx": {"binary": "1-bit", "2 bits": "2-bit", "ternary"
 
 def quantized(model, step):
     result = step.apply(model, Context())
-    return result.model, QuantPlan(result.formats, step.computation())
+    return result.model, QuantPlan(result.formats, result.activations)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_an_integer_file_chooses_as_its_twin_does(name, tmp_path):
     model = find("fold.batchnorm")().apply(model, context).model
     step = find("quantize.int8")(samples=256)
     result = step.apply(model, context)
-    plan = QuantPlan(result.formats, step.computation())
+    plan = QuantPlan(result.formats, result.activations)
     formats()["tflite"].write(result.model, plan, tmp_path / "m.tflite", WriteOptions(None, splits.calibration))
     limits = limits_of(result.model, (batch.x for batch in splits.calibration.batches(64, limit=256)))
     x = {name: np.concatenate([b.x[name] for b in splits.test.batches(500)]) for name in KerasRunner(model).inputs}
