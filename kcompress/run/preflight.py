@@ -40,15 +40,15 @@ def paths(
     `source` is None where the model is given as an object. `writes` is False in a process that leaves writing to
     another one.
     """
-    form = for_output(output)
+    file_format = for_output(output)
     if source is not None:
         readable(source)
-    form.require(f"writing {output}", writing=True)
+    file_format.require(f"writing {output}", writing=True)
     if not writes:
-        return form
+        return file_format
     check_reports(reports, plotted)
     targets(source, [output, *reports], overwrite)
-    return form
+    return file_format
 
 
 def reports(models: Sequence[Path], options: ReportOptions) -> None:
