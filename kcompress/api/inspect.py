@@ -79,11 +79,11 @@ def inspect(
         KCompressError: with one line, if the file cannot be read, or would run code of its own.
     """
     options, path = InspectOptions.of(locals()), Path(model)
-    form = find(path)
+    file_format = find(path)
     preflight.reports([path], options)
-    if form.reads:
+    if file_format.reads:
         backend.load()
-    found = Inspection(str(path), file_bytes(path), gzip_bytes(path), form.describe(path, options.trust))
+    found = Inspection(str(path), file_bytes(path), gzip_bytes(path), file_format.describe(path, options.trust))
     found.write(options.reports)
     return found
 

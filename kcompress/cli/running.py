@@ -19,6 +19,8 @@ def run(
 
     use(backend)
     result = call(*arguments, **settings, hooks=hooks(quiet or as_json))
+    if not result.shown:
+        return
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
     elif not quiet:

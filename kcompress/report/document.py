@@ -46,6 +46,11 @@ class Result(ABC):
         """0, or 1 if a budget was not met."""
         return 0
 
+    @property
+    def shown(self) -> bool:
+        """Whether this process shows it; False where another one does, with which it trained together."""
+        return True
+
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """All that was found, as plain data."""

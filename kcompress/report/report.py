@@ -97,6 +97,10 @@ class Report(Result):
         """0, or 1 if a budget was not met."""
         return 0 if all(budget.met for budget in self.budgets) else 1
 
+    @property
+    def shown(self) -> bool:
+        return self.first
+
     def document(self) -> Document:
         remarks = [*run_tables.remarks(self), f"took {self.seconds:.1f} s"]
         return Document(f"kcompress {self.version}", self.to_json(), run_tables.tables(self), remarks)

@@ -20,8 +20,6 @@ from kcompress.report.document import check as check_reports
 from kcompress.run.options import Budgets, ReportOptions
 from kcompress.typing import Combination
 
-KINDS = ("data", "model")
-
 if TYPE_CHECKING:
     from kcompress.data import Splits
     from kcompress.passes.base import Pass
@@ -86,7 +84,7 @@ def check_folder(target: Path) -> None:
         ) from error
 
 
-def holds(steps: "Sequence[Pass]", form: Format) -> None:
+def holds(steps: "Sequence[Pass]", file_format: Format) -> None:
     """UsageError if a pass makes what the output's format cannot hold."""
     for step, after in zip(steps, (*steps[1:], None), strict=False):
         if isinstance(step, PrunesGradually) and step.is_gradual and not isinstance(after, TrainsModel):
@@ -94,23 +92,23 @@ def holds(steps: "Sequence[Pass]", form: Format) -> None:
                 f"{step.name}: it prunes while the pass behind it trains, and there is none that does; add one behind "
                 "it, such as --apply train.finetune, or give schedule=constant"
             )
-        if step.outputs is not None and form.name not in step.outputs:
+        if step.outputs is not None and file_format.name not in step.outputs:
             able = ", ".join(f".{name}" for name in sorted(step.outputs))
             raise UsageError(
-                f"{step.name}: .{form.name} files do not hold what it makes; give an output that does ({able}), or "
-                "another pass"
+                f"{step.name}: .{file_format.name} files do not hold what it makes; give an output that does ({able}), "
+                "or another pass"
             )
         asked = step.computation() if isinstance(step, ComputesActivations) else None
-        if asked is not None and asked.io != "float" and not form.integer_edges:
+        if asked is not None and asked.io != "float" and not file_format.integer_edges:
             able = ", ".join(f".{each.name}" for each in formats().values() if each.integer_edges)
             raise UsageError(
-                f"{step.name}: .{form.name} files have no {asked.io} inputs and outputs; leave io out, or give an "
-                f"output that does ({able})"
+                f"{step.name}: .{file_format.name} files have no {asked.io} inputs and outputs; leave io out, or give "
+                f"an output that does ({able})"
             )
-        if asked is not None and (asked.mode, asked.bits) not in form.activations:
+        if asked is not None and (asked.mode, asked.bits) not in file_format.activations:
             others = [f".{each.name}" for each in formats().values() if (asked.mode, asked.bits) in each.activations]
             raise UsageError(
-                f"{step.name}: .{form.name} files do not hold {asked.bits}-bit {asked.mode} activations; "
+                f"{step.name}: .{file_format.name} files do not hold {asked.bits}-bit {asked.mode} activations; "
                 f"give an output that does ({', '.join(others)}), or other settings"
             )
 
@@ -170,8 +168,6 @@ def distribution(steps: "Sequence[Pass]", kind: str | None, asked: Hosts | None)
         if asked is not None and (asked.given or asked.timeout is not None):
             raise UsageError("--coordinator, --processes, --process and --timeout go with --distribute data or model")
         return None
-    if kind not in KINDS:
-        raise UsageError(f"distribute={kind} is unknown; allowed: {', '.join(KINDS)}")
     if not any(isinstance(step, TrainsModel) for step in steps):
         raise UsageError(f"--distribute {kind}: no pass trains; add one, such as --apply train.finetune")
     running = backend.select()
