@@ -1,7 +1,7 @@
 """Find a plan's weights among the tensors of a converted file, and the grid that each tensor lies on there.
 
 A converter transposes and reshapes a kernel, and multiplies its channels by what it folds into them. The tensor then
-lies on a grid of other scales, s · f per channel, along an axis of its own; both are recovered from the values.
+lies on a grid with other scales (s · f per channel) and another channel axis. Both are recovered from the values.
 """
 
 from collections.abc import Iterator

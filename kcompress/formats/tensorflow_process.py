@@ -53,6 +53,7 @@ def in_child(format_name: str, model: Any, plan: QuantPlan, path: Path, options:
 
 
 def main(source: str, job: str) -> None:
+    """Write the file that `job` describes; what the writer returns takes the place of the description."""
     keras = backend.load("tensorflow")
     document = json.loads(Path(job).read_text())
     model = keras.saving.load_model(source, compile=False)

@@ -1,7 +1,7 @@
-"""Integer arithmetic in an `.onnx` file: static, with ranges measured on the float graph, or dynamic; and what is left.
+"""Where an `.onnx` file gets its integer arithmetic, and which operators still compute in floats.
 
-What ONNX Runtime makes of the file decides: an operator counts as an integer one if it still is one after the runtime's
-own optimizer.
+`integers_static` works with ranges that are measured here on the float graph, `integers_dynamic` without. An operator
+counts as an integer one if it still is one after ONNX Runtime's own optimizer.
 """
 
 from collections import Counter
