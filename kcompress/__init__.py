@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from kcompress.passes.train.finetune import TrainFinetune
     from kcompress.progress import Hooks
     from kcompress.report import Report
-    from kcompress.tuning.report import SearchReport
+    from kcompress.tuning.report.report import SearchReport
 
 _PLACES = {
     "Hooks": "kcompress.progress",
     "Hosts": "kcompress.hosts",
     "Report": "kcompress.report",
-    "SearchReport": "kcompress.tuning.report",
+    "SearchReport": "kcompress.tuning.report.report",
     "compare": "kcompress.api.compare",
     "compress": "kcompress.api.compress",
     "ensemble": "kcompress.api.ensemble",

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kcompress.codec import decode, encode
+from kcompress.errors import OutputError
+from kcompress.files import put
 
 MAX_AGE_SECONDS = 14 * 24 * 3600.0
 Kind = TypeVar("Kind")
@@ -78,15 +80,9 @@ def expire() -> None:
 
 def write(path: Path, value: Any) -> None:
     """Keep a value in a file of an entry, whole or not at all."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, OutputError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w") as stream:
-                stream.write(encode(value))
-            Path(draft).replace(path)
-        finally:
-            Path(draft).unlink(missing_ok=True)
+        put({path: encode(value).encode()})
 
 
 def read(kind: type[Kind], path: Path) -> Kind | None:

@@ -1,13 +1,17 @@
-"""State of the whole process that is changed for a while, and put back: loggers, the module path, random states."""
+"""State of the whole process, changed for a while and put back: loggers, the module path, signals, random states."""
 
 import logging
 import random
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+HELD = signal.SIGINT, signal.SIGTERM
 
 
 @contextmanager
@@ -45,3 +49,23 @@ def seeded_process(seed: int) -> Iterator[None]:
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Meanwhile, let signals that end the process wait; they arrive when this is left."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in HELD}
+    own = {number: handler for number, handler in handlers.items() if handler is not None}  # None: not of Python
+    for number in own:
+        signal.signal(number, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in own.items():
+            signal.signal(number, handler)
+        for each in arrived[:1]:
+            signal.raise_signal(each)

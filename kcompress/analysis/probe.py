@@ -15,8 +15,8 @@ from kcompress.measure.scoring import Metric
 from kcompress.model.signature import signature
 from kcompress.numerics.logits import logits, ratio
 from kcompress.passes.capabilities import Replaced
-from kcompress.training.forms import forms_together
 from kcompress.training.labelled import filled
+from kcompress.training.losses.output_kind import output_kinds
 
 BATCH = 128
 VALUES = 50_000_000
@@ -86,7 +86,7 @@ class Probe:
             self._judge.settle(batch.y, own)
             self._judge.add(total, batch.y, own, own)
             if not forms:
-                forms = forms_together((model,), inputs, self._judge.kinds or None)[0]
+                forms = output_kinds((model,), inputs, self._judge.kinds or None)[0]
             behind = [logits(output, form) for output, form in zip(own, forms, strict=True)]
             self._batches.append(_Held(kept, batch.y, own, behind))
         if not self._batches:

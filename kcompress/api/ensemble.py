@@ -125,7 +125,7 @@ class _Work:
         """Combine the models, write the file, and measure it and them."""
         from kcompress.formats.keras.runner import KerasRunner
         from kcompress.measure import scoring
-        from kcompress.training import ensemble as training
+        from kcompress.training.ensembles import combine
 
         models = []
         for path in self.files:
@@ -134,7 +134,7 @@ class _Work:
         named = None if self.options.metric is None else scoring.metric_named(self.options.metric)
         with self.hooks.progress(f"combining {len(models)} models", None):
             names, options = [*map(str, self.files)], self.options
-            made = training.ensemble(models, names, options.how, splits.training, options.seed)
+            made = combine.ensemble(models, names, options.how, splits.training, options.seed)
         del models
         with self.hooks.progress(f"writing {target.name}", None), writing(target):
             settings = WriteOptions(self.options.batch)

@@ -19,9 +19,9 @@ from kcompress.settings import documented
 from kcompress.tuning.job import Job
 from kcompress.tuning.layer_groups import check as check_groups
 from kcompress.tuning.options import EFFORT, SILENT_SECONDS, Engine, Sampler, SearchOptions
-from kcompress.tuning.outputs import SearchFiles
 from kcompress.tuning.presets import preset
-from kcompress.tuning.report import SearchReport
+from kcompress.tuning.report.outputs import SearchFiles
+from kcompress.tuning.report.report import SearchReport
 from kcompress.tuning.search import Search
 from kcompress.tuning.storage import open_storage, quiet_optuna, require
 from kcompress.tuning.template import Template

@@ -60,16 +60,16 @@ def apply(prepared: Prepared, state: State) -> State:
     from kcompress.passes.statistics import Statistics
 
     given, number = prepared.given, state.done + 1
-    step, statistics = given.passes[state.done], state.statistics
-    if statistics is None or not isinstance(step, SharesStatistics):
+    applied, statistics = given.passes[state.done], state.statistics
+    if statistics is None or not isinstance(applied, SharesStatistics):
         statistics = Statistics.of(given.passes[state.done :], state.model)
-    with given.hooks.progress(step.name, None):
+    with given.hooks.progress(applied.name, None):
         began = time.perf_counter()
-        result = step.apply(state.model, _context(prepared, state, statistics))
+        result = applied.apply(state.model, _context(prepared, state, statistics))
         seconds = time.perf_counter() - began
     plan = state.plan.updated(result.formats, result.activations)
     release()
-    record = _record(step, result, seconds, _macs(prepared, state, result.model))
+    record = _record(applied, result, seconds, _macs(prepared, state, result.model))
     after = State(result.model, plan, (*state.records, record), statistics)
     given.hooks.passed(number, after.model)
     following = given.passes[number] if number < len(given.passes) else None
@@ -121,17 +121,17 @@ def _macs(prepared: Prepared, state: State, model: Any) -> int | None:
     return state.records[-1].macs if state.records else prepared.macs
 
 
-def _record(step: "Pass", result: "PassResult", seconds: float, cost: int | None) -> PassRecord:
+def _record(applied: "Pass", result: "PassResult", seconds: float, cost: int | None) -> PassRecord:
     return PassRecord(
-        step.name,
-        step.config(),
+        applied.name,
+        applied.config(),
         seconds,
         tuple({"layer": c.layer, "detail": c.detail, **c.figures} for c in result.changes),
         tuple({"layer": s.layer, "reason": s.reason} for s in result.skipped),
         parameters(result.model),
         nonzero(result.model),
         cost,
-        tuple(Budget(f"{step.name}:{g.name}", g.limit, g.reached, g.why) for g in result.goals),
+        tuple(Budget(f"{applied.name}:{g.name}", g.limit, g.reached, g.why) for g in result.goals),
         tuple(s.layer for s in result.skipped if not (s.asked or s.expected)),
         tuple(map(dict, result.history)),
     )

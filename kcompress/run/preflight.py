@@ -84,64 +84,64 @@ def check_folder(target: Path) -> None:
         ) from error
 
 
-def holds(steps: "Sequence[Pass]", file_format: Format) -> None:
+def holds(passes: "Sequence[Pass]", file_format: Format) -> None:
     """UsageError if a pass makes what the output's format cannot hold."""
-    for step, after in zip(steps, (*steps[1:], None), strict=False):
-        if isinstance(step, PrunesGradually) and step.is_gradual and not isinstance(after, TrainsModel):
+    for each, after in zip(passes, (*passes[1:], None), strict=False):
+        if isinstance(each, PrunesGradually) and each.is_gradual and not isinstance(after, TrainsModel):
             raise UsageError(
-                f"{step.name}: it prunes while the pass behind it trains, and there is none that does; add one behind "
+                f"{each.name}: it prunes while the pass behind it trains, and there is none that does; add one behind "
                 "it, such as --apply train.finetune, or give schedule=constant"
             )
-        if step.outputs is not None and file_format.name not in step.outputs:
-            able = ", ".join(f".{name}" for name in sorted(step.outputs))
+        if each.outputs is not None and file_format.name not in each.outputs:
+            able = ", ".join(f".{name}" for name in sorted(each.outputs))
             raise UsageError(
-                f"{step.name}: .{file_format.name} files do not hold what it makes; give an output that does ({able}), "
+                f"{each.name}: .{file_format.name} files do not hold what it makes; give an output that does ({able}), "
                 "or another pass"
             )
-        asked = step.computation() if isinstance(step, ComputesActivations) else None
+        asked = each.computation() if isinstance(each, ComputesActivations) else None
         if asked is not None and asked.io != "float" and not file_format.integer_edges:
-            able = ", ".join(f".{each.name}" for each in formats().values() if each.integer_edges)
+            able = ", ".join(f".{other.name}" for other in formats().values() if other.integer_edges)
             raise UsageError(
-                f"{step.name}: .{file_format.name} files have no {asked.io} inputs and outputs; leave io out, or give "
+                f"{each.name}: .{file_format.name} files have no {asked.io} inputs and outputs; leave io out, or give "
                 f"an output that does ({able})"
             )
         if asked is not None and (asked.mode, asked.bits) not in file_format.activations:
-            others = [f".{each.name}" for each in formats().values() if (asked.mode, asked.bits) in each.activations]
+            others = [f".{other.name}" for other in formats().values() if (asked.mode, asked.bits) in other.activations]
             raise UsageError(
-                f"{step.name}: .{file_format.name} files do not hold {asked.bits}-bit {asked.mode} activations; "
+                f"{each.name}: .{file_format.name} files do not hold {asked.bits}-bit {asked.mode} activations; "
                 f"give an output that does ({', '.join(others)}), or other settings"
             )
 
 
-def teachers(steps: "Sequence[Pass]", given: Sequence[str | Path], data: "Splits") -> list[Path]:
+def teachers(passes: "Sequence[Pass]", given: Sequence[str | Path], data: "Splits") -> list[Path]:
     """The paths of teachers; UsageError if no pass learns from them so, ModelError if a file can't be one."""
     from kcompress.passes.base import Need
 
     found = [Path(path) for path in given]
-    if found and not any(Need.TEACHER in step.needs for step in steps):
+    if found and not any(Need.TEACHER in each.needs for each in passes):
         raise UsageError(f"--teacher {found[0]}: no pass learns from a teacher; add one, such as --apply train.distill")
     for path in found:
         readable(path, "a teacher")
-    for step in steps:
-        how = step.combination if isinstance(step, CombinesTeachers) else None
+    for each in passes:
+        how = each.combination if isinstance(each, CombinesTeachers) else None
         if how is not None and len(found) < 2:
             raise UsageError(
-                f"{step.name}: combine={how} is for several teachers, {len(found)} given; give --teacher for each, or "
+                f"{each.name}: combine={how} is for several teachers, {len(found)} given; give --teacher for each, or "
                 "leave combine out"
             )
         if how not in (None, "average") and data.training is not None and not data.training.labelled:
             raise UsageError(
-                f"{step.name}: combine={how} needs labels, and {data.training.name} has none; give data with them, or "
+                f"{each.name}: combine={how} needs labels, and {data.training.name} has none; give data with them, or "
                 "combine=average"
             )
     return found
 
 
-def files(steps: "Sequence[Pass]") -> None:
+def files(passes: "Sequence[Pass]") -> None:
     """ModelError if a file that a setting names can't be read as a model, UsageError if one is lacking."""
-    for step in steps:
-        for path in step.model_files() if isinstance(step, ReadsModels) else ():
-            readable(path, f"a model for {step.name}")
+    for each in passes:
+        for path in each.model_files() if isinstance(each, ReadsModels) else ():
+            readable(path, f"a model for {each.name}")
 
 
 def readable(path: Path, use: str = "") -> None:
@@ -153,22 +153,22 @@ def readable(path: Path, use: str = "") -> None:
         origin.read(path)  # raises with what can be done instead
 
 
-def combining(steps: "Sequence[Pass]", how: Combination | None) -> "list[Pass]":
-    """The steps, with `how` for those that combine teachers and do not say it themselves; UsageError if none does."""
+def combining(passes: "Sequence[Pass]", how: Combination | None) -> "list[Pass]":
+    """The passes, with `how` for those that combine teachers and do not say it themselves; UsageError if none does."""
     if how is None:
-        return list(steps)
-    if not any(isinstance(step, CombinesTeachers) for step in steps):
+        return list(passes)
+    if not any(isinstance(each, CombinesTeachers) for each in passes):
         raise UsageError(f"--combine {how}: no pass combines teachers; add one, such as --apply train.distill")
-    return [step.combining(how) if isinstance(step, CombinesTeachers) else step for step in steps]
+    return [each.combining(how) if isinstance(each, CombinesTeachers) else each for each in passes]
 
 
-def distribution(steps: "Sequence[Pass]", kind: str | None, asked: Hosts | None) -> ProcessGroup | None:
+def distribution(passes: "Sequence[Pass]", kind: str | None, asked: Hosts | None) -> ProcessGroup | None:
     """The processes that train together, None for one; UsageError if the backend can't do what is asked for."""
     if kind is None:
         if asked is not None and (asked.given or asked.timeout is not None):
             raise UsageError("--coordinator, --processes, --process and --timeout go with --distribute data or model")
         return None
-    if not any(isinstance(step, TrainsModel) for step in steps):
+    if not any(isinstance(each, TrainsModel) for each in passes):
         raise UsageError(f"--distribute {kind}: no pass trains; add one, such as --apply train.finetune")
     running = backend.select()
     if running not in ("tensorflow", "jax"):
@@ -178,7 +178,7 @@ def distribution(steps: "Sequence[Pass]", kind: str | None, asked: Hosts | None)
     return settle(asked, running)
 
 
-def needs(steps: "Sequence[Pass]", data: "Splits", budget: Budgets, metric: str | None) -> None:
+def needs(passes: "Sequence[Pass]", data: "Splits", budget: Budgets, metric: str | None) -> None:
     """UsageError if a pass, a budget or a metric needs data that was not given."""
     from kcompress.passes.base import Need
 
@@ -186,8 +186,8 @@ def needs(steps: "Sequence[Pass]", data: "Splits", budget: Budgets, metric: str 
     if asked and (data.test is None or not data.test.labelled):
         raise UsageError(f"{asked} needs labelled test data; give it with --data or --test")
     given: dict[Any, Any] = {Need.CALIBRATION: data.calibration, Need.TRAINING: data.training}
-    for step in steps:
-        for need in sorted(step.required):
+    for each in passes:
+        for need in sorted(each.required):
             if need in given and given[need] is None:
                 option = "--calibration or --data" if need is Need.CALIBRATION else "--data"
-                raise UsageError(f"{step.name}: needs {need}; give it with {option}")
+                raise UsageError(f"{each.name}: needs {need}; give it with {option}")

@@ -88,10 +88,10 @@ def prepare(
     if data.test is not None:
         quality.check_labels(runner, data.test, metric)
     identity = [_version(), digest_of(given.source), str(given.seed), given.file_format.name]
-    if any(step.needs for step in given.passes):
+    if any(each.needs for each in given.passes):
         identity += [each.fingerprint() for each in (data.training, data.calibration) if each is not None]
     teachers: tuple[Teacher, ...] = ()
-    if any(Need.TEACHER in step.needs for step in given.passes):
+    if any(Need.TEACHER in each.needs for each in given.passes):
         paths = [path for path in given.teachers or (given.source,) if path.is_file()]
         teachers = tuple(Teacher.from_file(path, given.trust) for path in paths)
         identity += [teacher.digest for teacher in teachers]

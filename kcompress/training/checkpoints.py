@@ -4,20 +4,21 @@ With the same data, seed and settings it then ends as if nothing had happened: w
 its number, and all that a step changes is in the state.
 """
 
-import json
-import os
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from kcompress.codec import decode, encode
+from kcompress.errors import OutputError
+from kcompress.files import whole
 from kcompress.training.distribution import alike, array
-from kcompress.training.outcome import Epoch, Outcome
+from kcompress.training.outcome import Outcome
 
 FILE = "state.npz"
 Arrays = list[NDArray[Any]]
@@ -29,7 +30,7 @@ class State:
 
     outcome: Outcome
     best: float
-    kept: Arrays = field(default_factory=list)
+    kept: Annotated[Any, Field(exclude=True)] = field(default_factory=list)  # arrays, stored on their own
     """The best weights so far."""
     waited: int = 0
     """Epochs since those."""
@@ -49,45 +50,38 @@ class Checkpoint:
         """Write the state, whole or not at all."""
         if self._path is None:
             return
-        facts = {key: value for key, value in asdict(state).items() if key != "kept"}
         arrays = {f"v{number}": array(variable) for number, variable in enumerate(variables)}
         arrays |= {f"k{number}": array for number, array in enumerate(state.kept)} if state.waited else {}
-        with suppress(OSError):
+        with suppress(OSError, OutputError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._path.parent)
-            try:
-                with os.fdopen(handle, "wb") as stream:
-                    np.savez(stream, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
-                Path(name).rename(self._path)
-            finally:
-                Path(name).unlink(missing_ok=True)
+            with whole([self._path]) as (draft,):
+                np.savez(draft, allow_pickle=False, state=np.array(encode(state)), **arrays)
 
     def load(self, variables: Sequence[Any], kept: int) -> State | None:
         """Put the variables to where they were and return the state; None if there is none that fits them.
 
         The first `kept` variables are the ones of which the best values are kept.
         """
-        facts, values, best = self._read(len(variables), kept)
-        fits = len(values) == len(variables) and all(
-            value.shape == tuple(variable.shape) for value, variable in zip(values, variables, strict=True)
-        )
-        if not alike(facts["outcome"]["steps"] if fits else -1) or not fits:
+        state, values = self._read(len(variables), kept)
+        if state is not None and any(
+            value.shape != tuple(variable.shape) for value, variable in zip(values, variables, strict=True)
+        ):
+            state = None
+        if not alike(-1 if state is None else state.outcome.steps) or state is None:
             return None
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        epochs = [Epoch(**epoch) for epoch in facts["outcome"].pop("epochs")]
-        facts["outcome"] = Outcome(**facts["outcome"], epochs=epochs)
-        return State(**facts, kept=best)
+        return state
 
-    def _read(self, count: int, kept: int) -> tuple[dict[str, Any], Arrays, Arrays]:
-        """What the file says, the values of all variables and the best ones; nothing without a file."""
+    def _read(self, count: int, kept: int) -> tuple[State | None, Arrays]:
+        """The state, and the values of all variables; None without a file that holds them."""
         if self._path is None:
-            return {}, [], []
+            return None, []
         try:
             with np.load(self._path, allow_pickle=False) as file:
-                facts = json.loads(str(file["facts"]))
+                state = decode(State, str(file["state"]))
                 values = [file[f"v{number}"] for number in range(count)]
-                best = [file[f"k{number}"] for number in range(kept)] if facts["waited"] else values[:kept]
+                state.kept = [file[f"k{number}"] for number in range(kept)] if state.waited else values[:kept]
         except (OSError, ValueError, KeyError):
-            return {}, [], []
-        return facts, values, best
+            return None, []
+        return state, values

@@ -10,19 +10,19 @@ from typing import Any
 from kcompress.model.hooks import watched
 from kcompress.model.signature import signature
 from kcompress.model.view import Node
-from kcompress.training.soft_targets import OutputKind, to_logits
+from kcompress.training.losses.soft_targets import OutputKind, to_logits
 
 
 def model_view(
     model: Any,
     features: Sequence[Node] = (),
-    forms: Sequence[OutputKind] = (),
+    kinds: Sequence[OutputKind] = (),
     keys: Sequence[str] | None = None,
     also: Any = None,
 ) -> Any:
     """A Keras model that takes a dict by input names, which may hold more, and gives a tuple: outputs, then features.
 
-    Outputs are turned into logits where `forms` tell what they hold. `keys` are what the dict calls the inputs, in the
+    Outputs are turned into logits where `kinds` tell what they hold. `keys` are what the dict calls the inputs, in the
     model's order, where it does not use their names. `also` is a layer whose weights are trained with the model.
     """
     import keras
@@ -39,12 +39,12 @@ def model_view(
 
         def call(self, inputs: Mapping[str, Any], training: bool | None = None) -> tuple[Any, ...]:
             seen: dict[str, Any] = {}
-            kinds = sign.dtypes.values()
-            packed = sign.pack([keras.ops.cast(inputs[k], kind) for k, kind in zip(taken, kinds, strict=True)])
+            dtypes = sign.dtypes.values()
+            packed = sign.pack([keras.ops.cast(inputs[k], dtype) for k, dtype in zip(taken, dtypes, strict=True)])
             with watched(features, lambda node, _given, result: seen.setdefault(node.name, result)):
                 outputs = list(keras.tree.flatten(self.model(packed, training=training)))
-            if forms:
-                outputs = [to_logits(output, form) for output, form in zip(outputs, forms, strict=True)]
+            if kinds:
+                outputs = [to_logits(output, kind) for output, kind in zip(outputs, kinds, strict=True)]
             return (*outputs, *(seen[node.name] for node in features))
 
     return View()

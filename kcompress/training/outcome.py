@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from kcompress.training.feed import Feed
-from kcompress.training.settings import DEFAULT_EPOCHS, Settings
+from kcompress.training.settings import DEFAULT_EPOCHS, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TrainingSchedule:
     per_epoch: int
 
     @classmethod
-    def of(cls, settings: Settings, feed: Feed) -> "TrainingSchedule":
+    def of(cls, settings: TrainingSettings, feed: Feed) -> "TrainingSchedule":
         each = feed.per_epoch
         return cls(settings.steps or (settings.epochs or DEFAULT_EPOCHS) * each, each)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from kcompress.errors import UsageError
-from kcompress.training.settings import Settings
+from kcompress.training.settings import TrainingSettings
 
 
-def optimizer(settings: Settings, steps: int, epoch: float) -> Any:
+def optimizer(settings: TrainingSettings, steps: int, epoch: float) -> Any:
     """A new optimizer for so many steps, of which `epoch` are one epoch.
 
     Raises UsageError for a name that Keras doesn't have, or a setting that this optimizer doesn't.
@@ -33,7 +33,7 @@ def optimizer(settings: Settings, steps: int, epoch: float) -> Any:
     return kind(**arguments)
 
 
-def learning_rate(settings: Settings, updates: int, epoch: float) -> Any:
+def learning_rate(settings: TrainingSettings, updates: int, epoch: float) -> Any:
     """The learning rate for each update, `epoch` of which are one epoch: a number, or a schedule of Keras's."""
     import keras
 

@@ -13,7 +13,7 @@ DEFAULT_EPOCHS = 3
 VALIDATION = 0.1
 
 
-class Settings(BaseModel):
+class TrainingSettings(BaseModel):
     """How to train; frozen and keyword-only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -62,7 +62,7 @@ class CandidateEvaluator:
         self.file_format = for_output(Path(f"candidate{job.suffix}"))
         splits, hooks = job.splits(), hooks or Hooks()
         backend.load()
-        passes = tuple(self.steps(job.template.middle()))
+        passes = tuple(self.passes(job.template.middle()))
         given = RunInput(
             job.source, self.file_format, passes, splits, job.teachers, job.metric, job.seed, tuple(job.trust), hooks
         )
@@ -74,18 +74,18 @@ class CandidateEvaluator:
         self.early_sample = at_most(self.judged, EARLY_SAMPLES)
         self.references = {id(data): _Kept(KerasRunner(self.model)) for data in (self.judged, self.early_sample)}
 
-    def steps(self, values: Mapping[str, Value], effort: float | None = None) -> list[Pass]:
+    def passes(self, values: Mapping[str, Value], effort: float | None = None) -> list[Pass]:
         """The passes of a candidate, shortened and taken apart as a run does it."""
         share = self.job.effort if effort is None else effort
         short = shortened(self.job.template.passes(values), share)
         return preflight.combining(recipes.interleaved(short), self.job.combine)
 
-    def carry_out(self, asked: TrialRequest) -> tuple[Figures, Figures | None]:
-        """Measure the candidate of a trial, after all of the training too if it is asked for; see `measure`."""
-        figures = self.measure(asked.values, asked.best, asked.max_drop)
-        if not asked.whole:
+    def carry_out(self, request: TrialRequest) -> tuple[Figures, Figures | None]:
+        """Measure the candidate of a trial, after all of the training too if it is request for; see `measure`."""
+        figures = self.measure(request.values, request.best, request.max_drop)
+        if not request.full_training:
             return figures, None
-        return figures, self.full(asked.values) if self.job.shortened else figures
+        return figures, self.full(request.values) if self.job.shortened else figures
 
     def measure(self, values: Mapping[str, Value], best: int | None = None, max_drop: float | None = None) -> Figures:
         """Build a candidate and measure it.
@@ -95,21 +95,21 @@ class CandidateEvaluator:
         """
         limit = self.job.limits.max_drop if max_drop is None else max_drop
         with trusting(self.job.trust), quiet_logger("tensorflow"):  # it warns of a function for each model
-            steps = self.steps(values)
-            preflight.holds(steps, self.file_format)
-            self._outline(steps, best)
-            glance = Hooks(passed=lambda number, model: self._judge_early(steps, number, model, limit))
-            return self._built(steps, glance, True)
+            passes = self.passes(values)
+            preflight.holds(passes, self.file_format)
+            self._outline(passes, best)
+            glance = Hooks(passed=lambda number, model: self._judge_early(passes, number, model, limit))
+            return self._built(passes, glance, True)
 
     def full(self, values: Mapping[str, Value]) -> Figures:
         """What a candidate comes to with all of the training."""
         with trusting(self.job.trust), quiet_logger("tensorflow"):
-            return self._built(self.steps(values, 1.0), Hooks(), True)
+            return self._built(self.passes(values, 1.0), Hooks(), True)
 
-    def _built(self, steps: Sequence[Pass], hooks: Hooks, whole: bool) -> Figures:
+    def _built(self, passes: Sequence[Pass], hooks: Hooks, whole: bool) -> Figures:
         """Apply the passes and write the file; measure quality and speed too where the candidate is `whole`."""
-        run, state = self.run.variant(steps, hooks), State(self.model)
-        while state.done < len(steps):
+        run, state = self.run.variant(passes, hooks), State(self.model)
+        while state.done < len(passes):
             state = apply(run, state)
         records = state.records
         with tempfile.TemporaryDirectory() as folder:
@@ -146,9 +146,9 @@ class CandidateEvaluator:
         quality = evaluate(reference, [runner], data, self.run.metric)[0]
         return replace(figures, drop=drop_of(quality), ci95=quality.ci95, agreement=quality.agreement)
 
-    def _outline(self, steps: Sequence[Pass], best: int | None) -> None:
+    def _outline(self, passes: Sequence[Pass], best: int | None) -> None:
         """Build the candidate without training first, where its size or its multiply-adds may rule it out."""
-        outline, limits = untrained(steps), self.job.limits
+        outline, limits = untrained(passes), self.job.limits
         if outline is None or (best is None and limits.max_size is None and limits.max_macs is None):
             return
         figures = self._built(outline, Hooks(), False)
@@ -159,19 +159,19 @@ class CandidateEvaluator:
         if best is not None and figures.bytes > best * MARGIN:
             raise TrialPruned("not smaller than the best", known)
 
-    def _judge_early(self, steps: Sequence[Pass], number: int, model: Any, limit: float | None) -> None:
+    def _judge_early(self, passes: Sequence[Pass], number: int, model: Any, limit: float | None) -> None:
         """Judge a model between two trainings; give it up where the drop is far beyond the budget."""
         from kcompress.formats.keras.runner import KerasRunner
 
         if limit is None or math.isinf(limit):
             return
-        trains = [isinstance(step, TrainsModel) for step in steps]
+        trains = [isinstance(each, TrainsModel) for each in passes]
         if not trains[number - 1] or not any(trains[number:]):
             return
         figures = self._judged(Figures(), KerasRunner(model), self.early_sample)
         least = figures.ci95[0] if figures.ci95 else figures.drop
         if least is not None and least > GIVEN_UP_AT * limit:
-            raise TrialPruned(f"a drop of {figures.drop:.2f} after {steps[number - 1].name}", figures)
+            raise TrialPruned(f"a drop of {figures.drop:.2f} after {passes[number - 1].name}", figures)
 
 
 def _missed(records: Sequence[PassRecord]) -> tuple[str, ...]:

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kcompress.cache import digest_of
+from kcompress.codec import plain
 from kcompress.data import Dataset, Splits, resolve
 from kcompress.errors import DataError, UsageError
 from kcompress.passes.capabilities import TrainsModel
@@ -72,27 +73,9 @@ class Job:
                     f"{name} is a {type(value).__name__}, which other processes can't read; give the name of a file or "
                     "folder or MODULE:FUNCTION, or one worker in this process"
                 )
-        plain = {
-            **{name: None if getattr(self, name) is None else str(getattr(self, name)) for name in DATA},
-            "source": str(self.source.absolute()),
-            "template": self.template.text(),
-            "limits": self.limits.model_dump(),
-            "teachers": [str(path.absolute()) for path in self.teachers],
-            "trust": list(self.trust),
-        }
-        return {**vars(self), **plain}
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> "Job":
-        """The job that `to_json` was called of."""
-        own = {
-            "source": Path(document["source"]),
-            "template": Template.from_text(document["template"]),
-            "limits": Budgets(**document["limits"]),
-            "teachers": tuple(map(Path, document["teachers"])),
-            "trust": tuple(document["trust"]),
-        }
-        return cls(**{**document, **own})
+        teachers = tuple(path.absolute() for path in self.teachers)
+        document: dict[str, Any] = plain(replace(self, source=self.source.absolute(), teachers=teachers))
+        return document
 
     def splits(self) -> Splits:
         """The data of the trials: what they are judged on in place of the test data.

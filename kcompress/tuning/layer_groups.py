@@ -55,9 +55,9 @@ class LayerGrouping:
     def grouped(self, template: Template, place: Place) -> Sequence[Layers]:
         """The groups for one place."""
         if place.mark.groups == EACH:
-            start = Template(template.steps, template.places, {}).middle()
-            step = build(template.fill(start)[place.step])
-            return [(node.name,) for node, _ in step.select(self.model).chosen]
+            start = Template(template.entries, template.places, {}).middle()
+            changed = build(template.fill(start)[place.entry])
+            return [(node.name,) for node, _ in changed.select(self.model).chosen]
         assert self.sensitivity is not None and isinstance(place.mark.groups, int)
         return self.sensitivity.clusters(place.pass_name, place.field, place.mark.groups)
 

@@ -27,7 +27,7 @@ class Mark:
     choices: tuple[Value, ...] = ()
     low: float = 0.0
     high: float = 0.0
-    whole: bool = False
+    integer: bool = False
     """Whether only whole numbers are meant."""
     log: bool = False
     step: float | None = None
@@ -43,7 +43,7 @@ class Mark:
         """How many values there are to choose from; infinite for a range of any numbers."""
         if self.choices:
             return len(self.choices)
-        step = self.step or (1 if self.whole else 0)
+        step = self.step or (1 if self.integer else 0)
         return math.floor((self.high - self.low) / step + 1e-9) + 1 if step else math.inf
 
     @property
@@ -66,7 +66,7 @@ class Mark:
         if self.step is not None:
             value = self.low + round((value - self.low) / self.step) * self.step
         value = min(max(float(f"{value:.4g}"), self.low), self.high)
-        return round(value) if self.whole else float(value)
+        return round(value) if self.integer else float(value)
 
     def points(self, count: int) -> tuple[Value, ...]:
         """All choices, or so many numbers of the range, evenly spaced, both ends among them."""
@@ -109,23 +109,23 @@ def parse(owner: str, field: str, info: FieldInfo, given: dict[str, Any]) -> Mar
     return _range(at, search, given, int in kinds and float not in kinds, groups)
 
 
-def _range(at: str, search: Any, given: dict[str, Any], whole: bool, groups: Any) -> Mark:
+def _range(at: str, search: Any, given: dict[str, Any], integer: bool, groups: Any) -> Mark:
     low, high = search
     log, step = given.get("log", False), given.get("step")
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UsageError(f"{at}: {low} is not below {high}; give the lower end first")
-    if whole and (low != int(low) or high != int(high)):
+    if integer and (low != int(low) or high != int(high)):
         raise UsageError(f"{at}: the field takes whole numbers; give such ends")
     if not isinstance(log, bool) or (log and (low <= 0 or step is not None)):
         raise UsageError(f"{at}: log is true or false, and goes with ends above 0 and without step")
-    if step is not None and not (_is_number(step) and 0 < step <= high - low and (not whole or step == int(step))):
-        kind = "a whole number" if whole else "a number"
+    if step is not None and not (_is_number(step) and 0 < step <= high - low and (not integer or step == int(step))):
+        kind = "a whole number" if integer else "a number"
         raise UsageError(
             f"{at}: step={short(step)} is not {kind} in (0, {high - low:g}]; give how far apart values are"
         )
     if step is not None:
         high = low + math.floor((high - low) / step + 1e-9) * step
-    return Mark((), low, high, whole, log, step, groups)
+    return Mark((), low, high, integer, log, step, groups)
 
 
 def _groups(at: str, given: Any) -> Any:

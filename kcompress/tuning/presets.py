@@ -19,7 +19,7 @@ BITS: dict[str, dict[str, Any]] = {"tflite": PACKED, "onnx": PACKED, "keras": {"
 
 
 def preset(file_format: Format, splits: Splits) -> list[dict[str, Any]]:
-    """Steps with marks for a format, without training where there is nothing to train on."""
+    """Entries with marks for a format, without training where there is nothing to train on."""
     bits = {"pass": "quantize.weights", "bits": {**BITS[file_format.name], "groups": GROUPS}}
     learning, settling = _trainings(splits)
     if file_format.name == "keras":

@@ -19,7 +19,7 @@ from kcompress.tuning.trials import Trial
 MOST = 4
 """Candidates that are rebuilt."""
 Compress = Callable[[list[dict[str, Any]], Path], Report]
-"""Runs steps and writes a file."""
+"""Applies the entries of a recipe and writes a file."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class RebuildOrder:
 
 @dataclass(frozen=True)
 class RebuiltCandidate:
-    """A candidate at full effort: its trial, its steps, what was measured on it, and the file, not yet in its place."""
+    """A candidate after all of the training: its trial, recipe, figures, and the file, not yet in its place."""
 
     trial: Trial
-    steps: list[dict[str, Any]]
+    entries: list[dict[str, Any]]
     report: Report
     draft: Path
 
@@ -70,7 +70,7 @@ def rebuild(
     order: RebuildOrder,
     limits: Budgets,
     output: Path,
-    steps_of: Callable[[Trial], list[dict[str, Any]]],
+    entries_of: Callable[[Trial], list[dict[str, Any]]],
     compress: Compress,
 ) -> list[RebuiltCandidate]:
     """Rebuild candidates until one meets the budgets and smaller ones may not, a few at most.
@@ -83,9 +83,9 @@ def rebuild(
         while len(found) < MOST and (place := next_candidate(left, found, limits, order)) is not None:
             trial = left.pop(place)
             draft = draft_of(output.with_stem(f"{output.stem}.{len(found) + 1}"))
-            steps = steps_of(trial)
-            report = compress(steps, draft)
-            found.append(RebuiltCandidate(trial, steps, judged(report, limits, output), draft))
+            entries = entries_of(trial)
+            report = compress(entries, draft)
+            found.append(RebuiltCandidate(trial, entries, judged(report, limits, output), draft))
     except BaseException:
         discard(found)
         raise

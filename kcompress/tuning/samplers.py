@@ -42,7 +42,7 @@ def suggested(trial: Any, dimension: Dimension) -> Value:
     if mark.choices:
         found: Value = trial.suggest_categorical(name, mark.choices)
         return found
-    if mark.whole:
+    if mark.integer:
         return mark.number(trial.suggest_int(name, mark.low, mark.high, step=int(mark.step or 1), log=mark.log))
     return mark.number(trial.suggest_float(name, mark.low, mark.high, step=mark.step, log=mark.log))
 

@@ -16,13 +16,13 @@ from kcompress.tuning.job import Job
 from kcompress.tuning.layer_groups import LayerGrouping
 from kcompress.tuning.marks import Value
 from kcompress.tuning.options import SearchOptions
-from kcompress.tuning.outputs import SearchFiles
 from kcompress.tuning.rebuilding import RebuildOrder, RebuiltCandidate, discard, rebuild
-from kcompress.tuning.report import SearchReport, importances
+from kcompress.tuning.report.outputs import SearchFiles
+from kcompress.tuning.report.report import SearchReport, importances
 from kcompress.tuning.samplers import grid
 from kcompress.tuning.study import Study
 from kcompress.tuning.trials import StudySettings
-from kcompress.tuning.workers import run_trials
+from kcompress.tuning.workers.start import run_trials
 
 SHARE = "trials had a share of the training; what was rebuilt had all of it, and was judged on the test data"
 SEEN = (
@@ -101,13 +101,13 @@ class Search:
             silent_seconds=options.silent_seconds,
         )
 
-    def _compress(self, steps: list[dict[str, Any]], draft: Path) -> Report:
+    def _compress(self, entries: list[dict[str, Any]], draft: Path) -> Report:
         """The run that the recipe stands for."""
         job = self.job
         return self.compress(
             job.source,
             draft,
-            passes=steps,
+            passes=entries,
             data=job.data,
             calibration=job.calibration,
             test=job.test,
@@ -123,7 +123,7 @@ class Search:
     def _report(self, job: Job, study: Study, rebuilt: Sequence[RebuiltCandidate]) -> SearchReport:
         """Bring the winner, its recipe and the reports to their places."""
         winner = rebuilt[-1]
-        recipe = {"passes": winner.steps}
+        recipe = {"passes": winner.entries}
         report = SearchReport(
             winner=winner.report,
             trial=winner.trial.number,

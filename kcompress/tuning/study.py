@@ -1,4 +1,4 @@
-"""The trials of a search, kept as an Optuna study: what is tried next, what came of it, what was left lying.
+"""The trials of a search, kept as an Optuna study: what is tried next, the outcomes, and what a worker left unfinished.
 
 A trial is counted once it is finished: measured, cut short, or found to be nothing that can be built. Each running
 trial says every few seconds that it is alive. One that has been silent for long is put back by whoever comes by, once.
@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from kcompress.process_state import signals_held
 from kcompress.tuning.choice import distinct
 from kcompress.tuning.fidelity import Fidelity
 from kcompress.tuning.figures import Figures, excess, total_excess
 from kcompress.tuning.marks import Value
 from kcompress.tuning.samplers import sampler, suggested
-from kcompress.tuning.signals import held
 from kcompress.tuning.storage import without_warnings
 from kcompress.tuning.template import Dimension
 from kcompress.tuning.trials import (
@@ -24,19 +24,19 @@ from kcompress.tuning.trials import (
     ALIVE,
     FIGURES,
     FULL,
+    FULL_TRAINING,
     LEFT,
     REASON,
     REPEATS,
     SECONDS,
     VALUES,
-    WHOLE,
     StudySettings,
     Trial,
     TrialRequest,
     trial_of,
 )
 
-BEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 5.0
 PENALTY, MOST_PENALTY, POINTS = 1.0, 50.0, 10.0
 """What a budget exceeded by its own size costs: as if the file were e times as large, or 10 points worse."""
 RUNNERS = 3
@@ -77,9 +77,9 @@ class Study:
                 return None
             if len(counted) + sum(trial.state == self._state.RUNNING for trial in every) >= self.plan.trials:
                 return "wait"
-            asked = self._ask(len(every))
-            if asked is not None:
-                return asked
+            request = self._ask(len(every))
+            if request is not None:
+                return request
 
     def _over(self, counted: Sequence[Any]) -> bool:
         """Whether enough was tried, or all there is, or nothing can be built, or time is up."""
@@ -91,12 +91,12 @@ class Study:
 
     @property
     def finished(self) -> bool:
-        """Whether no trial is left to be begun."""
+        """Whether no trial is left to start."""
         return self._over([trial for trial in self._all() if self._counts(trial)])
 
     def _ask(self, before: int) -> TrialRequest | None:
         """A new trial; None if it turned out to be one too many, or one that was done before, whose outcome it has."""
-        with without_warnings(), held():  # or a trial that is begun might be lost
+        with without_warnings(), signals_held():  # or a trial that was just created might be lost
             self.study.sampler = sampler(self.plan.kind, self.plan.seed, before, self.worker)
             trial = self.study.ask()
             self._open[trial.number] = trial
@@ -114,10 +114,12 @@ class Study:
             if other.user_attrs.get(VALUES) == values:
                 self._repeat(trial, trial_of(other))
                 return None
-        whole = self.fidelity.wants_full_training(values, running)
-        if whole:
-            trial.set_user_attr(WHOLE, True)
-        return TrialRequest(trial.number, values, self._best(counted), self.fidelity.largest_drop(counted), whole)
+        full_training = self.fidelity.wants_full_training(values, running)
+        if full_training:
+            trial.set_user_attr(FULL_TRAINING, True)
+        return TrialRequest(
+            trial.number, values, self._best(counted), self.fidelity.largest_drop(counted), full_training
+        )
 
     def _repeat(self, trial: Any, other: Trial) -> None:
         trial.set_user_attr(REPEATS, other.number)
@@ -164,7 +166,7 @@ class Study:
         self._close(number, state=self._state.FAIL)
 
     def leave(self) -> None:
-        """Leave what this worker has begun and not finished to others, or to another search of the same."""
+        """Leave the unfinished trials of this worker to others, or to another search of the same."""
         for number, trial in self._open.items():
             with self._unless_put_back():
                 trial.set_user_attr(LEFT, True)
@@ -177,14 +179,14 @@ class Study:
 
     @contextlib.contextmanager
     def working(self, number: int) -> Iterator[None]:
-        """Meanwhile, say every few seconds that the trial is worked on."""
+        """Meanwhile, write every few seconds that the trial is worked on."""
         finished = threading.Event()
 
-        def beat() -> None:
-            while not finished.wait(BEAT_SECONDS):
-                self.beat(number)
+        def heartbeat() -> None:
+            while not finished.wait(HEARTBEAT_SECONDS):
+                self.heartbeat(number)
 
-        thread = threading.Thread(target=beat, daemon=True)
+        thread = threading.Thread(target=heartbeat, daemon=True)
         if not self._in_memory:
             thread.start()
         try:
@@ -194,8 +196,8 @@ class Study:
             if thread.is_alive():
                 thread.join()
 
-    def beat(self, number: int) -> None:
-        """Say that a trial is worked on."""
+    def heartbeat(self, number: int) -> None:
+        """Write that a trial is worked on now."""
         with self._unless_put_back():
             self._open[number].set_user_attr(ALIVE, time.time())
 

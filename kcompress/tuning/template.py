@@ -1,7 +1,7 @@
-"""A template: the steps of a recipe with marks in them, and what each mark leaves to choose.
+"""A template: the entries of a recipe with marks in them, and what each mark leaves to choose.
 
-Where a mark has groups, each group of layers has a choice of its own. The first group's value becomes the step's own,
-and the others', where they differ from it, rules.
+Where a mark has groups, each group of layers has a choice of its own. The first group's value becomes the entry's own;
+the other groups' values, where they differ from it, become rules.
 """
 
 import copy
@@ -27,11 +27,11 @@ OWN = ("layers", "skip", "rules", "pass")
 
 @dataclass(frozen=True)
 class Place:
-    """A marked field: that of step `step`, counted from 0, or of its rule `rule`."""
+    """A marked field: that of entry `entry`, counted from 0, or of its rule `rule`."""
 
     name: str
-    """How reports call it: `quantize.weights:bits`, with the step's number where that does not tell it apart."""
-    step: int
+    """How reports call it: `quantize.weights:bits`, with the entry's number where that does not tell it apart."""
+    entry: int
     rule: int | None
     pass_name: str
     field: str
@@ -60,22 +60,22 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Template:
-    """Steps as mappings, with marks in them, and the groups of each marked place that has some."""
+    """Entries as mappings, with marks in them, and the groups of each marked place that has some."""
 
-    steps: tuple[dict[str, Any], ...]
+    entries: tuple[dict[str, Any], ...]
     places: tuple[Place, ...]
     groups: Mapping[str, tuple[Layers, ...]]
 
     @classmethod
-    def of(cls, steps: Sequence[dict[str, Any]]) -> "Template":
-        """Check the steps and their marks; groups are not known yet. UsageError with one line for what can't be."""
-        places = _places(steps)
+    def of(cls, entries: Sequence[dict[str, Any]]) -> "Template":
+        """Check the entries and their marks; groups are not known yet. UsageError with one line for what can't be."""
+        places = _places(entries)
         if not places:
             raise UsageError(
                 "the recipe has nothing to search; put a mark in place of a value, such as "
                 "prune.magnitude:sparsity={search:[0.5,0.95]}, or run kcompress compress"
             )
-        found = cls(tuple(steps), tuple(places), {})
+        found = cls(tuple(entries), tuple(places), {})
         found.check()
         return found
 
@@ -98,24 +98,24 @@ class Template:
     def with_groups(self, grouping: Grouping) -> "Template":
         """The template with groups of layers wherever a mark asks for them."""
         groups = {place.name: tuple(map(tuple, grouping(place))) for place in self.grouped}
-        return Template(self.steps, self.places, groups)
+        return Template(self.entries, self.places, groups)
 
     def fill(self, values: Mapping[str, Value]) -> list[dict[str, Any]]:
-        """The steps with a value for each dimension, as a recipe has them."""
-        steps = copy.deepcopy(list(self.steps))
+        """The entries with a value for each dimension, as a recipe has them."""
+        entries = copy.deepcopy(list(self.entries))
         rules: dict[int, dict[str, dict[str, Value]]] = {}
         for dimension in self.dimensions:
             place, value = dimension.place, values[dimension.name]
-            step = steps[place.step]
-            owner = step if place.rule is None else step["rules"][place.rule]
+            entry = entries[place.entry]
+            owner = entry if place.rule is None else entry["rules"][place.rule]
             if is_mark(owner[place.field]):
                 owner[place.field] = value
             elif owner[place.field] != value:
                 for layer in dimension.layers:
-                    rules.setdefault(place.step, {}).setdefault(layer, {})[place.field] = value
+                    rules.setdefault(place.entry, {}).setdefault(layer, {})[place.field] = value
         for number, layers in rules.items():
-            steps[number]["rules"] = [*steps[number].get("rules", ()), *_alike(layers)]
-        return steps
+            entries[number]["rules"] = [*entries[number].get("rules", ()), *_alike(layers)]
+        return entries
 
     def middle(self) -> dict[str, Value]:
         """The value in the middle for each dimension."""
@@ -130,53 +130,46 @@ class Template:
         return [self.middle(), *map(self.severe, STARTS)]
 
     def check(self) -> None:
-        """Build the steps once for each end and choice; UsageError with the first that a pass can't have."""
-        ungrouped = Template(self.steps, self.places, {})
+        """Build the entries once for each end and choice; UsageError with the first that a pass can't have."""
+        ungrouped = Template(self.entries, self.places, {})
         start = {place.name: place.mark.ends[0] for place in self.places}
         for place in self.places:
             if place.mark.groups is not None:
-                _check_rule(place, ungrouped.fill(start)[place.step])
+                _check_rule(place, ungrouped.fill(start)[place.entry])
             for value in place.mark.ends:
-                build(ungrouped.fill({**start, place.name: value})[place.step])
-        for number, step in enumerate(self.steps):
-            if all(place.step != number for place in self.places):
-                build(step)
+                build(ungrouped.fill({**start, place.name: value})[place.entry])
+        for number, entry in enumerate(self.entries):
+            if all(place.entry != number for place in self.places):
+                build(entry)
 
     def passes(self, values: Mapping[str, Value]) -> list[Pass]:
-        """The filled steps as passes; UsageError where they don't go together."""
-        return [build(step) for step in self.fill(values)]
+        """The filled entries as passes; UsageError where they don't go together."""
+        return [build(entry) for entry in self.fill(values)]
 
     def text(self) -> str:
         """All that is in a template, as JSON."""
-        return json.dumps({"steps": self.steps, "groups": self.groups})
-
-    @classmethod
-    def from_text(cls, text: str) -> "Template":
-        """The template that `text` came from."""
-        document = json.loads(text)
-        groups = {name: tuple(map(tuple, found)) for name, found in document["groups"].items()}
-        return cls(tuple(document["steps"]), tuple(_places(document["steps"])), groups)
+        return json.dumps({"entries": self.entries, "groups": self.groups})
 
 
-def _places(steps: Sequence[dict[str, Any]]) -> list[Place]:
-    """The marked fields in order; names that would come twice get the number of the step in front."""
+def _places(entries: Sequence[dict[str, Any]]) -> list[Place]:
+    """The marked fields in order; names that would come twice get the number of the entry in front."""
     found: list[Place] = []
-    for number, step in enumerate(steps):
-        kind = find(step["pass"])
-        for rule, owner in _owners(step):
+    for number, entry in enumerate(entries):
+        kind = find(entry["pass"])
+        for rule, owner in _owners(entry):
             for field, value in owner.items():
                 if is_mark(value):
                     found.append(_place(kind, number, rule, owner, field, value))
     names = [place.name for place in found]
     return [
-        replace(place, name=f"{place.step + 1} {place.name}") if names.count(place.name) > 1 else place
+        replace(place, name=f"{place.entry + 1} {place.name}") if names.count(place.name) > 1 else place
         for place in found
     ]
 
 
-def _owners(step: dict[str, Any]) -> Iterator[tuple[int | None, dict[str, Any]]]:
-    yield None, step
-    rules = step.get("rules")
+def _owners(entry: dict[str, Any]) -> Iterator[tuple[int | None, dict[str, Any]]]:
+    yield None, entry
+    rules = entry.get("rules")
     for number, rule in enumerate(rules if isinstance(rules, (list, tuple)) else ()):
         if isinstance(rule, dict):
             yield number, rule
@@ -192,15 +185,15 @@ def _place(kind: type[Pass], number: int, rule: int | None, owner: dict[str, Any
     if rule is None:
         return Place(f"{title}:{field}", number, rule, title, field, mark, about)
     if mark.groups is not None:
-        raise UsageError(f"{title}: groups in a rule for {owner.get('layers')}; give them to the step's own {field}")
+        raise UsageError(f"{title}: groups in a rule for {owner.get('layers')}; give them to the pass's own {field}")
     return Place(f"{title}:{field}({rule + 1})", number, rule, title, field, mark, about)
 
 
-def _check_rule(place: Place, step: dict[str, Any]) -> None:
+def _check_rule(place: Place, entry: dict[str, Any]) -> None:
     """UsageError if the field can't differ between layers."""
     rule = {"layers": ["*"], place.field: place.mark.ends[-1]}
     try:
-        build({**step, "rules": [rule]})
+        build({**entry, "rules": [rule]})
     except UsageError as error:
         reason = str(error).removeprefix(f"{place.pass_name}: ").removeprefix("rule for '*': ")
         raise UsageError(f"{place.name}: groups can't be given to it ({reason}); leave groups out") from error

@@ -1,4 +1,4 @@
-"""What is written down of a search: its plan, what is asked of a worker, what came of it."""
+"""What is stored of a search: its settings, the requests to workers, and the outcomes."""
 
 import math
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from kcompress.tuning.marks import Value
 from kcompress.tuning.options import SILENT_SECONDS
 
 VALUES, FIGURES, SECONDS, REASON, REPEATS = "values", "figures", "seconds", "reason", "repeats"
-FULL, GAUGE, BIAS = "full", "gauge", "bias"
-"""A trial's figures after all of the training, the study's Gauge, which is that trial's drops, and the points that are
+FULL, DROPS, BIAS = "full", "drops", "bias"
+"""A trial's figures after all of the training, the study's ReferenceDrops, and the points that are
 taken for no loss."""
-ALIVE, LEFT, AGAIN, WHOLE = "alive", "left", "again", "whole"
+ALIVE, LEFT, AGAIN, FULL_TRAINING = "alive", "left", "again", "full_training"
 """When a worker last said that it works on a trial; whether it left it; the one that this one is put back from; whether
 it is the one that gets all of the training too."""
 STATES: dict[str, Literal["done", "cut", "failed"]] = {"COMPLETE": "done", "PRUNED": "cut", "FAIL": "failed"}
@@ -33,7 +33,7 @@ class StudySettings:
     smallest: bool = True
     """Whether bytes are to be as few as possible, else the drop."""
     deadline: float = math.inf
-    """The time after which no trial is begun, in seconds since 1970."""
+    """The time after which no trial is started, in seconds since 1970."""
     fidelity: bool = False
     """Whether a trial is to be measured after all of the training too, to tell what that gives back."""
     mildest: Mapping[str, Value] | None = None
@@ -68,14 +68,14 @@ class TrialRequest:
     """A trial that is to be carried out.
 
     `best` is the size that it has to beat, if there is one, `max_drop` what a drop after a share of the training may
-    be, infinity where that is not known yet; `whole` asks for figures after all of it too.
+    be, infinity where that is not known yet; `full_training` asks for figures after all of it too.
     """
 
     number: int
     values: Mapping[str, Value]
     best: int | None
     max_drop: float | None = None
-    whole: bool = False
+    full_training: bool = False
 
 
 def trial_of(frozen: Any) -> Trial:

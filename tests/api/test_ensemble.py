@@ -1,6 +1,6 @@
 """An ensemble is written in every format and measured against its members.
 
-Covers: cli/commands/ensemble.py, training/members.py.
+Covers: cli/commands/ensemble.py, training/ensembles/members.py.
 """
 
 import json

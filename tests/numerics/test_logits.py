@@ -19,9 +19,9 @@ def test_a_sigmoid_gives_back_its_logit():
     np.testing.assert_array_equal(logits(z, "binary_logits"), z)
 
 
-@pytest.mark.parametrize("form", ["probabilities", "sigmoid"])
-def test_certainty_has_a_finite_logit(form):
-    assert np.isfinite(logits(np.array([[0.0, 1.0]], np.float32), form)).all()
+@pytest.mark.parametrize("kind", ["probabilities", "sigmoid"])
+def test_certainty_has_a_finite_logit(kind):
+    assert np.isfinite(logits(np.array([[0.0, 1.0]], np.float32), kind)).all()
 
 
 def test_other_values_stay_as_they_are():

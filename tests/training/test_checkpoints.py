@@ -71,7 +71,7 @@ def test_ends_as_one_that_was_not_killed(step, whole, tmp_path):
 def test_goes_on_inside_of_an_epoch(tmp_path):
     with pytest.raises(Killed):
         train(tmp_path, Kill(13), minutes=1e-9)
-    state = np.load(tmp_path / "state.npz")["facts"]
+    state = np.load(tmp_path / "state.npz")["state"]
     assert '"steps": 13' in str(state)
 
 

@@ -5,14 +5,14 @@ import pytest
 
 from kcompress.errors import UsageError
 from kcompress.training.schedules import learning_rate, optimizer
-from kcompress.training.settings import Settings
+from kcompress.training.settings import TrainingSettings
 
 STEPS, EPOCH = 40, 10.0
 A = 0.1
 
 
 def rates(**fields):
-    found = learning_rate(Settings(learning_rate=A, **fields), STEPS, EPOCH)
+    found = learning_rate(TrainingSettings(learning_rate=A, **fields), STEPS, EPOCH)
     return [found if isinstance(found, float) else float(found(step)) for step in range(STEPS + 1)]
 
 
@@ -41,21 +41,21 @@ def test_rises_from_zero_in_the_warm_up_and_starts_its_own_way_after_it(schedule
 
 
 def test_counts_updates_where_gradients_are_accumulated():
-    settings = Settings(schedule="step", learning_rate=A, accumulate=2)
+    settings = TrainingSettings(schedule="step", learning_rate=A, accumulate=2)
     rate = optimizer(settings, 40, 10.0)._learning_rate
     assert float(rate(4)) == pytest.approx(A)
     assert float(rate(5)) == pytest.approx(A / 2)
 
 
 def test_passes_on_momentum_and_weight_decay():
-    made = optimizer(Settings(optimizer="SGD", momentum=0.9, weight_decay=0.01), 10, 5)
+    made = optimizer(TrainingSettings(optimizer="SGD", momentum=0.9, weight_decay=0.01), 10, 5)
     assert (type(made).__name__, made.momentum, made.weight_decay) == ("SGD", 0.9, 0.01)
 
 
 def test_refuses_names_and_settings_that_keras_does_not_have():
     with pytest.raises(UsageError, match=r"optimizer=adm is no optimizer of Keras's; did you mean 'adam'"):
-        optimizer(Settings(optimizer="adm"), 10, 5)
+        optimizer(TrainingSettings(optimizer="adm"), 10, 5)
     with pytest.raises(UsageError, match=r"momentum=0.9, but the optimizer adam has none"):
-        optimizer(Settings(momentum=0.9), 10, 5)
+        optimizer(TrainingSettings(momentum=0.9), 10, 5)
     with pytest.raises(ValueError, match="epochs and steps exclude each other"):
-        Settings(epochs=1, steps=1)
+        TrainingSettings(epochs=1, steps=1)

@@ -8,69 +8,69 @@ import pytest
 
 from kcompress.run.options import Budgets
 from kcompress.tuning import rebuilding
-from kcompress.tuning.fidelity import Gauge, budgets_for_trials, unbiased_budgets
+from kcompress.tuning.fidelity import ReferenceDrops, budgets_for_trials, unbiased_budgets
 from kcompress.tuning.figures import Figures
-from kcompress.tuning.progress import line
 from kcompress.tuning.rebuilding import RebuildOrder, next_candidate
+from kcompress.tuning.report.progress import line
 from kcompress.tuning.study import Study
 from kcompress.tuning.trials import StudySettings
 from tests.tuning.test_choice import trial
-from tests.tuning.test_study import SPARSITY, TEMPLATE, open_ledger, outcome
+from tests.tuning.test_study import SPARSITY, TEMPLATE, open_study, outcome
 
 LIMITS = Budgets(max_drop=1.0)
 PLAN = StudySettings("study", "bayes", 6, Budgets(max_drop=1.0), fidelity=True)
 
 
 @pytest.mark.parametrize(
-    ("gauge", "limit"),
+    ("drops", "limit"),
     [
         (None, 1.0),
-        (Gauge(2.5, 1.0), 2.5),
-        (Gauge(2.5, 0.5), 3.0),  # two points, not five times the drop
-        (Gauge(6.0, 3.0), 2.0),  # twice the drop, not three points
-        (Gauge(2.0, -0.5), 3.5),
-        (Gauge(0.5, 0.8), 1.0),  # more training made it worse: by chance
+        (ReferenceDrops(2.5, 1.0), 2.5),
+        (ReferenceDrops(2.5, 0.5), 3.0),  # two points, not five times the drop
+        (ReferenceDrops(6.0, 3.0), 2.0),  # twice the drop, not three points
+        (ReferenceDrops(2.0, -0.5), 3.5),
+        (ReferenceDrops(0.5, 0.8), 1.0),  # more training made it worse: by chance
     ],
 )
-def test_a_trial_may_lose_what_more_training_gives_back(gauge, limit):
-    assert budgets_for_trials(Budgets(max_drop=1.0, max_size=9), gauge) == Budgets(max_drop=limit, max_size=9)
+def test_a_trial_may_lose_what_more_training_gives_back(drops, limit):
+    assert budgets_for_trials(Budgets(max_drop=1.0, max_size=9), drops) == Budgets(max_drop=limit, max_size=9)
 
 
 @pytest.mark.parametrize(
-    ("gauge", "limit"),
+    ("drops", "limit"),
     [
         (None, 7.0),
-        (Gauge(11.0, 6.5), 11.5),  # 4.5 points, for of the drop half a point is left
-        (Gauge(11.0, 8.0), 8.5),  # two and a half times the drop, not three points
-        (Gauge(7.0, 8.0), 7.0),
-        (Gauge(3.0, 4.0), 7.0),
+        (ReferenceDrops(11.0, 6.5), 11.5),  # 4.5 points, for of the drop half a point is left
+        (ReferenceDrops(11.0, 8.0), 8.5),  # two and a half times the drop, not three points
+        (ReferenceDrops(7.0, 8.0), 7.0),
+        (ReferenceDrops(3.0, 4.0), 7.0),
     ],
 )
-def test_what_the_mildest_loses_is_taken_for_no_loss(gauge, limit):
+def test_what_the_mildest_loses_is_taken_for_no_loss(drops, limit):
     assert unbiased_budgets(LIMITS, 6.0) == Budgets(max_drop=7.0)
-    assert budgets_for_trials(LIMITS, gauge, 6.0) == Budgets(max_drop=limit)
+    assert budgets_for_trials(LIMITS, drops, 6.0) == Budgets(max_drop=limit)
     assert (
         unbiased_budgets(Budgets(max_size=9), 6.0)
-        == budgets_for_trials(Budgets(max_size=9), gauge, 6.0)
+        == budgets_for_trials(Budgets(max_size=9), drops, 6.0)
         == Budgets(max_size=9)
     )
 
 
 def test_without_a_drop_allowed_nothing_is_raised():
-    assert budgets_for_trials(Budgets(max_size=9), Gauge(2.0, 1.0)) == Budgets(max_size=9)
+    assert budgets_for_trials(Budgets(max_size=9), ReferenceDrops(2.0, 1.0)) == Budgets(max_size=9)
 
 
 def test_the_first_trial_that_is_measured_gets_all_of_the_training():
-    study = open_ledger(plan=PLAN)
+    study = open_study(plan=PLAN)
     first = study.next()
-    assert first.whole and first.max_drop == math.inf, "nothing is hopeless while that is not known"
+    assert first.full_training and first.max_drop == math.inf, "nothing is hopeless while that is not known"
     study.cut(first.number, Figures(bytes=900), 0.0, "too large")
     second = study.next()
-    assert second.whole
+    assert second.full_training
     short = Figures(bytes=500, drop=2.5)
     study.done(second.number, short, 0.0, full=replace(short, drop=1.0))
     third = study.next()
-    assert not third.whole and third.max_drop == study.fidelity.limits.max_drop == 2.5
+    assert not third.full_training and third.max_drop == study.fidelity.limits.max_drop == 2.5
     study.done(third.number, Figures(bytes=400, drop=2.0), 0.0)
     study.done(study.next().number, Figures(bytes=300, drop=2.5), 0.0)
     assert study.next().best == 500, "trials within the raised budget are to be beaten"
@@ -81,11 +81,11 @@ def test_the_first_trial_that_is_measured_gets_all_of_the_training():
 def test_a_trial_of_the_mildest_values_should_lose_nothing():
     mild, severe = TEMPLATE.severe(0.0), TEMPLATE.severe(1.0)
     assert (mild[SPARSITY], severe[SPARSITY]) == (0.1, 0.9)
-    study = open_ledger(plan=replace(PLAN, mildest=mild))
+    study = open_study(plan=replace(PLAN, mildest=mild))
     study.suggest([mild, severe])
     first, second, third = study.next(), study.next(), study.next()
     assert (first.values, second.values) == (mild, severe)
-    assert (first.whole, second.whole, third.whole) == (True, True, False)
+    assert (first.full_training, second.full_training, third.full_training) == (True, True, False)
     study.done(first.number, Figures(bytes=500, drop=5.0), 0.0, full=Figures(bytes=500, drop=3.0))
     assert study.fidelity.unbiased_budgets == study.fidelity.limits == Budgets(max_drop=4.0)
     assert third.max_drop == study.next().max_drop == math.inf
@@ -96,7 +96,7 @@ def test_a_trial_of_the_mildest_values_should_lose_nothing():
 
 def test_the_mildest_values_may_be_too_large_to_tell_anything():
     mild = TEMPLATE.severe(0.0)
-    study = open_ledger(plan=replace(PLAN, fidelity=False, mildest=mild))
+    study = open_study(plan=replace(PLAN, fidelity=False, mildest=mild))
     study.suggest([mild])
     first = study.next()
     assert first.max_drop == study.next().max_drop == math.inf
@@ -106,10 +106,10 @@ def test_the_mildest_values_may_be_too_large_to_tell_anything():
 
 def test_what_the_mildest_values_lose_is_measured_where_trials_get_all_of_the_training():
     mild = TEMPLATE.severe(0.0)
-    study = open_ledger(plan=replace(PLAN, fidelity=False, mildest=mild))
+    study = open_study(plan=replace(PLAN, fidelity=False, mildest=mild))
     study.suggest([mild])
     first, second = study.next(), study.next()
-    assert (first.whole, second.whole) == (True, False)
+    assert (first.full_training, second.full_training) == (True, False)
     study.done(first.number, Figures(bytes=500, drop=3.0), 0.0, full=Figures(bytes=500, drop=3.0))
     assert study.next().max_drop == study.fidelity.limits.max_drop == study.fidelity.unbiased_budgets.max_drop == 4.0
     assert study.fidelity.cautious_budgets == LIMITS
@@ -117,16 +117,16 @@ def test_what_the_mildest_values_lose_is_measured_where_trials_get_all_of_the_tr
 
 def test_only_one_worker_trains_a_trial_whole(tmp_path):
     url = str(tmp_path / "t.journal")
-    one, two = (open_ledger(url, PLAN, worker) for worker in ("a", "b"))
+    one, two = (open_study(url, PLAN, worker) for worker in ("a", "b"))
     first, other = one.next(), two.next()
-    assert first.whole and not other.whole
+    assert first.full_training and not other.full_training
     one.done(first.number, outcome(first.values), 0.0, full=Figures(bytes=1, drop=-1.0))
     assert two.fidelity.limits == one.fidelity.limits != PLAN.limits
 
 
 def test_nothing_is_gauged_where_that_was_not_planned():
-    study: Study = open_ledger(plan=replace(PLAN, fidelity=False), template=TEMPLATE)
-    assert not study.next().whole
+    study: Study = open_study(plan=replace(PLAN, fidelity=False), template=TEMPLATE)
+    assert not study.next().full_training
 
 
 def rebuilt(size, drop, met=False, width=1.0):

@@ -26,7 +26,7 @@ READ = {
     "prune.magnitude:biases={search:true}": Mark((False, True)),
     "prune.structured:criterion={search:[l2,taylor]}": Mark(("l2", "taylor")),
     "quantize.int8:activations={search:[8,16]}": Mark((8, 16)),
-    "quantize.weights:bits={search:[2,8],groups:each}": Mark(low=2, high=8, whole=True, groups="each"),
+    "quantize.weights:bits={search:[2,8],groups:each}": Mark(low=2, high=8, integer=True, groups="each"),
     "train.distill:learning_rate={search:[1e-4,1e-2],log:true}": Mark(low=1e-4, high=1e-2, log=True),
 }
 
@@ -69,8 +69,8 @@ def test_what_is_wrong_is_told_on_one_line(text):
 def test_numbers_are_as_a_person_would_write_them_and_stay_in_their_range():
     assert Mark(low=0.5, high=0.95).number(0.7123456) == 0.7123
     assert Mark(low=1 / 3, high=2 / 3).number(1 / 3) == 1 / 3  # 0.3333 would lie below
-    assert Mark(low=2, high=8, whole=True).number(4.0) == 4
-    assert isinstance(Mark(low=2, high=8, whole=True).number(4.0), int)
+    assert Mark(low=2, high=8, integer=True).number(4.0) == 4
+    assert isinstance(Mark(low=2, high=8, integer=True).number(4.0), int)
     assert Mark(low=0.1, high=0.9, step=0.2).number(0.44) == 0.5
 
 
@@ -81,12 +81,12 @@ def test_middle_and_points_of_ranges_and_choices():
     assert [Mark((8, 2, 4)).at(share) for share in (0.0, 0.5, 1.0)] == [2, 4, 8]
     assert Mark(low=0, high=1).points(3) == (0, 0.5, 1)
     assert Mark(low=1e-4, high=1e-2, log=True).points(3) == pytest.approx((1e-4, 1e-3, 1e-2))
-    assert Mark(low=2, high=4, whole=True).points(5) == (2, 3, 4)
+    assert Mark(low=2, high=4, integer=True).points(5) == (2, 3, 4)
     assert Mark(("a", "b", "c")).points(2) == ("a", "b", "c")
 
 
 def test_how_many_values_there_are():
     assert Mark(low=0, high=1).count == math.inf
-    assert Mark(low=2, high=8, whole=True).count == 7
+    assert Mark(low=2, high=8, integer=True).count == 7
     assert Mark(low=0.1, high=0.7, step=0.2).count == 4
     assert Mark(("a", "b")).count == 2

@@ -1,8 +1,8 @@
 """A whole search on a small model: what it writes, what it promises, what it refuses.
 
-Covers: api/search.py, tuning/effort.py, tuning/evaluation.py, tuning/figures.py, tuning/job.py,
-tuning/layer_groups.py, tuning/options.py, tuning/outputs.py, tuning/plot.py, tuning/presets.py, tuning/progress.py,
-tuning/rebuilding.py, tuning/report.py, tuning/rows.py.
+Covers: api/search.py, tuning/effort.py, tuning/evaluation.py, tuning/figures.py, tuning/job.py, tuning/layer_groups.py,
+tuning/options.py, tuning/presets.py, tuning/rebuilding.py, tuning/report/outputs.py, tuning/report/plot.py,
+tuning/report/progress.py, tuning/report/report.py, tuning/report/tables.py.
 """
 
 import json
@@ -14,13 +14,15 @@ import pytest
 import yaml
 
 import kcompress
+from kcompress.codec import decode
 from kcompress.data import Splits, resolve
 from kcompress.errors import DataError, KCompressError, OutputError, UsageError
 from kcompress.passes.capabilities import TrainsModel
 from kcompress.run.options import Budgets
-from kcompress.tuning import layer_groups, rows
+from kcompress.tuning import layer_groups
 from kcompress.tuning.evaluation import CandidateEvaluator, TrialPruned
 from kcompress.tuning.job import Job
+from kcompress.tuning.report import tables
 from kcompress.tuning.template import Template
 from tests.models import dense, keras
 
@@ -133,14 +135,13 @@ def test_a_size_alone_gives_what_loses_least(source, data, tmp_path):
 
 @pytest.mark.slow
 def test_a_budget_that_nothing_meets_gives_the_closest(source, data, tmp_path, capsys):
-    from kcompress.tuning import rows
 
     report = find(source, data, tmp_path, max_size=100, max_drop=None, trials=3)
     assert report.exit_code == 1
     assert (tmp_path / "o.keras").exists()
     assert len(report.rebuilt) == 3
     assert report.winner.artifact.bytes == min(each.report.artifact.bytes for each in report.rebuilt)
-    (line,) = [line for line in rows.remarks(report) if "closest" in line]
+    (line,) = [line for line in tables.remarks(report) if "closest" in line]
     percent = 100 * (report.winner.artifact.bytes - 100) / 100
     assert f"{percent:.0f} % above --max-size" in line
 
@@ -186,7 +187,7 @@ def test_a_study_is_known_by_all_that_its_trials_depend_on(source, data, tmp_pat
         }.items()
     ]
     assert len({each.name() for each in (job, *differing)}) == len(differing) + 1
-    assert job.name() == replace(job).name() == Job.from_json(json.loads(json.dumps(job.to_json()))).name()
+    assert job.name() == replace(job).name() == decode(Job, json.dumps(job.to_json())).name()
     shutil.copy(source, tmp_path / "m.keras")
     assert replace(job, source=tmp_path / "m.keras").name() == job.name()  # the same content
 
@@ -297,7 +298,7 @@ def test_what_the_source_knows_by_heart_is_no_loss(source, data, tmp_path):
     assert list(first.values.values()) == [0.3, 6]
     assert first.full == first.figures, "nothing trains here"
     assert report.trial_budgets.max_drop == report.unbiased_budgets.max_drop == 5 + first.figures.drop > 8
-    assert "by heart" in " ".join(rows.remarks(report))
+    assert "by heart" in " ".join(tables.remarks(report))
     assert report.exit_code == 0
     assert report.winner.artifact.bytes < first.figures.bytes
 

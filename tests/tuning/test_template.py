@@ -3,6 +3,7 @@
 import pytest
 
 from kcompress import recipe
+from kcompress.codec import decode, encode
 from kcompress.errors import UsageError
 from kcompress.tuning.template import Template
 
@@ -85,7 +86,7 @@ def test_a_template_survives_being_written_down():
     found = template(*GROUPED, "prune.magnitude:sparsity={search:true}").with_groups(
         lambda place: [tuple(group) for group in LAYERS[place.name]]
     )
-    assert Template.from_text(found.text()) == found
+    assert decode(Template, encode(found)) == found
 
 
 WRONG = {

@@ -29,7 +29,7 @@ from kcompress.training.loop import Watch, fit, jit, seeded
 from kcompress.training.masks import Masks, within
 from kcompress.training.outcome import Epoch, Outcome, TrainingSchedule
 from kcompress.training.schedules import optimizer
-from kcompress.training.settings import DEFAULT_EPOCHS, Settings
+from kcompress.training.settings import DEFAULT_EPOCHS, TrainingSettings
 
 IN_EPOCHS = ("warmup", "every")
 """Settings that are shortened with the training."""
@@ -58,7 +58,7 @@ Setup = tuple[Feed, Callable[[Any], Any]]
 """The batches to train on, and a function that takes an optimizer and makes the compiled Keras model to fit."""
 
 
-class TrainingPass(Pass, Settings, TrainsModel):
+class TrainingPass(Pass, TrainingSettings, TrainsModel):
     """Base of the passes that train."""
 
     needs = frozenset({Need.TRAINING})
@@ -222,7 +222,7 @@ def _history(outcome: Outcome) -> tuple[dict[str, float | None], ...]:
     )
 
 
-def _why(outcome: Outcome, settings: Settings) -> str:
+def _why(outcome: Outcome, settings: TrainingSettings) -> str:
     return (
         f"the loss was no finite number at step {outcome.diverged:,}, so the weights are those after epoch "
         f"{outcome.best}; give a learning_rate below {settings.learning_rate:g}"

@@ -19,15 +19,15 @@ from kcompress.passes.base import Context, Need, PassResult
 from kcompress.passes.capabilities import CombinesTeachers, ReadsModels, ReplacesModel
 from kcompress.passes.selection import patterns
 from kcompress.passes.train._training import Setup, Task, TrainingPass, compiled
+from kcompress.training.ensembles.joint_teacher import joint_teacher
 from kcompress.training.feed import ArrayFeed, Feed
-from kcompress.training.forms import forms_of, renamed
-from kcompress.training.joint import joint_teacher
 from kcompress.training.learner import distillation, model_view, precomputed_teacher
-from kcompress.training.losses import loss_for
+from kcompress.training.losses.model_loss import loss_for
+from kcompress.training.losses.output_kind import output_kinds, renamed
+from kcompress.training.losses.soft_targets import feature_loss, soft_targets
+from kcompress.training.losses.target_loss import Function, functions, no_loss
 from kcompress.training.pairing import pairs
-from kcompress.training.soft_targets import feature_loss, soft_targets
 from kcompress.training.student import student_from_function, with_input_names_of
-from kcompress.training.target_loss import Function, functions, no_loss
 from kcompress.training.teachers import Teacher, cached_outputs, check_shapes, check_teacher
 from kcompress.typing import Combination
 
@@ -110,14 +110,16 @@ class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
         if together and self.feature_loss == "similarity":
             task.ctx.training.devices.require_whole_batches("feature_loss=similarity")
         found = loss_for(student, task.data, self.loss) if task.data.labelled else None
-        own_forms, forms = forms_of(student, teacher, task.feed.batch(0)[0], found.kinds if found else None)
+        own_kinds, teacher_kinds = output_kinds(
+            (student, teacher), task.feed.batch(0)[0], found.kinds if found else None
+        )
         inputs = signature(student).inputs
         keys = list(renamed(signature(teacher).inputs, dict(zip(inputs, inputs, strict=True))).values())
-        view = model_view(teacher, [theirs for _, theirs in together], forms, keys)
+        view = model_view(teacher, [theirs for _, theirs in together], teacher_kinds, keys)
         read: Feed = task.feed
         if isinstance(read, ArrayFeed):
             dtypes = dict(zip(keys, signature(teacher).dtypes.values(), strict=True))
-            key = [source.digest, list(dtypes.items()), forms, [theirs.name for _, theirs in together]]
+            key = [source.digest, list(dtypes.items()), teacher_kinds, [theirs.name for _, theirs in together]]
             size = signature(teacher).batch or read.size
             read = replace(read, more=self.teacher_outputs(task, view, dtypes, size, key if source.digest else None))
             view = precomputed_teacher(list(read.more))
@@ -126,14 +128,14 @@ class TrainDistill(TrainingPass, CombinesTeachers, ReplacesModel, ReadsModels):
                 f"{source.name}: the teacher has a fixed batch of {signature(teacher).batch}, and runs in every step "
                 f"here, with {read.size} samples; give batch={signature(teacher).batch}"
             )
-        losses: list[Function] = [no_loss] * len(own_forms)
+        losses: list[Function] = [no_loss] * len(own_kinds)
         if read_labels := self.learns_labels(task.data.labelled):
             assert found is not None
             losses = functions(found, self, task.labels, task.data.name, signature(task.student).outputs)
         count = len(together)
-        terms = soft_targets(own_forms, count, self.temperature)
+        terms = soft_targets(own_kinds, count, self.temperature)
         weights = [1.0] * len(terms) + [self.feature_weight] * count
-        terms += [feature_loss(len(own_forms), count, number, self.feature_loss) for number in range(count)]
+        terms += [feature_loss(len(own_kinds), count, number, self.feature_loss) for number in range(count)]
         own_view = model_view(student, [mine for mine, _ in together], also=task.quantized.scales.layer)
 
         def make(chosen: Any) -> Any:

@@ -4,8 +4,8 @@ from kcompress.errors import UsageError
 from kcompress.model.signature import signature
 from kcompress.passes.train._training import Setup, Task, TrainingPass, compiled
 from kcompress.training.learner import model_view
-from kcompress.training.losses import loss_for
-from kcompress.training.target_loss import functions
+from kcompress.training.losses.model_loss import loss_for
+from kcompress.training.losses.target_loss import functions
 
 
 class TrainFinetune(TrainingPass):

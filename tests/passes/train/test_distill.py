@@ -1,6 +1,6 @@
 """A student learns from a teacher's outputs and features.
 
-Covers: training/forms.py, training/joint.py, training/output_form.py, training/pairing.py, training/student.py,
+Covers: training/ensembles/joint_teacher.py, training/losses/output_kind.py, training/pairing.py, training/student.py,
 training/teachers.py.
 """
 

@@ -2,7 +2,7 @@
 
 Covers: passes/train/_scopes.py, passes/train/_training.py, training/compiled.py, training/labelled.py,
 training/learner.py, training/loop.py, training/masks.py, training/outcome.py, training/settings.py,
-training/target_loss.py.
+training/losses/target_loss.py.
 """
 
 import numpy as np

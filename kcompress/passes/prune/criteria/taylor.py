@@ -20,7 +20,7 @@ from kcompress.passes.prune.criteria._samples import SampleCriterion, not_finite
 from kcompress.passes.prune.criteria._tally import Tally, totals
 from kcompress.passes.statistics import BATCH
 from kcompress.training.labelled import Labelled, labelled
-from kcompress.training.losses import Loss, loss_for
+from kcompress.training.losses.model_loss import Loss, loss_for
 
 VALUES = 2**27
 """Elements of tensors between layers that are kept for a gradient at once, about: 512 MiB in float32."""

@@ -117,7 +117,7 @@ def slope_by_scaling(model, known, unit, losses, step=1e-2):
     "build", [convolutional, wrapped, *(BUILDERS[n] for n in ("dense", "tokens", "two_in_two_out"))]
 )
 def test_taylor_is_the_slope_of_the_loss_by_the_scale_of_all_outgoing_weights(build):
-    from kcompress.training.losses import loss_for
+    from kcompress.training.losses.model_loss import loss_for
 
     model = build()
     known, x = channels(model), batch_for(model, 12)

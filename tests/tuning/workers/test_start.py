@@ -1,6 +1,6 @@
 """Workers: processes and Ray tasks share one study, and what a killed one began is done by another.
 
-Covers: tuning/on_ray.py, tuning/signals.py, tuning/work.py, tuning/worker.py.
+Covers: tuning/workers/on_ray.py, tuning/workers/work.py, tuning/workers/process.py.
 """
 
 import json
@@ -24,7 +24,7 @@ from kcompress.tuning.storage import open_storage
 from kcompress.tuning.study import Study
 from kcompress.tuning.template import Template
 from kcompress.tuning.trials import StudySettings
-from kcompress.tuning.workers import environment
+from kcompress.tuning.workers.start import environment
 from tests.models import dense
 
 STEPS = ["prune.magnitude:sparsity={search:[0.1,0.9]}"]
@@ -69,7 +69,7 @@ def test_two_processes_do_all_trials_and_figures_are_those_of_one(files, tmp_pat
 
 @pytest.mark.slow
 def test_what_ends_all_workers_is_told_on_one_line(files, tmp_path, monkeypatch):
-    monkeypatch.setattr("kcompress.tuning.workers.environment", lambda threads: {"KERAS_BACKEND": "nonsense"})
+    monkeypatch.setattr("kcompress.tuning.workers.start.environment", lambda threads: {"KERAS_BACKEND": "nonsense"})
     with pytest.raises(KCompressError, match=r"all workers ended.*nonsense") as caught:
         find(files, tmp_path, workers=2)
     assert "\n" not in str(caught.value)
@@ -92,7 +92,7 @@ def test_the_trial_of_a_killed_process_is_done_by_another(files, tmp_path):
         "from kcompress.tuning.job import Job; from kcompress.tuning.study import Study\n"
         "from kcompress.tuning.trials import StudySettings; from kcompress.codec import decode\n"
         "from kcompress.tuning.storage import open_storage\n"
-        "d = json.loads(Path(sys.argv[1]).read_text()); job = Job.from_json(d['job'])\n"
+        "d = json.loads(Path(sys.argv[1]).read_text()); job = decode(Job, d['job'])\n"
         "study = Study(open_storage(d['storage']), decode(StudySettings, d['plan']), job.template.dimensions, 'x')\n"
         "asked = study.next()\n"
         "with study.working(asked.number): print(json.dumps(dict(asked.values)), flush=True); time.sleep(300)\n"
@@ -101,7 +101,7 @@ def test_the_trial_of_a_killed_process_is_done_by_another(files, tmp_path):
         values = json.loads(lost.stdout.readline())
         lost.send_signal(signal.SIGKILL)
     began = time.time()
-    command = [sys.executable, "-m", "kcompress.tuning.worker", str(tmp_path / "job.json"), "0"]
+    command = [sys.executable, "-m", "kcompress.tuning.workers.process", str(tmp_path / "job.json"), "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     trials = dead.trials()

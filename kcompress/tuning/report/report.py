@@ -8,11 +8,11 @@ from kcompress.codec import decode
 from kcompress.report import Report
 from kcompress.report.document import Document, Result
 from kcompress.run.options import Budgets
-from kcompress.tuning import rows
 from kcompress.tuning.choice import pareto_front
 from kcompress.tuning.figures import Figures
-from kcompress.tuning.plot import scatter
 from kcompress.tuning.rebuilding import RebuiltCandidate
+from kcompress.tuning.report import tables
+from kcompress.tuning.report.plot import scatter
 from kcompress.tuning.storage import without_warnings
 from kcompress.tuning.study import Study
 from kcompress.tuning.trials import FIGURES, Trial
@@ -64,7 +64,7 @@ class SearchReport(Result):
 
     def document(self) -> Document:
         title = f"Search for a smaller {self.winner.source.path}"
-        return Document(title, self.to_json(), rows.tables(self), rows.remarks(self), lambda: scatter(self))
+        return Document(title, self.to_json(), tables.tables(self), tables.remarks(self), lambda: scatter(self))
 
     def to_json(self) -> dict[str, Any]:
         """The search as plain data."""

@@ -1,4 +1,4 @@
-"""`python -m kcompress.tuning.worker JOB NUMBER`: carry out trials of a study until none is left."""
+"""`python -m kcompress.tuning.workers.process JOB NUMBER`: carry out trials of a study until none is left."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from kcompress.tuning.job import Job
 from kcompress.tuning.storage import open_storage, quiet_optuna
 from kcompress.tuning.study import Study
 from kcompress.tuning.trials import StudySettings
-from kcompress.tuning.work import work
+from kcompress.tuning.workers.work import work
 
 TERMINATED = 143
 
 
 def main(path: str, number: str) -> None:
     document = json.loads(Path(path).read_text())
-    job, plan = Job.from_json(document["job"]), decode(StudySettings, document["plan"])
+    job, plan = decode(Job, document["job"]), decode(StudySettings, document["plan"])
     name = f"{socket.gethostname()} {os.getpid()} {number}"
     with quiet_optuna():
         study = Study(open_storage(document["storage"]), plan, job.template.dimensions, name)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from kcompress.report import run_tables
 from kcompress.report.table import NONE, Table, count, interval
 from kcompress.tuning.figures import excess
-from kcompress.tuning.progress import outcome
+from kcompress.tuning.report.progress import outcome
 from kcompress.tuning.trials import Trial
 
 if TYPE_CHECKING:
-    from kcompress.tuning.report import SearchReport
+    from kcompress.tuning.report.report import SearchReport
 
 
 def tables(report: "SearchReport") -> list[Table]:

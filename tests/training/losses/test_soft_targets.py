@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from kcompress.training.forms import forms_of
-from kcompress.training.soft_targets import feature_loss, similarity, soft_targets, to_logits
+from kcompress.training.losses.output_kind import output_kinds
+from kcompress.training.losses.soft_targets import feature_loss, similarity, soft_targets, to_logits
 from tests.models import keras, seeded
 
 k = keras()
@@ -24,8 +24,8 @@ def kl(teacher, student, temperature):
     return float((p * np.log(p / q)).sum(-1).mean() * temperature**2)
 
 
-def loss(form, output, temperature, theirs=Z_T):
-    (found,) = soft_targets([form], 0, temperature)
+def loss(kind, output, temperature, theirs=Z_T):
+    (found,) = soft_targets([kind], 0, temperature)
     return float(found.compute_loss((theirs,), (output,)))
 
 
@@ -71,7 +71,7 @@ def test_an_output_of_unknown_kind_is_taken_for_what_the_teacher_tells():
         return seeded(k.Sequential([k.Input((4,), name="x"), k.layers.Dense(3, activation)]))
 
     batch = {"x": Z_T}
-    assert forms_of(model(None), model("softmax"), batch, None) == (["logits"], ["probabilities"])
-    assert forms_of(model("sigmoid"), model(None), batch, None) == (["sigmoid"], ["binary_logits"])
-    assert forms_of(model(None), model(None), batch, None) == (["values"], ["values"])
-    assert forms_of(model(None), model(None), batch, ["classes"]) == (["logits"], ["logits"])
+    assert output_kinds((model(None), model("softmax")), batch, None) == [["logits"], ["probabilities"]]
+    assert output_kinds((model("sigmoid"), model(None)), batch, None) == [["sigmoid"], ["binary_logits"]]
+    assert output_kinds((model(None), model(None)), batch, None) == [["values"], ["values"]]
+    assert output_kinds((model(None), model(None)), batch, ["classes"]) == [["logits"], ["logits"]]

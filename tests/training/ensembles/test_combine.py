@@ -1,6 +1,6 @@
 """Members are combined by their average, by weights or by a head that is trained.
 
-Covers: training/stacking.py.
+Covers: training/ensembles/stacking.py.
 """
 
 import subprocess
@@ -15,9 +15,9 @@ from kcompress.errors import DataError, ModelError
 from kcompress.model.rebuild import fingerprint
 from kcompress.model.signature import signature
 from kcompress.model.view import nodes
-from kcompress.training.ensemble import ensemble
-from kcompress.training.forms import forms_of
-from kcompress.training.losses import loss_for
+from kcompress.training.ensembles.combine import ensemble
+from kcompress.training.losses.model_loss import loss_for
+from kcompress.training.losses.output_kind import output_kinds
 from tests.models import keras, seeded, two_in_two_out
 from tests.sweep import some
 
@@ -332,5 +332,5 @@ def test_what_it_gives_is_known_to_be_probabilities(how, kind):
         )
     found = combine(models, how, data(y)).model
     assert loss_for(found, data(y)).functions[0].get_config()["from_logits"] is False
-    form = {"softmax": "probabilities", "sigmoid": "sigmoid"}[kind]
-    assert forms_of(classifier(None), found, {"x": X[:8]}, None)[1] == [form]
+    expected = {"softmax": "probabilities", "sigmoid": "sigmoid"}[kind]
+    assert output_kinds((classifier(None), found), {"x": X[:8]}, None)[1] == [expected]

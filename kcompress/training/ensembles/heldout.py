@@ -13,9 +13,9 @@ from kcompress.errors import DataError
 from kcompress.measure.scoring import check_classes
 from kcompress.model.signature import signature
 from kcompress.training.compiled import compiled
-from kcompress.training.forms import renamed
 from kcompress.training.labelled import as_labelled, filled
-from kcompress.training.soft_targets import OutputKind
+from kcompress.training.losses.output_kind import renamed
+from kcompress.training.losses.soft_targets import OutputKind
 
 Array = NDArray[Any]
 READ = 256
@@ -76,7 +76,7 @@ def _picked(batches: Iterable[Batch], chosen: NDArray[np.bool_]) -> Iterator[Bat
             yield batch.take(rows)
 
 
-def target(name: str, output: str, form: OutputKind, label: Array, shape: tuple[int, ...]) -> Array:
+def target(name: str, output: str, kind: OutputKind, label: Array, shape: tuple[int, ...]) -> Array:
     """Labels of the data `name` in the shape of the predictions for an output: what probabilities or values should be.
 
     Raises DataError where they can't be that.
@@ -85,7 +85,7 @@ def target(name: str, output: str, form: OutputKind, label: Array, shape: tuple[
         check_classes(name, output, label, shape[-1])
         return np.asarray(np.eye(shape[-1], dtype=np.float32)[label.reshape(shape[:-1]).astype(int)])
     label = label.reshape(shape).astype(np.float32)
-    if form != "values" and (label.min() < 0 or label.max() > 1):
+    if kind != "values" and (label.min() < 0 or label.max() > 1):
         raise DataError(
             f"{name}: labels from {label.min():g} to {label.max():g} are no probabilities, which output '{output}' "
             "gives; give classes, or shares of them"

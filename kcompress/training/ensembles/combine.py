@@ -19,12 +19,12 @@ from kcompress.measure.scoring import kind_of
 from kcompress.model.observe import outputs, to_arrays
 from kcompress.model.signature import signature
 from kcompress.numerics.mixture import closest, likeliest
-from kcompress.training.forms import forms_together, renamed
-from kcompress.training.heldout import HeldOut, held_out, target
+from kcompress.training.ensembles.heldout import HeldOut, held_out, target
+from kcompress.training.ensembles.members import Members, nest
+from kcompress.training.ensembles.stacking import dense, evidence, trained
 from kcompress.training.labelled import filled, labelled
-from kcompress.training.members import Members, nest
-from kcompress.training.soft_targets import OutputKind
-from kcompress.training.stacking import dense, evidence, trained
+from kcompress.training.losses.output_kind import output_kinds, renamed
+from kcompress.training.losses.soft_targets import OutputKind
 from kcompress.typing import Combination
 
 Array = NDArray[Any]
@@ -56,13 +56,13 @@ def ensemble(
     """
     found = nest(models, names)
     reader = reader or models[0]
-    forms = _forms(found, data, reader)
+    kinds = _kinds(found, data, reader)
     labels = list(found.first.outputs)
     made = [
-        [_probable(found, item) for item in zip(each, forms[i], labels, strict=True)]
+        [_probable(found, item) for item in zip(each, kinds[i], labels, strict=True)]
         for i, each in enumerate(found.outputs)
     ]
-    plain = [MADE.get(form, form) for form in forms[0]]
+    plain = [MADE.get(kind, kind) for kind in kinds[0]]
     weights: dict[str, list[float]] = {}
     if how == "average":
         combined = [_mean(found, label, parts) for label, parts in zip(labels, zip(*made, strict=True), strict=True)]
@@ -75,18 +75,18 @@ def ensemble(
         weights = dict(zip(labels, _weights(held, data.name, labels, plain, len(models)), strict=True))
         combined = [_sum(found, label, each, weights[label]) for label, each in zip(labels, parts, strict=True)]
     else:
-        read = [_evidence(found, number, [each[number] for each in forms]) for number in range(len(labels))]
+        read = [_evidence(found, number, [each[number] for each in kinds]) for number in range(len(labels))]
         held = held_out(found.model(read, "evidence"), reader, data, seed)
         combined = []
-        for tensor, form, label, seen, truth in zip(read, plain, labels, held.predictions, held.labels, strict=True):
+        for tensor, kind, label, seen, truth in zip(read, plain, labels, held.predictions, held.labels, strict=True):
             shape = (*seen.shape[:-1], seen.shape[-1] // len(models))
-            kernel, bias = trained(seen, target(data.name, label, form, truth, shape), form, data.name, seed)
-            combined.append(dense(shape[-1], form, kernel, bias, _own(found, label))(tensor))
+            kernel, bias = trained(seen, target(data.name, label, kind, truth, shape), kind, data.name, seed)
+            combined.append(dense(shape[-1], kind, kernel, bias, _own(found, label))(tensor))
     packed = [_structured(models[0], tensors) for tensors in (combined, *made)]
     return Ensemble(found.model(packed[0], "ensemble"), [found.model(each, "member") for each in packed[1:]], weights)
 
 
-def _forms(found: Members, data: Dataset | None, reader: Any) -> list[list[OutputKind]]:
+def _kinds(found: Members, data: Dataset | None, reader: Any) -> list[list[OutputKind]]:
     """What each member's outputs hold, in the first one's order, told by all together and by the labels."""
     views = [found.model(each, "member") for each in found.outputs]
     sign = signature(views[0])
@@ -95,27 +95,27 @@ def _forms(found: Members, data: Dataset | None, reader: Any) -> list[list[Outpu
             [size or (OPEN_SIZE if axis else 1) for axis, size in enumerate(shape)] for shape in sign.inputs.values()
         ]
         batch = {name: np.zeros(shape) for name, shape in zip(sign.inputs, sizes, strict=True)}
-        return forms_together(views, batch, None)
+        return output_kinds(views, batch, None)
     seen = next(labelled(reader, data, EXAMPLES, labels=data.labelled))
     rows = sign.batch or len(next(iter(seen.inputs.values())))
     batch = {name: filled(x, rows) for name, x in renamed(sign.inputs, seen.inputs).items()}
     if not data.labelled:
-        return forms_together(views, batch, None)
+        return output_kinds(views, batch, None)
     given = [np.asarray(to_arrays(tensor), np.float32) for tensor in outputs(views[0], sign, batch)]
     named = zip(found.first.outputs, seen.labels, given, strict=True)
-    kinds = [kind_of(data.name, name, filled(label, rows), output) for name, label, output in named]
-    return forms_together(views, batch, kinds)
+    label_kinds = [kind_of(data.name, name, filled(label, rows), output) for name, label, output in named]
+    return output_kinds(views, batch, label_kinds)
 
 
 def _probable(found: Members, item: tuple[Any, OutputKind, str]) -> Any:
     """An output as probabilities; values as they are."""
     import keras
 
-    tensor, form, label = item
-    if form not in MADE:
+    tensor, kind, label = item
+    if kind not in MADE:
         return tensor
-    kind = "softmax" if form == "logits" else "sigmoid"
-    return keras.layers.Activation(kind, name=found.name(f"{label}_{kind}"), dtype="float32")(tensor)
+    activation = "softmax" if kind == "logits" else "sigmoid"
+    return keras.layers.Activation(activation, name=found.name(f"{label}_{activation}"), dtype="float32")(tensor)
 
 
 def _own(found: Members, label: str) -> str:
@@ -140,25 +140,25 @@ def _sum(found: Members, label: str, parts: Sequence[Any], weights: Sequence[flo
 
 
 def _weights(
-    held: HeldOut, data: str, labels: Sequence[str], forms: Sequence[OutputKind], count: int
+    held: HeldOut, data: str, labels: Sequence[str], kinds: Sequence[OutputKind], count: int
 ) -> list[list[float]]:
     """The shares of the members, for each output."""
     shares = []
-    for number, (label, form) in enumerate(zip(labels, forms, strict=True)):
+    for number, (label, kind) in enumerate(zip(labels, kinds, strict=True)):
         given = np.stack(held.predictions[number * count : (number + 1) * count])
-        truth = target(data, label, form, held.labels[number], given.shape[1:])
+        truth = target(data, label, kind, held.labels[number], given.shape[1:])
         flat, wanted = given.reshape(count, -1), truth.reshape(-1)
-        if form == "values":
+        if kind == "values":
             share = closest(flat, wanted)
         else:
-            if form == "sigmoid":
+            if kind == "sigmoid":
                 flat, wanted = np.concatenate([flat, 1 - flat], 1), np.concatenate([wanted, 1 - wanted])
             share = likeliest(flat[:, wanted > 0], wanted[wanted > 0])
         shares.append([float(value) for value in share])
     return shares
 
 
-def _evidence(found: Members, number: int, forms: Sequence[OutputKind]) -> Any:
+def _evidence(found: Members, number: int, kinds: Sequence[OutputKind]) -> Any:
     """What a head reads for one output, as one tensor: that of each member after the other along the last axis."""
     import keras
 
@@ -170,7 +170,7 @@ def _evidence(found: Members, number: int, forms: Sequence[OutputKind]) -> Any:
             "needs; take average or weighted"
         )
     read = [
-        evidence(tensor, form, found.name(f"{label}_evidence")) for tensor, form in zip(tensors, forms, strict=True)
+        evidence(tensor, kind, found.name(f"{label}_evidence")) for tensor, kind in zip(tensors, kinds, strict=True)
     ]
     return keras.layers.Concatenate(name=found.name(f"{label}_all"), dtype="float32")(read)
 

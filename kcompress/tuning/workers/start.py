@@ -15,11 +15,11 @@ from kcompress.tuning.evaluation import CandidateEvaluator
 from kcompress.tuning.job import Job
 from kcompress.tuning.marks import Value
 from kcompress.tuning.options import SearchOptions
-from kcompress.tuning.progress import TrialReporter
+from kcompress.tuning.report.progress import TrialReporter
 from kcompress.tuning.storage import open_storage
 from kcompress.tuning.study import Study
 from kcompress.tuning.trials import StudySettings
-from kcompress.tuning.work import work
+from kcompress.tuning.workers.work import work
 
 LOOK_SECONDS = 0.5
 JOURNAL = "trials.journal"
@@ -43,7 +43,7 @@ def run_trials(
         report_trials = TrialReporter(study, hooks.log, advance)
         report_trials()
         if options.engine == "ray":
-            from kcompress.tuning.on_ray import run_on_ray
+            from kcompress.tuning.workers.on_ray import run_on_ray
 
             run_on_ray(job, study, options, report_trials)
         elif options.alone:
@@ -83,7 +83,7 @@ def _processes(
     running: list[subprocess.Popen[bytes]] = []
     try:
         for number, error in enumerate(errors):
-            command = [sys.executable, "-m", "kcompress.tuning.worker", str(path), str(number)]
+            command = [sys.executable, "-m", "kcompress.tuning.workers.process", str(path), str(number)]
             with error.open("wb") as stream:
                 running.append(
                     subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=own)

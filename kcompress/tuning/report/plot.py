@@ -6,7 +6,7 @@ from kcompress.report import plot
 from kcompress.tuning.choice import distinct
 
 if TYPE_CHECKING:
-    from kcompress.tuning.report import SearchReport
+    from kcompress.tuning.report.report import SearchReport
 
 WIDTH, HEIGHT = 7.0, 4.5
 """Inches."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kcompress.data import Dataset
-from kcompress.training.ensemble import ensemble
+from kcompress.training.ensembles.combine import ensemble
 from kcompress.training.teachers import Teacher
 from kcompress.typing import Combination
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kcompress.data.objects import open_data
-from kcompress.training.heldout import held_out
+from kcompress.training.ensembles.heldout import held_out
 from tests.models import keras
 
 k = keras()

@@ -10,19 +10,19 @@ from kcompress.tuning.trials import Trial
 
 
 class TrialReporter:
-    """Tells of each finished trial once."""
+    """Reports each finished trial once."""
 
     def __init__(self, study: Study, log: Callable[[str], None], advance: Callable[[int], None]) -> None:
-        self._ledger, self._log, self._advance = study, log, advance
-        self._told: set[int] = set()
+        self._study, self._log, self._advance = study, log, advance
+        self._reported: set[int] = set()
 
     def __call__(self) -> None:
         """Look for what is new."""
-        for trial in self._ledger.trials():
-            if trial.number not in self._told:
-                self._told.add(trial.number)
+        for trial in self._study.trials():
+            if trial.number not in self._reported:
+                self._reported.add(trial.number)
                 self._advance(1)
-                self._log(line(trial, self._ledger.plan.limits, self._ledger.fidelity.limits))
+                self._log(line(trial, self._study.plan.limits, self._study.fidelity.limits))
 
 
 def line(trial: Trial, limits: Budgets, trial_budgets: Budgets) -> str:

@@ -1,5 +1,6 @@
-"""Which loss an output calls for."""
+"""What an output of a model holds, such as logits or probabilities, and which loss it calls for."""
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,20 @@ from numpy.typing import NDArray
 from kcompress.measure.scoring import Kind, is_distribution
 from kcompress.model.flow import Call, Flow, flow
 from kcompress.model.kernels import is_keras
-from kcompress.training.soft_targets import OutputKind
+from kcompress.model.observe import outputs, to_arrays
+from kcompress.model.signature import signature
+from kcompress.training.losses.soft_targets import OutputKind
 
 Array = NDArray[Any]
 LOGITS = {"softmax": False, "log_softmax": True, "sigmoid": False, "linear": True}
 """Whether these activations make logits."""
 ROUNDING = 1e-5
 """The most by which shares may fail to sum to 1."""
+CLASSES: dict[OutputKind, OutputKind] = {"logits": "logits", "probabilities": "logits", "sigmoid": "binary_logits"}
+"""What an output that may hold values or logits holds, where the same output of another model holds this."""
 
 
-def choose(model: Any, number: int, kind: Kind, labels: Array, output: Array) -> Any:
+def loss_for_output(model: Any, number: int, kind: Kind, labels: Array, output: Array) -> Any:
     """A loss of Keras's for output `number`, of which these are labels and what the model gives.
 
     Values that are 0 and 1 behind a sigmoid are several labels at once, rows that sum to 1 behind a softmax are soft
@@ -92,3 +97,36 @@ def output_kind(model: Any, number: int, kind: Kind | None, output: Array) -> Ou
     if activation == "log_softmax" or kind in ("classes", "one_hot"):
         return "logits"
     return "binary_logits" if kind == "binary" else "values"
+
+
+def output_kinds(
+    models: Sequence[Any], batch: Mapping[str, NDArray[Any]], labels: Sequence[Kind] | None
+) -> list[list[OutputKind]]:
+    """For each model, such as a student and its teacher, what its outputs hold, in order.
+
+    `batch` maps the first model's input names to arrays, `labels` are the kinds of the labels. Where one model's
+    activation tells that an output is of classes, the same output of the others is too.
+    """
+    found = [_output_kinds(model, batch, labels) for model in models]
+    for number, kinds in enumerate(zip(*found, strict=True)):
+        of_classes: list[OutputKind] = [kind for kind in kinds if kind != "values"]
+        for own in found:
+            if own[number] == "values" and of_classes:
+                own[number] = CLASSES.get(of_classes[0], of_classes[0])
+    return found
+
+
+def _output_kinds(model: Any, batch: Mapping[str, NDArray[Any]], labels: Sequence[Kind] | None) -> list[OutputKind]:
+    sign = signature(model)
+    found = outputs(model, sign, renamed(sign.inputs, batch))
+    return [
+        output_kind(model, n, None if labels is None else labels[n], np.asarray(to_arrays(output), np.float32))
+        for n, output in enumerate(found)
+    ]
+
+
+def renamed(names: Collection[str], batch: Mapping[str, Any]) -> dict[str, Any]:
+    """A student's inputs, in order, under another model's names: by name where it has them all, else by position."""
+    if set(names) <= set(batch):
+        return {name: batch[name] for name in names}
+    return dict(zip(names, batch.values(), strict=False))

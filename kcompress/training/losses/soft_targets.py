@@ -13,40 +13,40 @@ OutputKind = Literal["logits", "probabilities", "sigmoid", "binary_logits", "val
 EPSILON = 1e-7
 
 
-def to_logits(output: Any, form: OutputKind) -> Any:
+def to_logits(output: Any, kind: OutputKind) -> Any:
     """Logits over the last axis, of the same softmax; values as they are, in float32."""
     from keras import ops
 
     output = ops.cast(output, "float32")
-    if form == "probabilities":
+    if kind == "probabilities":
         return ops.log(ops.clip(output, EPSILON, 1.0))
-    if form == "sigmoid":
+    if kind == "sigmoid":
         output = ops.clip(output, EPSILON, 1 - EPSILON)
         output = ops.log(output) - ops.log(1 - output)
-    if form in ("sigmoid", "binary_logits"):
+    if kind in ("sigmoid", "binary_logits"):
         return ops.stack([ops.zeros_like(output), output], axis=-1)
     return output
 
 
-def soft_targets(forms: Sequence[OutputKind], others: int, temperature: float) -> list[Any]:
+def soft_targets(kinds: Sequence[OutputKind], others: int, temperature: float) -> list[Any]:
     """Keras's losses between tuples of outputs, those of the teacher as `to_logits` gives them.
 
-    `forms` are those of the student's outputs, behind which come `others` more that these losses leave out.
+    `kinds` are those of the student's outputs, behind which come `others` more that these losses leave out.
     """
     import keras
 
     class OnLogits(keras.distillation.LogitsDistillation):  # type: ignore[misc]  # Keras has no types
         def compute_loss(self, teacher_outputs: Any, student_outputs: Any, **kwargs: Any) -> Any:
-            made = [to_logits(item, form) for item, form in zip(student_outputs, forms, strict=False)]
-            return super().compute_loss(teacher_outputs, (*made, *student_outputs[len(forms) :]), **kwargs)
+            made = [to_logits(item, kind) for item, kind in zip(student_outputs, kinds, strict=False)]
+            return super().compute_loss(teacher_outputs, (*made, *student_outputs[len(kinds) :]), **kwargs)
 
     def chosen(values: bool, loss: Any) -> tuple[Any, ...]:
-        return tuple(loss if (form == "values") is values else None for form in forms) + (None,) * others
+        return tuple(loss if (kind == "values") is values else None for kind in kinds) + (None,) * others
 
     found: list[Any] = []
-    if any(form != "values" for form in forms):
+    if any(kind != "values" for kind in kinds):
         found.append(OnLogits(temperature, chosen(False, keras.losses.KLDivergence(reduction=None))))
-    if any(form == "values" for form in forms):
+    if any(kind == "values" for kind in kinds):
         found.append(
             keras.distillation.FeatureDistillation(chosen(True, keras.losses.MeanSquaredError(reduction=None)))
         )

@@ -21,7 +21,7 @@ from kcompress.model.observe import outputs as run
 from kcompress.model.observe import to_arrays
 from kcompress.model.signature import signature
 from kcompress.training.labelled import labelled
-from kcompress.training.output_form import choose
+from kcompress.training.losses.output_kind import loss_for_output
 
 BATCH = 32
 BY_DATA = ("crossentropy", "ce")
@@ -88,7 +88,7 @@ def loss_for(model: Any, data: Dataset, name: str | None = None) -> Loss:
         label, output = batch.labels[number], np.asarray(to_arrays(tensors[number]), np.float32)
         if isinstance(own, str) and own.lower() in BY_DATA:
             kind = kind_of(data.name, sign.outputs[number], label, output)
-            functions.append(choose(model, number, kind, label, output))
+            functions.append(loss_for_output(model, number, kind, label, output))
             counted = kind == "classes"
             kinds.append(kind)
         else:

@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 
 from kcompress.errors import DataError, UsageError
 from kcompress.keras_internals import function_settings
-from kcompress.training.losses import Loss
-from kcompress.training.settings import Settings
+from kcompress.training.losses.model_loss import Loss
+from kcompress.training.settings import TrainingSettings
 
 Function = Callable[[Any, Any], Any]
 """Takes labels and outputs of a batch, and gives the mean loss of its samples."""
 
 
 def functions(
-    loss: Loss, settings: Settings, labels: Sequence[NDArray[Any]] | None, name: str, outputs: Sequence[str]
+    loss: Loss, settings: TrainingSettings, labels: Sequence[NDArray[Any]] | None, name: str, outputs: Sequence[str]
 ) -> list[Function]:
     """The loss of each output, times its weight. `labels` are all there are, of the data called `name`, if known.
 
@@ -38,7 +38,7 @@ def functions(
     ]
 
 
-def _function(loss: Loss, number: int, settings: Settings, labels: NDArray[Any] | None, name: str) -> Function:
+def _function(loss: Loss, number: int, settings: TrainingSettings, labels: NDArray[Any] | None, name: str) -> Function:
     classes, weight = loss.classes[number], loss.weights[number]
     own = loss.functions[number]
     if own is None:

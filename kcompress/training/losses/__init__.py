@@ -1,0 +1,1 @@
+"""What training minimizes: losses on labels, and on what teachers give."""

@@ -1,0 +1,1 @@
+"""Who carries out the trials of a search: this process, processes beside it, or a Ray cluster."""
