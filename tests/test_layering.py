@@ -70,7 +70,7 @@ ALONE_MAY_IMPORT = {*sys.stdlib_module_names, "click", "kcompress.errors", "kcom
 HEAVY = {
     *("keras", "tf_keras", "tensorflow", "tensorflow_model_optimization", "tf2onnx", "jax", "torch"),
     *("onnx", "onnxruntime", "ai_edge_litert", "ai_edge_quantizer", "optuna", "scipy", "matplotlib", "pandas"),
-    *("pyarrow", "PIL"),
+    *("pyarrow", "PIL", "onnx_ir"),
 }
 SOURCES = {
     ".".join(("kcompress", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path

@@ -15,7 +15,7 @@ import pytest
 from tests.models import dense
 from tests.shell import anew, assert_refused, kcompress
 
-HEAVY = ("keras", "tensorflow", "jax", "torch", "onnx", "onnxruntime", "optuna", "matplotlib")
+HEAVY = ("keras", "tensorflow", "jax", "torch", "onnx", "onnx_ir", "onnxruntime", "optuna", "matplotlib")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["passes"], ["passes", "prune.magnitude"], ["passes", "--schema"]])

@@ -17,8 +17,9 @@ from kcompress.errors import ModelError, UnsafeError, one_line
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
 from kcompress.formats.frozen_graph import explain_failure, frozen_graph
 from kcompress.formats.onnx.description import describe
+from kcompress.formats.onnx.graph import constant, replace
 from kcompress.formats.onnx.integers import float_operators, integer_inputs, quantize_activations
-from kcompress.formats.onnx.order import BATCH, reads, settle
+from kcompress.formats.onnx.order import BATCH, settle
 from kcompress.formats.onnx.prepare import prepared
 from kcompress.formats.onnx.runner import ORTRunner, edges, optimized
 from kcompress.formats.onnx.weights import store
@@ -36,7 +37,7 @@ class ONNX(Format):
     suffixes = (".onnx",)
     extra = "tensorflow"
     modules = ("onnx", "onnxruntime")
-    makers = ("tensorflow", "tf2onnx")
+    makers = ("tensorflow", "tf2onnx", "onnx_ir")
     activations = frozenset({("static", 8), ("dynamic", 8)})
     integer_edges = True
     writes = True
@@ -46,21 +47,23 @@ class ONNX(Format):
         if not on_tensorflow():
             return in_child(self.name, model, plan, path, options)
         import onnx
+        import onnx_ir as ir
 
         sign = signature(model)
-        proto = _convert(model, path, options.batch)
-        _replace_erfc(proto)
-        _rename(proto, list(sign.inputs), list(sign.outputs))
+        converted = ir.from_proto(_convert(model, path, options.batch))
+        _replace_erfc(converted.graph)
+        _rename(converted.graph, list(sign.inputs), list(sign.outputs))
         if plan.activations is not None:
-            proto = prepared(proto)
-        tensors = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer} if plan else {}
+            converted = prepared(converted)
+        tensors = {name: t.numpy() for name, t in converted.graph.initializers.tensor_items()} if plan else {}
         found, missing = match_plan(model, plan, tensors)
         if plan.activations is None:
-            store(proto, found)
+            store(converted, found)
+            settle(converted.graph)
             written = Written(missing)
         else:
-            written = _write_integers(proto, found, missing, plan.activations, options)
-        settle(proto.graph)
+            written = _write_integers(converted, found, missing, plan.activations, options)
+        proto = ir.to_proto(converted)
         onnx.checker.check_model(proto)
         onnx.save(proto, path)
         return written
@@ -99,20 +102,24 @@ def _convert(model: Any, path: Path, batch: int | None) -> Any:
 
 
 def _write_integers(
-    proto: Any,
+    model: Any,
     found: Mapping[str, StoredTensor],
     missing: tuple[str, ...],
     activations: Activations,
     options: WriteOptions,
 ) -> Written:
     """Make the graph compute in integers; what the runtime computes with in floats all the same is in the result."""
-    codes = quantize_activations(proto, found, activations, options)
-    read = {name for node in proto.graph.node for name in reads(node)}
-    store(proto, {name: stored for name, stored in found.items() if name in read})
-    result = optimized(proto, extended=True)
+    import onnx_ir as ir
+
+    codes = quantize_activations(model, found, activations, options)
+    read = {name for name in found if model.graph.initializers[name].uses()}
+    store(model, {name: stored for name, stored in found.items() if name in read})
+    settle(model.graph)
+    result = optimized(ir.to_proto(model), extended=True)
     used = integer_inputs(result)
     whole = {name: stored for name, stored in found.items() if stored.levels is not None}
-    left = [s.weights for name, s in whole.items() if name in read or not codes.get(name, set()) <= used]
+    made = {name: {value.name for value in values} for name, values in codes.items()}
+    left = [s.weights for name, s in whole.items() if name in read or not made.get(name, set()) <= used]
     names = tuple(sorted({*missing, *(name for names in left for name in names)}))
     floats = float_operators(result) if activations.mode == "static" else {}
     return Written(names, float_operators=dict(floats))
@@ -134,40 +141,29 @@ def _load(path: Path) -> Any:
     return proto
 
 
-def _rename(proto: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+def _rename(graph: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
     """Give the graph's inputs and outputs the model's names, in order, and an unknown batch the name `batch`."""
-    graph = proto.graph
-    names = dict(zip((v.name for v in graph.output), outputs, strict=True))
-    names.update(zip((v.name for v in graph.input), inputs, strict=True))
-    taken = {value for node in graph.node for value in (*node.input, *node.output)} - set(names)
-    taken |= {tensor.name for tensor in graph.initializer}
-    clash = {old: f"{new}_" for old, new in names.items() if new in taken}
-    names.update(clash)
-    if len(set(names.values())) < len(names):
-        names.update({v.name: f"{names[v.name]}_output" for v in graph.output})
-    for node in graph.node:
-        node.input[:] = [names.get(value, value) for value in node.input]
-        node.output[:] = [names.get(value, value) for value in node.output]
-    for value in (*graph.input, *graph.output):
-        value.name = names[value.name]
-        dims = value.type.tensor_type.shape.dim
-        if dims and not dims[0].dim_value:
-            dims[0].dim_param = BATCH
+    import onnx_ir as ir
+
+    names = [*inputs, *outputs]
+    if len(set(names)) < len(names):
+        names = [*inputs, *(f"{name}_output" for name in outputs)]
+    for name, value in ir.convenience.create_value_mapping(graph).items():
+        if name in names:
+            value.name = f"{name}_inside"
+    for value, name in zip((*graph.inputs, *graph.outputs), names, strict=True):
+        value.name = name
+        if value.shape and not isinstance(value.shape[0], int):
+            value.shape = ir.Shape([BATCH, *value.shape[1:]])
 
 
-def _replace_erfc(proto: Any) -> None:
+def _replace_erfc(graph: Any) -> None:
     """Write erfc(x), which is no ONNX operator but which tf2onnx lets through for gelu, as 1 - erf(x)."""
-    import onnx
+    import onnx_ir as ir
 
-    nodes = list(proto.graph.node)
-    if not any(node.op_type == "Erfc" for node in nodes):
-        return
-    one = onnx.numpy_helper.from_array(np.array(1, np.float32), "erfc_one")
-    proto.graph.initializer.append(one)
-    del proto.graph.node[:]
-    for node in nodes:
+    tape = ir.tape.Tape(graph)
+    for node in list(graph):
         if node.op_type == "Erfc":
-            inner = f"{node.output[0]}_erf"
-            proto.graph.node.append(onnx.helper.make_node("Erf", node.input, [inner], name=f"{node.name}_erf"))
-            node = onnx.helper.make_node("Sub", ["erfc_one", inner], node.output, name=f"{node.name}_sub")
-        proto.graph.node.append(node)
+            one = constant(graph, "erfc_one", np.array(1, np.float32))
+            replace(node, tape.op("Sub", [one, tape.op("Erf", node.inputs)]))
+    graph.sort()

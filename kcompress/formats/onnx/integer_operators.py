@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.formats.onnx.graph import Graph, attributes
+from kcompress.formats.onnx.graph import array, is_float, replace
+from kcompress.formats.onnx.product import product
 from kcompress.formats.stored_tensors import StoredTensor
 
 COMPUTING = frozenset(
@@ -29,78 +30,68 @@ FIXED = {"Softmax": (0.0, 1.0), "Sigmoid": (0.0, 1.0)}
 Ranges = Mapping[str, tuple[float, float]]
 
 
-def wanted(proto: Any) -> set[str]:
+def wanted(graph: Any) -> set[str]:
     """The tensors of a prepared graph whose ranges are needed."""
-    graph = Graph(proto)
-    found = {value.name for value in (*proto.graph.input, *proto.graph.output)}
-    for node in graph.nodes.values():
+    found = {*graph.inputs, *graph.outputs}
+    for node in graph:
         if node.op_type in COMPUTING | MOVING:
-            found.update((*node.input, *node.output))
-    return {name for name in found if name in graph.floats and name not in graph.constants}
+            found.update((*node.inputs, *node.outputs))
+    return {value.name for value in found if is_float(value) and array(value) is None}
 
 
-def chosen_operators(graph: Graph, kernels: Mapping[str, StoredTensor], ranges: Ranges) -> set[int]:
-    """Numbers of the operators to compute in integers; one that moves values, where a neighbour is such.
+def chosen_operators(graph: Any, kernels: Mapping[str, StoredTensor], ranges: Ranges) -> set[Any]:
+    """The operators to compute in integers; one that moves values, where a neighbour is such.
 
     A Relu or Clip that needs no operator of its own is taken out of the graph.
     """
-    nodes = graph.nodes
-    chosen = {n for n, node in nodes.items() if node.op_type in COMPUTING and _computable(graph, node, kernels, ranges)}
-    moving = [n for n, node in nodes.items() if node.op_type in MOVING and _movable(graph, node, ranges)]
+    chosen = {node for node in graph if node.op_type in COMPUTING and _computable(node, kernels, ranges)}
+    moving = [node for node in graph if node.op_type in MOVING and _movable(node, ranges)]
     for order in (moving, reversed(moving)):
-        for number in order:
-            node = nodes[number]
-            readers = {reader for name in node.output for reader in graph.readers[name]}
-            if chosen & {graph.makers.get(node.input[0]), *readers}:
-                chosen.add(number)
+        for node in order:
+            if chosen & {node.inputs[0].producer(), *node.successors()}:
+                chosen.add(node)
     _absorb(graph, chosen)
     return chosen
 
 
-def _computable(graph: Graph, node: Any, kernels: Mapping[str, StoredTensor], ranges: Ranges) -> bool:
+def _computable(node: Any, kernels: Mapping[str, StoredTensor], ranges: Ranges) -> bool:
     """Whether all values have ranges and all constants are what the integer kernel takes."""
-    floats = [(place, name) for place, name in enumerate(node.input) if name in graph.floats]
-    constants = [(place, name) for place, name in floats if name in graph.constants]
-    if not {node.output[0], *(name for _, name in floats)} - graph.constants.keys() <= ranges.keys():
+    floats = [value for value in node.inputs if is_float(value)]
+    computed = [value for value in floats if array(value) is None]
+    if not {value.name for value in (node.outputs[0], *computed)} <= ranges.keys():
         return False
-    if node.op_type in KERNELS and constants:
-        return graph.product(node, kernels) is not None
-    return len(constants) < len(floats)
+    if node.op_type in KERNELS and len(computed) < len(floats):
+        return product(node, kernels) is not None
+    return bool(computed)
 
 
-def _movable(graph: Graph, node: Any, ranges: Ranges) -> bool:
-    if not {node.input[0], *node.output} <= ranges.keys():
+def _movable(node: Any, ranges: Ranges) -> bool:
+    if not {value.name for value in (node.inputs[0], *node.outputs)} <= ranges.keys():
         return False
-    settings = attributes(node)
     if node.op_type == "Resize":
-        return bool(settings.get("mode", b"nearest") == b"nearest")
+        return bool(node.attributes.get_string("mode", "nearest") == "nearest")
     if node.op_type == "Pad":
-        value = graph.constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1)
-        return bool(settings.get("mode", b"constant") == b"constant" and value is not None and not value.any())
-    return node.op_type != "Clip" or all(name in graph.constants for name in node.input[1:] if name)
+        value = array(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else np.zeros(1)
+        plain = node.attributes.get_string("mode", "constant") == "constant"
+        return plain and value is not None and not value.any()
+    return node.op_type != "Clip" or all(array(end) is not None for end in node.inputs[1:] if end is not None)
 
 
-def limits(graph: Graph, node: Any) -> tuple[float, float]:
+def limits(node: Any) -> tuple[float, float]:
     """Between which values a Relu or a Clip lets through."""
     if node.op_type == "Relu":
         return 0.0, np.inf
-    ends = [-np.inf, np.inf]
-    for place, name in enumerate(node.input[1:3]):
-        if name:
-            ends[place] = float(graph.constants[name])
-    return ends[0], ends[1]
+    low, high = (array(end) for end in (*node.inputs[1:3], None, None)[:2])
+    return -np.inf if low is None else float(low), np.inf if high is None else float(high)
 
 
-def _absorb(graph: Graph, chosen: set[int]) -> None:
+def _absorb(graph: Any, chosen: set[Any]) -> None:
     """Leave out a Relu or Clip that alone reads a computed output: the range of what it makes says as much."""
-    for number, node in list(graph.nodes.items()):
-        if number not in chosen or node.op_type not in ("Relu", "Clip"):
+    for node in [node for node in graph if node in chosen and node.op_type in ("Relu", "Clip")]:
+        source, maker = node.inputs[0], node.inputs[0].producer()
+        if maker not in chosen or maker.op_type not in COMPUTING - FIXED.keys():
             continue
-        source = node.input[0]
-        maker = graph.makers.get(source)
-        if maker not in chosen or graph.nodes[maker].op_type not in COMPUTING - FIXED.keys():
-            continue
-        low, high = limits(graph, node)
-        if low <= 0 <= high and graph.readers[source] == [number] and source not in graph.outputs:
-            graph.bypass(number)
-            chosen.discard(number)
+        low, high = limits(node)
+        if low <= 0 <= high and len(source.uses()) == 1 and not source.is_graph_output():
+            replace(node, source)
+            chosen.discard(node)

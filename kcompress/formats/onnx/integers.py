@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from kcompress.formats.activation_ranges import measure_ranges
 from kcompress.formats.base import Tensors, WriteOptions
+from kcompress.formats.onnx.graph import constant
 from kcompress.formats.onnx.integer_operators import FIXED, MOVING, wanted
 from kcompress.formats.onnx.integers_dynamic import to_dynamic_integers
 from kcompress.formats.onnx.integers_static import LEVELS, to_static_integers
-from kcompress.formats.onnx.order import copied, exchange
 from kcompress.formats.onnx.runner import ORTRunner
 from kcompress.formats.stored_tensors import StoredTensor
 from kcompress.numerics import affine
@@ -33,32 +33,31 @@ NEVER_FLOAT = (
 
 
 def quantize_activations(
-    proto: Any, stored: Mapping[str, StoredTensor], activations: Activations, options: WriteOptions
-) -> dict[str, set[str]]:
+    model: Any, stored: Mapping[str, StoredTensor], activations: Activations, options: WriteOptions
+) -> dict[str, set[Any]]:
     """Rewrite a prepared graph in place; planned kernels are `stored`, by tensor name.
 
-    Returns by kernel the integer tensors that stand for it.
+    Returns by kernel the integer values that stand for it.
     """
     if activations.mode == "dynamic":
-        return to_dynamic_integers(proto, stored)
-    ranges = _ranges(proto, activations, options)
+        return to_dynamic_integers(model, stored)
+    ranges = _ranges(model, activations, options)
     if activations.io == "int8":
-        _int8_edges(proto, ranges)
-    return to_static_integers(proto, stored, ranges)
+        _int8_edges(model.graph, ranges)
+    return to_static_integers(model, stored, ranges)
 
 
-def _ranges(proto: Any, activations: Activations, options: WriteOptions) -> dict[str, tuple[float, float]]:
+def _ranges(model: Any, activations: Activations, options: WriteOptions) -> dict[str, tuple[float, float]]:
     """Tensor name to the range to represent, of inputs, outputs and all values between that may become integers."""
     import onnx
+    import onnx_ir as ir
 
     assert options.calibration is not None  # the pass declares that it needs it
-    names = wanted(proto)
-    copy = copied(proto)
-    inputs = {value.name for value in proto.graph.input}
-    made = {value.name for value in proto.graph.output}
-    for name in sorted(names - inputs - made):
-        copy.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    runner = ORTRunner(copy.SerializeToString())
+    graph, proto = model.graph, ir.to_proto(model)
+    names = wanted(graph)
+    for name in sorted(names - {value.name for value in (*graph.inputs, *graph.outputs)}):
+        proto.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    runner = ORTRunner(proto.SerializeToString())
 
     def run(x: Tensors) -> Iterator[tuple[str, NDArray[Any]]]:
         for name, values in (*x.items(), *zip(runner.outputs, runner(x), strict=True)):
@@ -66,35 +65,32 @@ def _ranges(proto: Any, activations: Activations, options: WriteOptions) -> dict
                 yield name, np.asarray(values, np.float32)
 
     ranges = measure_ranges(options.calibration, activations, run, runner.inputs)
-    ranges.update({node.output[0]: FIXED[node.op_type] for node in proto.graph.node if node.op_type in FIXED})
+    ranges.update({node.outputs[0].name: FIXED[node.op_type] for node in graph if node.op_type in FIXED})
     return ranges
 
 
-def _int8_edges(proto: Any, ranges: dict[str, tuple[float, float]]) -> None:
+def _int8_edges(graph: Any, ranges: dict[str, tuple[float, float]]) -> None:
     """Make the graph's float inputs and outputs int8; `ranges` then has those of the floats behind them, too."""
-    import onnx
+    import onnx_ir as ir
 
-    graph = proto.graph
-    heads, tails = [], []
-    for value in (*graph.input, *graph.output):
-        name = value.name
-        if name not in ranges:
+    places = [(values, place) for values in (graph.inputs, graph.outputs) for place in range(len(values))]
+    for values, place in places:
+        inner = values[place]
+        if inner.name not in ranges:
             continue
+        name, inner.name = inner.name, f"{inner.name}|inside"
+        ranges[inner.name] = ranges[name]
         scale, zero = affine.asymmetric(*ranges[name], LEVELS)
-        constants = [f"{name}|edge_scale", f"{name}|edge_zero"]
-        arrays = (np.asarray(scale), np.asarray(zero - 128, np.int8))
-        graph.initializer.extend(map(onnx.numpy_helper.from_array, arrays, constants))
-        inner = f"{name}|inside"
-        exchange(graph, {name: inner})
-        ranges[inner] = ranges[name]
-        if value in graph.input:
-            heads.append(onnx.helper.make_node("DequantizeLinear", [name, *constants], [inner]))
+        arrays = {"edge_scale": scale, "edge_zero": np.int8(zero - 128)}
+        constants = [constant(graph, f"{name}|{part}", number) for part, number in arrays.items()]
+        values[place] = edge = ir.Value(name=name, shape=inner.shape, type=ir.TensorType(ir.DataType.INT8))
+        if values is graph.inputs:
+            head = ir.Node("", "DequantizeLinear", [edge, *constants], graph=graph)
+            inner.replace_all_uses_with(head.outputs[0])
+            head.outputs[0].name, head.outputs[0].type = inner.name, inner.type
         else:
-            tails.append(onnx.helper.make_node("QuantizeLinear", [inner, *constants], [name]))
-        value.type.tensor_type.elem_type = onnx.TensorProto.INT8
-    nodes = [*heads, *map(copied, graph.node), *tails]
-    del graph.node[:], graph.value_info[:]
-    graph.node.extend(nodes)
+            ir.Node("", "QuantizeLinear", [inner, *constants], outputs=[edge], graph=graph)
+    graph.sort()
 
 
 def integer_inputs(result: Any) -> set[str]:

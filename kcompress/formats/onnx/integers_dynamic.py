@@ -7,55 +7,50 @@ MatMulInteger or ConvInteger sums the products in int32. All values between laye
 from collections.abc import Mapping
 from typing import Any
 
-from kcompress.formats.onnx.draft import Draft
-from kcompress.formats.onnx.graph import Graph, Product, attributes
+from kcompress.formats.onnx.graph import attributes, constant, replace
+from kcompress.formats.onnx.product import Product, product
 from kcompress.formats.onnx.weights import kernel_codes
 from kcompress.formats.stored_tensors import StoredTensor
 
 PRODUCTS = {"Conv": "ConvInteger", "Gemm": "MatMulInteger", "MatMul": "MatMulInteger"}
 
 
-def to_dynamic_integers(proto: Any, kernels: Mapping[str, StoredTensor]) -> dict[str, set[str]]:
-    """Make the products with planned kernels integer ones. Returns by kernel the integer tensors that stand for it."""
-    graph, draft = Graph(proto), Draft(proto)
-    codes: dict[str, set[str]] = {}
-    seen: dict[str, Any] = {}
-    for node in graph.nodes.values():
-        product = graph.product(node, kernels) if node.op_type in PRODUCTS else None
-        if product is None:
-            draft.keep(node)
+def to_dynamic_integers(model: Any, kernels: Mapping[str, StoredTensor]) -> dict[str, set[Any]]:
+    """Make the products with planned kernels integer ones. Returns by kernel the integer values that stand for it."""
+    import onnx_ir as ir
+
+    tape = ir.tape.Tape(model.graph)
+    codes: dict[str, set[Any]] = {}
+    seen: dict[Any, Any] = {}
+    for node in list(model.graph):
+        found = product(node, kernels) if node.op_type in PRODUCTS else None
+        if found is None:
             continue
-        source = node.input[0]
+        source, convolves = node.inputs[0], node.op_type == "Conv"
         if source not in seen:
-            parts = [f"{source}|input_{part}" for part in ("code", "scale", "zero")]
-            draft.add("DynamicQuantizeLinear", [source], *parts)
-            seen[source] = parts
-        turned = node.op_type == "Gemm" and product.axis == 0
-        name = f"{product.kernel}|turned" if turned else product.kernel
+            seen[source] = tape.op_multi_out("DynamicQuantizeLinear", [source], num_outputs=3)
+        turned = node.op_type == "Gemm" and found.axis == 0
+        name = f"{found.kernel}|turned" if turned else found.kernel
         if name not in seen:
-            levels = product.levels.T if turned else product.levels
+            levels = found.levels.T if turned else found.levels
             # ONNX Runtime's ConvInteger is slow on int8 kernels
-            seen[name] = kernel_codes(draft, name, levels, product.bits, unsigned=node.op_type == "Conv")
+            seen[name] = kernel_codes(model, name, levels, found.bits, unsigned=convolves)
         code, zero = seen[name]
-        codes.setdefault(product.kernel, set()).add(code)
-        _multiply(draft, node, product, seen[source], [code, draft.constant(f"zero_{zero}", zero)])
-    draft.replace()
+        codes.setdefault(found.kernel, set()).add(code)
+        replace(node, _multiply(tape, node, found, seen[source], [code, constant(model.graph, f"zero_{zero}", zero)]))
     return codes
 
 
-def _multiply(draft: Draft, node: Any, product: Product, source: list[str], kernel: list[str]) -> None:
-    import onnx
+def _multiply(tape: Any, node: Any, found: Product, source: list[Any], kernel: list[Any]) -> Any:
+    import onnx_ir as ir
 
-    result, convolves = node.output[0], node.op_type == "Conv"
-    shape = (-1, *(1 for _ in range(product.levels.ndim - 2))) if convolves else (-1,)
-    settings = attributes(node) if convolves else {}
+    name, convolves = node.outputs[0].name, node.op_type == "Conv"
+    shape = (-1, *(1 for _ in range(found.levels.ndim - 2))) if convolves else (-1,)
     inputs = [source[0], kernel[0], source[2], kernel[1]]
-    total = draft.add(PRODUCTS[node.op_type], inputs, f"{result}|total", **settings)
-    total = draft.add("Cast", [total], f"{result}|sum", to=onnx.TensorProto.FLOAT)
-    own = draft.constant(f"{product.kernel}|scale", product.scale.reshape(shape))
-    scale = draft.add("Mul", [source[1], own], f"{result}|scale")
-    if product.bias is None:
-        draft.add("Mul", [total, scale], result)
-        return
-    value = draft.add("Mul", [total, scale], f"{result}|product")
-    draft.add("Add", [value, draft.constant(f"{result}|bias", product.bias.reshape(shape))], result)
+    total = tape.op(PRODUCTS[node.op_type], inputs, attributes(node) if convolves else None)
+    total = tape.op("Cast", [total], {"to": ir.DataType.FLOAT})
+    own = constant(tape.graph_like, f"{found.kernel}|scale", found.scale.reshape(shape))
+    value = tape.op("Mul", [total, tape.op("Mul", [source[1], own])])
+    if found.bias is None:
+        return value
+    return tape.op("Add", [value, constant(tape.graph_like, f"{name}|bias", found.bias.reshape(shape))])

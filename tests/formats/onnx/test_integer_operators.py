@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from kcompress.formats.onnx.integer_operators import COMPUTING, MOVING
@@ -84,8 +85,10 @@ def test_the_runtime_has_it_on_integers_and_it_computes_the_same(kind):
     proto = graph(kind)
     x = {"x": np.random.default_rng(0).uniform(-1, 1, (1, 4, 8, 8)).astype(np.float32)}
     expected = ORTRunner(proto.SerializeToString())(x)
-    to_static_integers(proto, {}, dict.fromkeys(("x", "sum", "y", "z"), RANGE))
-    settle(proto.graph)
+    model = ir.from_proto(proto)
+    to_static_integers(model, {}, dict.fromkeys(("x", "sum", "y", "z"), RANGE))
+    settle(model.graph)
+    proto = ir.to_proto(model)
     onnx.checker.check_model(proto)
     result = optimized(proto, extended=True)
     assert not float_operators(result)

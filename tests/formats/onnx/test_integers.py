@@ -1,7 +1,7 @@
 """Integer `.onnx` files: what ONNX Runtime makes of them, what they hold, and what stays in float by name.
 
-Covers: formats/onnx/draft.py, formats/onnx/graph.py, formats/onnx/integers.py, formats/onnx/integers_dynamic.py,
-formats/onnx/integers_static.py.
+Covers: formats/onnx/graph.py, formats/onnx/integers.py, formats/onnx/integers_dynamic.py,
+formats/onnx/integers_static.py, formats/onnx/product.py.
 """
 
 from collections import Counter
