@@ -19,7 +19,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 def installed(module: str) -> bool:
     """Whether a top-level module could be imported; imports nothing."""
-    return module in sys.modules or importlib.util.find_spec(module) is not None
+    return sys.modules.get(module) is not None or importlib.util.find_spec(module) is not None
 
 
 def select(name: str | None = None) -> str:

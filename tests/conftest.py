@@ -3,6 +3,7 @@
 import gc
 import os
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,14 +22,24 @@ ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "fixtures"
 
 
+FREEZE_SECONDS = 5.0
+frozen_at = 0.0
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """Each test, with the fixtures that it is the first to use, draws the same random numbers whichever ran before.
 
-    Python's generator is where Keras takes the seeds of its initializers from.
+    Python's generator is where Keras takes the seeds of its initializers from. What earlier tests left behind is not
+    looked through each time that a run frees its memory: that took most of a run's time, and more with each test.
     """
+    global frozen_at
     random.seed(0)
     np.random.seed(0)
+    if time.monotonic() - frozen_at > FREEZE_SECONDS:
+        gc.collect()
+        gc.freeze()
+        frozen_at = time.monotonic()
 
 
 @pytest.fixture(scope="session")
@@ -51,14 +62,6 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(latency, "MAX_CALLS", latency.MIN_CALLS)
         yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def frozen() -> None:
-    """What was imported is not looked through each time that a run frees its memory: that took most of its time."""
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

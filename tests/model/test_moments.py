@@ -1,10 +1,5 @@
 """Moments against those of the layers' own inputs, and the change of outputs that they foretell."""
 
-import json
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -12,8 +7,10 @@ from kcompress.model.matrices import from_matrix, to_matrix
 from kcompress.model.moments import moments
 from kcompress.model.view import nodes
 from kcompress.numerics.rounding import error, nearest
+from tests import other_backend
 from tests.models import BUILDERS, batch_for, keras, residual, two_in_two_out
 from tests.passes.models import KERNELS, everything
+from tests.sweep import some
 
 k = keras()
 nn = k.layers
@@ -105,9 +102,9 @@ def test_the_model_keeps_its_weights(name):
 
 
 def summary():
-    """Sums of every moment of the small models, as JSON gives them back."""
+    """Sums of every moment of some small models, as JSON gives them back."""
     found = {}
-    for build in BUILDERS.values():
+    for build in some(BUILDERS.values(), lambda build: build.__name__ in ("residual", "recurrent")):
         model = build()
         for name, moment in moments(model, [batch_for(model)], draw=50).items():
             sums = None if moment is None else [moment.rows, float(moment.second.sum()), float(moment.mean.sum())]
@@ -118,11 +115,7 @@ def summary():
 @pytest.mark.slow
 def test_jax_gives_the_same_moments():
     pytest.importorskip("jax")
-    program = "import json; from tests.model.test_moments import summary; print(json.dumps(summary()))"
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    theirs, ours = json.loads(done.stdout), summary()
+    theirs, ours = other_backend.call("jax", summary), summary()
     assert theirs["recurrent/both/forward_lstm/lstm_cell/kernel"] is None
     assert theirs.keys() == ours.keys()
     for name, sums in ours.items():

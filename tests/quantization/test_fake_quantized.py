@@ -1,9 +1,5 @@
 """A twin computes as the file does, trains through its quantizers, and leaves the model as it was."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -23,6 +19,7 @@ from kcompress.quantization.fake_quantized import (
     tapped,
 )
 from kcompress.quantization.plan import QuantPlan
+from tests import other_backend
 from tests.conftest import FIXTURES
 from tests.models import BUILDERS, batch_for, dense, keras, residual, seeded
 from tests.sweep import some
@@ -118,11 +115,8 @@ def test_training_goes_through_the_quantizers_and_bake_ends_on_the_grid():
 
 
 def test_training_works_on_jax_too():
-    name = test_training_goes_through_the_quantizers_and_bake_ends_on_the_grid.__name__
-    script = f"from tests.quantization import test_fake_quantized as t; t.{name}()"
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    pytest.importorskip("jax")
+    other_backend.call("jax", test_training_goes_through_the_quantizers_and_bake_ends_on_the_grid)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

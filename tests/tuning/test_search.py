@@ -305,7 +305,7 @@ def test_what_the_source_knows_by_heart_is_no_loss(source, data, tmp_path):
 
 def test_trials_train_less(source, data):
     found = bench(source, data)
-    steps = found.steps(found.job.template.middle())
+    steps = found.passes(found.job.template.middle())
     assert [step.steps for step in steps if isinstance(step, TrainsModel)] == [1]
     for given, expected in (({}, 1), ({"epochs": 6}, 2), ({"epochs": 1}, 1)):
         step = kcompress.TrainDistill(warmup=0.6, **given)

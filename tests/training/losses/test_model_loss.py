@@ -1,7 +1,3 @@
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -9,6 +5,7 @@ from kcompress.data.objects import open_data
 from kcompress.errors import DataError, UnsupportedError
 from kcompress.training.labelled import labelled
 from kcompress.training.losses.model_loss import loss_for
+from tests import other_backend
 from tests.models import keras, seeded
 
 k = keras()
@@ -241,10 +238,8 @@ def test_jax_gives_the_same_losses():
         test_the_losses_of_several_outputs_are_summed,
         test_a_loss_of_ones_own_takes_labels_of_any_shape,
     )
-    script = "from tests.training.losses import test_model_loss as t; " + "; ".join(f"t.{f.__name__}()" for f in names)
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    for name in names:
+        other_backend.call("jax", name)
 
 
 def test_a_fixed_batch_is_filled_up_and_tells_how_many_samples_it_holds():

@@ -3,10 +3,6 @@
 Covers: passes/prune/criteria/_outputs.py, passes/prune/criteria/_tally.py.
 """
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +15,12 @@ from kcompress.passes.base import Context
 from kcompress.passes.prune import criteria as criterion_package
 from kcompress.passes.prune.criteria import criteria
 from kcompress.passes.prune.structured import PruneStructured
+from tests import other_backend
 from tests.models import batch_for, keras, seeded
 from tests.passes.prune.criteria.scoring import X, context, labels_for, mlp, scores_of
+from tests.passes.prune.criteria.test_samples import (
+    test_the_state_that_a_recurrent_layer_keeps_stays_and_does_not_count as stays_and_does_not_count,
+)
 
 FOLDER = Path(criterion_package.__file__).parent
 k = keras()
@@ -69,12 +69,7 @@ def summary():
 @pytest.mark.slow
 def test_jax_gives_the_same_scores():
     pytest.importorskip("jax")
-    program = "import json, tests.passes.prune.criteria.test_criterion as t; print(json.dumps(t.summary())); "
-    stateful = "test_the_state_that_a_recurrent_layer_keeps_stays_and_does_not_count"
-    program += f"from tests.passes.prune.criteria.test_samples import {stateful} as test; test('taylor')"
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    for theirs, ours in zip(json.loads(done.stdout), summary(), strict=True):
+    other_backend.call("jax", stays_and_does_not_count, "taylor")
+    for theirs, ours in zip(other_backend.call("jax", summary), summary(), strict=True):
         for one, other in zip(theirs, ours, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)  # float32 activations

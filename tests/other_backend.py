@@ -1,0 +1,64 @@
+"""Functions of tests, called in a process in which Keras runs on another backend than here.
+
+The process stays for the tests after: loading a backend takes longer than most calls do. TensorFlow can't be found in
+it, as Keras would load that too. Run as a module this is the process: it reads a call per line, and answers with what
+the function returned, as JSON, or with the traceback.
+"""
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from tests.conftest import ROOT
+
+
+def call(backend: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function at the top of a module returns there, given arguments that JSON can hold."""
+    stream = process(backend)
+    assert stream.stdin is not None and stream.stdout is not None
+    own = {name: value for name, value in os.environ.items() if name.startswith("KCOMPRESS_")}
+    request = {"module": function.__module__, "name": function.__name__, "arguments": arguments, "environment": own}
+    stream.stdin.write(json.dumps(request) + "\n")
+    stream.stdin.flush()
+    answer = json.loads(stream.stdout.readline() or '{"error": "the process ended"}')
+    assert "error" not in answer, answer["error"]
+    return answer["value"]
+
+
+@cache
+def process(backend: str) -> "subprocess.Popen[str]":
+    """The process of a backend."""
+    quick = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # most of the time is compiling
+    environment = {**os.environ, **quick, "KERAS_BACKEND": backend}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    started = subprocess.Popen([sys.executable, "-m", "tests.other_backend"], cwd=ROOT, env=environment, **pipes)
+    atexit.register(started.communicate)  # the end of its input is that of the process
+    return started
+
+
+def serve() -> None:
+    """Answer calls until there is no more input."""
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)  # what a function prints is no answer
+        for line in sys.stdin:
+            request = json.loads(line)
+            os.environ.update(request["environment"])
+            try:
+                function = getattr(import_module(request["module"]), request["name"])
+                answer = {"value": function(*request["arguments"])}
+            except Exception:
+                answer = {"error": traceback.format_exc()}
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+
+
+if __name__ == "__main__":
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # so that it can't be imported
+    serve()
