@@ -16,7 +16,7 @@ from kcompress.data import resolve
 from kcompress.files import whole, writing
 from kcompress.formats import WriteOptions, Written
 from kcompress.formats.safety import trusting
-from kcompress.hosts import Hosts, ProcessGroup, Team, together
+from kcompress.hosts import Hosts, ProcessGroup, ResolvedHosts, joined
 from kcompress.measure.memory import release, settled
 from kcompress.progress import Hooks
 from kcompress.report import Report
@@ -81,12 +81,12 @@ def compress(
     started = time.perf_counter()
     options, output = CompressOptions.of(locals()), Path(output)
     with tempfile.TemporaryDirectory() as scratch:
-        given, group = _checked(saved(model, Path(scratch)), output, options, hosts)
+        given, resolved = _checked(saved(model, Path(scratch)), output, options, hosts)
         backend.load()
-        with trusting(given.trust), together(group) as team, settled():
-            given = replace(given, hooks=hooks or Hooks()) if team.first else given
-            prepared, state = _applied(given, team, options.distribute, 0.0 if group is None else group.seconds)
-            if team.first:
+        with trusting(given.trust), joined(resolved) as group, settled():
+            given = replace(given, hooks=hooks or Hooks()) if group.first else given
+            prepared, state = _applied(given, group, options.distribute, 0.0 if resolved is None else resolved.seconds)
+            if group.first:
                 with whole([output]) as (draft,):
                     with given.hooks.progress(f"writing {output.name}", None):
                         written = _write(prepared, state, draft, options)
@@ -96,9 +96,9 @@ def compress(
                     report = measure(prepared, records, written, draft, output)
                     report = replace(report, seconds=time.perf_counter() - started, budgets=judge(options, report))
                     report.write(options.reports)
-                team.from_first("report", encode(report))
+                group.broadcast("report", encode(report))
             else:
-                report = replace(decode(Report, team.from_first("report", "")), first=False)
+                report = replace(decode(Report, group.broadcast("report")), first=False)
             finish(prepared)
     return report
 
@@ -115,11 +115,11 @@ def saved(model: ModelLike, folder: Path) -> Path:
 
 def _checked(
     source: Path, output: Path, options: CompressOptions, hosts: Hosts | None
-) -> tuple[RunInput, ProcessGroup | None]:
+) -> tuple[RunInput, ResolvedHosts | None]:
     """What the run is given, and the processes that train together, once all that can be known wrong was looked for."""
     passes = preflight.combining(recipes.resolve(options.recipe, options.passes), options.combine)
-    group = preflight.distribution(passes, options.distribute, hosts)
-    writes = group is None or group.process == 0
+    resolved = preflight.distribution(passes, options.distribute, hosts)
+    writes = resolved is None or resolved.process == 0
     file_format = preflight.paths(source, output, options.reports, options.overwrite, writes)
     preflight.holds(passes, file_format)
     data = resolve(options.data, options.calibration, options.test)
@@ -136,13 +136,13 @@ def _checked(
         seed=options.seed,
         trust=options.trust,
     )
-    return given, group
+    return given, resolved
 
 
-def _applied(given: RunInput, team: Team, distribute: str | None, seconds: float) -> tuple[Prepared, State]:
+def _applied(given: RunInput, group: ProcessGroup, distribute: str | None, seconds: float) -> tuple[Prepared, State]:
     """The run as it was prepared, and the model after all passes."""
     state = State(read_model(given.source, given.trust, given.hooks))
-    prepared = prepare(given, state.model, team, distribute, seconds)
+    prepared = prepare(given, state.model, group, distribute, seconds)
     release()
     state = resumed(prepared) or state
     while state.done < len(given.passes):

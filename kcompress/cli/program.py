@@ -53,7 +53,7 @@ def main() -> None:
 
         click.echo(f"Error: {error}", err=True)
         code = error.exit_code
-        hosts.leave(code)
+        hosts.exit_now(code)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         code = 0

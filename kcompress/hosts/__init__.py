@@ -1,6 +1,6 @@
 """Several processes, on one host or on several, that train one model together."""
 
-from kcompress.hosts.settings import Hosts, ProcessGroup, settle
-from kcompress.hosts.team import Team, leave, together
+from kcompress.hosts.process_group import ProcessGroup, exit_now, joined
+from kcompress.hosts.settings import Hosts, ResolvedHosts, resolve
 
-__all__ = ["Hosts", "ProcessGroup", "Team", "leave", "settle", "together"]
+__all__ = ["Hosts", "ProcessGroup", "ResolvedHosts", "exit_now", "joined", "resolve"]

@@ -1,7 +1,8 @@
-"""Which processes train together: from options, from the usual environment, or as JAX finds it in a cluster.
+"""Which processes train together, as options say, else environment variables, else the cluster, as JAX detects it.
 
-Variables are read in this order: KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID;
-JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID; those of Slurm, Open MPI and Kubernetes, through JAX.
+The variables, in order: KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_NUM_PROCESSES and
+KERAS_DISTRIBUTION_PROCESS_ID; JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. The clusters are those of
+Slurm, Open MPI and Kubernetes.
 """
 
 import math
@@ -22,11 +23,11 @@ VARIABLES = {
     "process": ("KERAS_DISTRIBUTION_PROCESS_ID", "JAX_PROCESS_ID"),
 }
 CLUSTERS = {"SLURM_NTASKS": "SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE": "OMPI_MCA_orte_hnp_uri"}
-"""Where a cluster's job tells its number of processes, and what else it sets for each of them."""
+"""For each kind of cluster, the variable with the number of processes, and one that each of these processes has."""
 
 
 class Hosts(Settings):
-    """The processes that train together, and which of them this one is; what is None comes from the environment."""
+    """The processes that train together, and which of them this one is. None: the environment says it."""
 
     coordinator: str | None = setting(None, metavar="HOST:PORT", unset="environment")
     """Where process 0 is, for several hosts (JAX), such as 10.0.0.1:1234."""
@@ -44,8 +45,8 @@ class Hosts(Settings):
 
 
 @dataclass(frozen=True)
-class ProcessGroup:
-    """The same, with nothing left open. `local_devices` are those of its host that this process takes; None for all."""
+class ResolvedHosts:
+    """`Hosts` with every field known. `local_devices` are the devices of its host that this process uses; None: all."""
 
     coordinator: str
     processes: int
@@ -54,7 +55,7 @@ class ProcessGroup:
     local_devices: tuple[int, ...] | None = None
 
 
-def several(environment: Mapping[str, str]) -> bool:
+def is_distributed(environment: Mapping[str, str]) -> bool:
     """Whether the environment says that there is more than one process."""
     if any(environment.get(name) for name in VARIABLES["coordinator"]):
         return True
@@ -64,17 +65,18 @@ def several(environment: Mapping[str, str]) -> bool:
     return pod or '"worker"' in environment.get("TF_CONFIG", "")
 
 
-def settle(asked: Hosts | None, backend: str, environment: Mapping[str, str] | None = None) -> ProcessGroup | None:
+def resolve(asked: Hosts | None, backend: str, environment: Mapping[str, str] | None = None) -> ResolvedHosts | None:
     """The processes that train together; None if there is only this one.
 
-    Raises UsageError for a backend that can't do it, and for what is missing or can't be right.
+    Raises UsageError for a backend other than JAX, and for settings that are missing or impossible; HostsError if JAX
+    can't detect the cluster.
     """
     environment = os.environ if environment is None else environment
     asked = asked or Hosts()
     seconds = TIMEOUT if asked.timeout is None else asked.timeout
     if not 0 < seconds < float("inf"):
         raise UsageError(f"--timeout {seconds:g}: must be above 0; give seconds, such as 300")
-    if asked.processes == 1 or not (asked.given or several(environment)):
+    if asked.processes == 1 or not (asked.given or is_distributed(environment)):
         return None
     if backend != "jax":
         raise UsageError(
@@ -98,11 +100,11 @@ def settle(asked: Hosts | None, backend: str, environment: Mapping[str, str] | N
         raise UsageError(f"--process {process}: must be from 0 to {processes - 1}, as there are {processes} processes")
     if processes == 1:
         return None
-    return ProcessGroup(coordinator, processes, process, seconds, None if local is None else tuple(local))
+    return ResolvedHosts(coordinator, processes, process, seconds, None if local is None else tuple(local))
 
 
 def _detected(coordinator: str | None, processes: int | None, process: int | None, seconds: float) -> Any:
-    """What is still open, from the cluster that JAX finds itself in, and the devices for this process."""
+    """The three settings, with those that are None from the cluster as JAX detects it, and this process's devices."""
     try:
         return detected_cluster(coordinator, processes, process, math.ceil(seconds))
     except (RuntimeError, OSError, KeyError, ValueError) as error:

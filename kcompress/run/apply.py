@@ -46,7 +46,7 @@ def resumed(prepared: Prepared) -> State | None:
     if prepared.resume is None:
         return None
     done, model, plan, records = prepared.resume.find()
-    if len(set(prepared.team.all("passes done", str(done)))) > 1:
+    if len(set(prepared.group.all_gather("passes done", str(done)))) > 1:
         done, model, plan, records = prepared.resume.find(0)
     if not done:
         return None

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kcompress import backend
+from kcompress import backend, hosts
 from kcompress.errors import ModelError, OutputError, UsageError
 from kcompress.formats import Format, find, for_output, formats
-from kcompress.hosts import Hosts, ProcessGroup, settle
+from kcompress.hosts import Hosts, ResolvedHosts
 from kcompress.passes.capabilities import (
     CombinesTeachers,
     ComputesActivations,
@@ -162,7 +162,7 @@ def combining(passes: "Sequence[Pass]", how: Combination | None) -> "list[Pass]"
     return [each.combining(how) if isinstance(each, CombinesTeachers) else each for each in passes]
 
 
-def distribution(passes: "Sequence[Pass]", kind: str | None, asked: Hosts | None) -> ProcessGroup | None:
+def distribution(passes: "Sequence[Pass]", kind: str | None, asked: Hosts | None) -> ResolvedHosts | None:
     """The processes that train together, None for one; UsageError if the backend can't do what is asked for."""
     if kind is None:
         if asked is not None and (asked.given or asked.timeout is not None):
@@ -175,7 +175,7 @@ def distribution(passes: "Sequence[Pass]", kind: str | None, asked: Hosts | None
         raise UsageError(f"--distribute {kind}: not with {running}; pass --backend jax or tensorflow")
     if kind == "model" and running != "jax":
         raise UsageError("--distribute model: TensorFlow can't split a Keras 3 model over devices; pass --backend jax")
-    return settle(asked, running)
+    return hosts.resolve(asked, running)
 
 
 def needs(passes: "Sequence[Pass]", data: "Splits", budget: Budgets, metric: str | None) -> None:

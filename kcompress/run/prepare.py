@@ -11,7 +11,7 @@ from kcompress.cache import digest_of
 from kcompress.data import Splits
 from kcompress.errors import ModelError
 from kcompress.formats import Format, find
-from kcompress.hosts import Team
+from kcompress.hosts import ProcessGroup
 from kcompress.model.cost import macs
 from kcompress.model.view import nodes, parameters
 from kcompress.progress import Hooks
@@ -55,7 +55,7 @@ class Prepared:
     """Multiply-adds of the source for one sample; None if an input size is open."""
     resume: Resume | None
     """What an earlier run of the same kept; None for a run that keeps nothing."""
-    team: Team
+    group: ProcessGroup
     devices: "Devices"
 
     def variant(self, passes: "Sequence[Pass]", hooks: Hooks) -> "Prepared":
@@ -64,14 +64,14 @@ class Prepared:
 
 
 def prepare(
-    given: RunInput, model: Any, team: Team | None = None, distribute: str | None = None, seconds: float = 0.0
+    given: RunInput, model: Any, group: ProcessGroup | None = None, distribute: str | None = None, seconds: float = 0.0
 ) -> Prepared:
     """Check that data, labels and teachers fit the source, and that all processes are about to do the same.
 
     Args:
         given: what the run was given.
         model: the source, as `read_model` gives it.
-        team: the processes that train together.
+        group: the processes that train together.
         distribute: what devices divide in training: data or model; one device without it.
         seconds: how long to wait for the other processes.
     """
@@ -81,7 +81,7 @@ def prepare(
     from kcompress.training.distribution import devices
     from kcompress.training.teachers import Teacher, check_teacher
 
-    team = team or Team()
+    group = group or ProcessGroup()
     runner = KerasRunner(model)
     metric = None if given.metric is None else scoring.metric_named(given.metric)
     data = given.data.fit_to(runner.inputs)
@@ -99,11 +99,11 @@ def prepare(
             if teacher.name != str(given.source):
                 check_teacher(teacher.name, teacher.load(), model)
     resume, placed = Resume(identity, given.passes), devices(distribute)
-    team.same("model, recipe, seed or data", resume.key, seconds)
+    group.check_equal("model, recipe, seed or data", resume.key, seconds)
     if distribute is not None:
-        others = f" of {team.processes} processes" if team.processes > 1 else ""
+        others = f" of {group.processes} processes" if group.processes > 1 else ""
         given.hooks.log(f"training on {placed.count} devices{others}{placed.remark}")
-    return Prepared(given, data, metric, teachers, parameters(model), macs(model), resume, team, placed)
+    return Prepared(given, data, metric, teachers, parameters(model), macs(model), resume, group, placed)
 
 
 def read_model(path: Path, trust: Sequence[str], hooks: Hooks) -> Any:

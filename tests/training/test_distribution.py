@@ -1,6 +1,6 @@
 """Training on several devices, or in several processes, gives what training on one gives.
 
-Covers: hosts/roll_call.py, hosts/settings.py, hosts/team.py.
+Covers: hosts/process_group.py, hosts/rendezvous.py, hosts/settings.py.
 """
 
 import json
