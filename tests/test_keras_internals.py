@@ -39,7 +39,7 @@ def foreign(tree: ast.AST, own: set[str]) -> list[str]:
             base = node.value.id if isinstance(node.value, ast.Name) else ""
             if base not in ("self", "cls") and (base, node.attr) not in DOCUMENTED:
                 found.append(node.attr)
-        by_text = isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "setattr", "replaced")
+        by_text = isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "setattr", "patched")
         if by_text and len(node.args) > 1:
             name = getattr(node.args[1], "value", None)
             found += [name] if isinstance(name, str) and is_private(name) else []
@@ -67,7 +67,7 @@ def test_no_other_module_reads_private_attributes(module):
     [
         "layer._metrics",
         "getattr(layer, '_metrics', None)",
-        "replaced(layer, '_metrics', 1)",
+        "patched(layer, '_metrics', 1)",
         "from keras.src import tree",
         "def f():\n    from jax._src import core",
     ],

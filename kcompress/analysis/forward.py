@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kcompress.model.flow import Flow, flow
 from kcompress.model.observe import to_arrays
 from kcompress.model.signature import Signature
-from kcompress.model.stages import Stage, Tensors, sound, stages, starts, whole
+from kcompress.model.stages import Stage, Tensors, find_starts, independent, single_stage, stages
 from kcompress.model.view import nodes
 from kcompress.passes.capabilities import Replaced
 from kcompress.training.compiled import on_backend
@@ -40,8 +40,8 @@ class Forward:
         self._arrange(found, graph.inputs, graph.outputs)
         if len(found) > 1:
             self.own(inputs)
-        if len(found) < 2 or not sound(model, found):
-            one = whole(model, sign)
+        if len(found) < 2 or not independent(model, found):
+            one = single_stage(model, sign)
             self._arrange([one], one.inputs, one.outputs)
 
     def _arrange(self, found: list[Stage], inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
@@ -86,7 +86,7 @@ def _starts(model: Any, graph: Flow, sign: Signature, inputs: Mapping[str, NDArr
     def width(number: int) -> int:
         return math.prod(size or longest for size in graph.shapes[number][1:])
 
-    return starts(graph, kernels, STAGES, width, KEPT // max(1, samples))
+    return find_starts(graph, kernels, STAGES, width, KEPT // max(1, samples))
 
 
 def _tensor(values: Any, dtype: str) -> Any:

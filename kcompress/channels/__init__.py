@@ -1,1 +1,1 @@
-"""Who shares which channel: identities of channels, the rules that follow them, and the model without some of them."""
+"""Which axes of tensors and weights share a channel, and the model without some of its channels."""

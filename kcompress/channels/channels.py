@@ -1,8 +1,8 @@
-"""Who shares which channel: the identity of every channel of every tensor and weight of a model.
+"""Coupled channels: every channel of every tensor and weight of a model has an identity.
 
-Layers that make channels give them new identities; what each type of layer or operation does to those that it gets is
-told by `rules`. Whatever is not known there pins what it touches, by name. Removing a unit then fixes every slice of
-every weight, and every number in a layer's settings that counts channels.
+Layers that make channels give them new identities. `rules` says for each type of layer or operation what it does to the
+identities that it gets; a type without a rule pins them, so that they stay. The units to remove then determine which
+slices of weights go, and every number in a layer's settings that counts channels.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,9 +33,9 @@ class Channels:
         slices: id of a variable to how it is cut.
         fields: id of a layer or operation to its settings that count channels.
         mixed: identities that are summed over without a weight, as in the product of two tensors.
-        factors: identities of the rows or columns of an axis that holds several, as of a layer's groups.
-        products: id of a layer that multiplies tensors to the axes with whose sizes the cost of each product grows.
-        unknown: id of a layer or operation that can't be followed to the reason.
+        factors: identities of which those along an axis are composed, as of a layer's groups.
+        products: id of a layer that multiplies tensors to the axes of each product; its cost is their sizes multiplied.
+        unknown: id of a layer or operation that no rule can follow to the reason.
         units: what can be removed.
     """
 
@@ -59,7 +59,7 @@ class Channels:
         return found
 
     def own(self, node: Node) -> Ids:
-        """The units of what a layer makes or passes on: along all axes of its weights but those that it sums over."""
+        """The units that a layer makes or passes on: those along the axes of its weights that it does not sum over."""
         found = [source.ids for source in self.sources_of.get(node.name, ())]
         for weight in node.weights:
             slices = self.slices.get(id(weight.variable))
@@ -72,7 +72,7 @@ class Channels:
         return any(axis is not None for each in slices if each is not None for axis in each.axes)
 
     def axes(self) -> Iterator[Ids]:
-        """The identities along every axis of a tensor or weight, and of whatever else has some; each array once."""
+        """Every array of identities once: those along axes of tensors and weights, of sources and of factors."""
         weights = (slices.axes for slices in self.slices.values())
         found = [axis for axes in (*self.tensors.values(), *weights) for axis in axes if axis is not None]
         found += [*(source.ids for source in self.sources), *self.factors]

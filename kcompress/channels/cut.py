@@ -15,16 +15,16 @@ Dropped = NDArray[np.bool_]
 
 
 def cut(model: Any, channels: Channels, dropped: Dropped) -> Any:
-    """A new model without the units for which `dropped` is true; the given one is left alone.
+    """A new model without the units for which `dropped` is true; the given model is not changed.
 
-    Names, trainability, dtype policies, compile state and the order of weights are the same. Memory: besides the two
-    models one weight at a time.
+    Names, trainability, dtype policies, compile state and the order of weights are the same. Memory: the two models,
+    and one weight at a time.
     """
-    whole = np.zeros_like(dropped)
+    none = np.zeros_like(dropped)
     settings: dict[int, dict[Any, Any]] = {}
     for key, fields in channels.fields.items():
         filled = {name: channels.fill(value, dropped) for name, value in fields.items()}
-        if filled != {name: channels.fill(value, whole) for name, value in fields.items()}:
+        if filled != {name: channels.fill(value, none) for name, value in fields.items()}:
             settings[key] = filled  # others stay as they were written
     smaller = resized(model, settings)
     for source, target in pairs(model, smaller):
@@ -45,7 +45,7 @@ def sliced(channels: Channels, slices: Slices, values: NDArray[Any], dropped: Dr
 
 
 def factor(channels: Channels, slices: Slices, dropped: Dropped) -> float:
-    """By what the weight is multiplied."""
+    """The factor of the weight by `Slices.rescale`."""
     if slices.rescale is None:
         return 1.0
     ids, power = slices.rescale
@@ -53,10 +53,10 @@ def factor(channels: Channels, slices: Slices, dropped: Dropped) -> float:
 
 
 def zeroed(model: Any, channels: Channels, dropped: Dropped) -> Iterator[tuple[Any, NDArray[Any]]]:
-    """The variables that differ, with their values, where units are zeroed and not removed: the outputs are the same.
+    """The variables that change, with their new values, if dropped units are zeroed instead of removed.
 
-    What is dropped is zero wherever a weight reads it; where channels are summed over without a weight, all that makes
-    them is.
+    The outputs are those of `cut`. The weights that read a dropped unit become zero. Where channels are summed over
+    without a weight, the weights that make the unit become zero too.
     """
     mixed = np.zeros_like(dropped)
     for summed in channels.mixed:

@@ -1,9 +1,9 @@
 """Identities of channels: which positions of which tensors must go together.
 
-Every position along an axis has an identity, a whole number. Identities are united where positions stand or fall
-together, pinned where they must stay, and composed where a position goes as soon as any of several others does, as
-position (i, j) of a flattened pair of axes goes with row i or with column j. What is left are units: sets of identities
-that can be removed, each on its own.
+Every position along an axis has an identity, a whole number. Identities are united where positions can only go
+together, and pinned where positions must stay. An identity is composed of others where its position goes as soon as one
+of theirs does: position (i, j) of a flattened pair of axes goes with row i and with column j. The result are units:
+sets of identities that can be removed independently of each other.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Ids = NDArray[np.intp]
 
 
 class Identities:
-    """Collects what is known of identities; `resolve` draws the conclusions."""
+    """Collects which identities are united, pinned or composed; `resolve` makes units of them."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -26,7 +26,7 @@ class Identities:
         self._pinned: list[tuple[Ids, str]] = []
 
     def new(self, size: int) -> Ids:
-        """So many identities that nothing is known of."""
+        """So many new identities."""
         self._count += size
         return np.arange(self._count - size, self._count)
 
@@ -35,15 +35,17 @@ class Identities:
         if one is not other:
             self._pairs.append((one, other))
 
-    def compose(self, whole: Ids, parts: Sequence[Ids], why: str) -> None:
-        """A position of `whole` stays if that of each of the `parts` does; `why` is told where this can't be had."""
-        self._composed.append((whole, tuple(parts), why))
+    def compose(self, composed: Ids, parts: Sequence[Ids], why: str) -> None:
+        """A position of `composed` stays if that of each of the `parts` stays. If another composition contradicts that,
+        all of them are pinned, for the reason `why`."""
+        self._composed.append((composed, tuple(parts), why))
 
     def pin(self, ids: Ids, why: str) -> None:
         """These stay, for the reason given."""
         self._pinned.append((ids, why))
 
     def resolve(self) -> "Units":
+        """The units, once everything is known."""
         classes, composed = self._settle()
         units = np.setdiff1d(np.unique(classes), np.array(list(composed), np.intp))
         number = np.full(self._count + 1, len(units))
@@ -63,17 +65,17 @@ class Identities:
         return Units(len(units), made_of, reasons)
 
     def _settle(self) -> tuple[Ids, dict[int, tuple[int, ...]]]:
-        """The class of each identity, and for classes that are composed those of which they are.
+        """The class of each identity, and for each composed class the classes of its parts.
 
-        Where two compositions meet in one class, their parts are the same; where they have not as many, all stay.
+        If a class has two compositions, their parts are united; if these differ in number, all are pinned.
         """
         while True:
             classes = self._classes()
             composed: dict[int, tuple[int, ...]] = {}
             more: list[tuple[int, int]] = []
-            for whole, parts, why in self._composed:
+            for ids, parts, why in self._composed:
                 rows = np.stack([classes[part] for part in parts], axis=1)
-                for c, row in zip(classes[whole].tolist(), map(tuple, rows.tolist()), strict=True):
+                for c, row in zip(classes[ids].tolist(), map(tuple, rows.tolist()), strict=True):
                     known = composed.setdefault(c, row)
                     if known == row:
                         continue
@@ -96,13 +98,13 @@ class Identities:
             if np.array_equal(a, b):
                 return smallest
             low = np.minimum(a, b)
-            for side in (a, b):  # the representatives, so that whole sets move at once
+            for side in (a, b):  # the representatives, so that sets of identities move at once
                 np.minimum.at(smallest, side, low)
             while not np.array_equal(smallest, smallest[smallest]):
                 smallest = smallest[smallest]
 
     def _expand(self, start: int, composed: dict[int, tuple[int, ...]]) -> set[int]:
-        """The classes that one is made of in the end, none if that is only itself, which then stays."""
+        """The classes without parts that a composed class consists of; none if it is only composed of itself."""
         found, seen, left = set(), {start}, list(composed[start])
         while left:
             c = left.pop()
@@ -122,7 +124,7 @@ class Units:
 
     Attributes:
         count: how many units there are.
-        made_of: (identities, k): the units that each identity is made of, filled up with `count`.
+        made_of: (identities, k): the units that each identity is made of, padded with `count`.
         pinned: unit to the reason why it has to stay.
     """
 
@@ -135,8 +137,8 @@ class Units:
         found = np.unique(self.made_of[ids])
         return found[found < self.count]
 
-    def whole(self, ids: Ids) -> list[int]:
-        """The units without any of which no position is left."""
+    def in_every_position(self, ids: Ids) -> list[int]:
+        """The units of which every position is made, so that dropping one of them leaves no position."""
         common = set(self.made_of[ids[0]].tolist()) - {self.count}
         for row in self.made_of[ids[1:]] if common else ():
             common &= set(row.tolist())

@@ -1,6 +1,6 @@
-"""Which channels matter: those that must stay, and those that a weight other than zero reads for one that matters.
+"""Which channels are live: those that must stay, and those that a live channel reads with a weight other than zero.
 
-Found backwards from what must stay, so that channels that only read each other don't keep each other, as in the state
+The search goes backwards from those that must stay. So channels that only read each other are not live, as in the state
 of a recurrent layer that nothing uses.
 """
 
@@ -20,14 +20,17 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Read:
-    """Positions of one axis of a weight, and which of them are read for which positions of the `others`."""
+    """One axis of a weight along which channels are read.
+
+    `counts` has shape (positions of `ids`, positions of each of `others`): whether the first is read for the others.
+    """
 
     ids: Ids
     others: tuple[Ids, ...]
     counts: Flags
 
     def units(self, channels: Channels, alive: Flags) -> Ids:
-        """The units that are read for live ones."""
+        """The units of the axis that are read for live units."""
         table = self.counts
         for number, other in enumerate(self.others, 1):
             table = np.compress(channels.units.stay(other, ~alive), table, number)
@@ -35,8 +38,11 @@ class Read:
 
 
 def reads(channels: Channels, counts: Mapping[int, Flags]) -> list[Read]:
-    """All reads, in the order of the calls. `counts` tells for some weights, by id, what counts instead of all that is
-    not zero; axes along which everything stays may have length 1 there."""
+    """All reads, in the order of the calls.
+
+    Elements of a weight that are not zero count, or those that `counts` has for the id of the weight; axes along which
+    everything stays may have length 1 there.
+    """
     return [
         read
         for slices in channels.slices.values()
@@ -46,7 +52,7 @@ def reads(channels: Channels, counts: Mapping[int, Flags]) -> list[Read]:
 
 
 def _reads(slices: Slices, counts: Flags | None) -> Iterator[Read]:
-    """Where two axes are read at once, each position along one counts whether or not those along the other do."""
+    """The reads of one weight, one for each axis; the other axes along which it reads are taken to be live."""
     found: Any = np.asarray(slices.variable) != 0 if counts is None else counts
     free = tuple(number for number, ids in enumerate(slices.axes) if ids is None)
     found = found.any(axis=free, keepdims=True)
@@ -80,7 +86,7 @@ def read_for(channels: Channels, found: list[Read], alive: Flags) -> Flags:
 
 
 def emptied(channels: Channels, dropped: Flags) -> Flags:
-    """Of the dropped units those without which an axis of a tensor or a weight would have no position left."""
+    """The dropped units that must stay after all, since an axis would have no position left without them."""
     left, units = dropped.copy(), channels.units
     for axis in channels.axes():
         if len(axis) and not units.stay(axis, left).any():
@@ -89,7 +95,7 @@ def emptied(channels: Channels, dropped: Flags) -> Flags:
 
 
 def single(channels: Channels) -> Flags:
-    """The units that are alone along an axis, which weights are not told to read."""
+    """The units of axes of length 1."""
     found = np.zeros(channels.units.count, bool)
     for axis in channels.axes():
         if len(axis) == 1:

@@ -1,7 +1,8 @@
-"""What is found out about channels while the calls of a model are followed: identities, slices of weights, settings."""
+"""The record that rules write while the calls of a model are followed: identities, slices of weights, settings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from kcompress.channels.identities import Identities, Ids, Units
@@ -26,7 +27,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Size:
-    """In a layer's settings: as many as stay of these positions."""
+    """Stands in a layer's settings for the number of these positions that stay."""
 
     ids: Ids
 
@@ -42,10 +43,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Slices:
-    """A weight, the identities along its axes, and over which of the axes the layer sums, so that it reads there.
+    """A weight, the identities along its axes, and the axes that the layer sums over, along which it reads channels.
 
-    `rescale` says by which power of (left / all) of which identities the weight is multiplied, as a query is by the
-    root of the width of its keys.
+    `rescale` is None or (ids, power). The weight is then multiplied by (share of `ids` that stay) ** power. Attention
+    needs this for its queries, as it divides scores by the root of the width.
     """
 
     variable: Any
@@ -61,7 +62,7 @@ class Slices:
 
 @dataclass
 class Trace:
-    """What the rules write into while the calls of a model are gone through in order."""
+    """Collects what the rules say, call by call; `resolve` makes units of it."""
 
     names: Mapping[int, str]
     identities: Identities = field(default_factory=Identities)
@@ -89,13 +90,13 @@ class Trace:
         return self._made[key]
 
     def share(self, layer: Any, what: str, ids: Ids) -> None:
-        """Say that a layer too makes these channels, which are known already."""
+        """Record that a layer makes these channels, whose identities another layer made."""
         if (id(layer), what) not in self._made:
             self._made[id(layer), what] = ids
             self.sources.append(Source(self.name(layer), what, ids))
 
     def factor(self, size: int) -> Ids:
-        """New identities for the rows or columns of an axis that holds two or more, as a layer's groups."""
+        """New identities of which those along an axis are to be composed, such as the groups of a layer."""
         self.factors.append(self.identities.new(size))
         return self.factors[-1]
 
@@ -110,14 +111,14 @@ class Trace:
             self.identities.pin(axis, why)
 
     def unite(self, one: Axis, other: Axis, why: str) -> None:
-        """Two axes are the same, position by position; one without identities pins the other, for the reason given."""
+        """Unite two axes, position by position. If one has no identities, the other is pinned, for the reason given."""
         if one is not None and other is not None:
             self.identities.unite(one, other)
         else:
             self.pin(one if other is None else other, why)
 
     def weight(self, variable: Any, axes: Axes, reads: Sequence[int] = (), rescale: Any = None) -> None:
-        """How a weight is cut; one that was told of before, as of a layer that is called twice, agrees with itself."""
+        """Record the identities along the axes of a weight; united with those of an earlier call of its layer."""
         spread = [axis is not None and size == 1 != len(axis) for axis, size in zip(axes, variable.shape, strict=True)]
         axes = tuple(None if one_for_all else axis for axis, one_for_all in zip(axes, spread, strict=True))
         known = self.slices.setdefault(id(variable), Slices(variable, axes, frozenset(reads), rescale))
@@ -127,7 +128,7 @@ class Trace:
             self.unite(one, other, why)
 
     def set(self, operation: Any, key: Any, value: Any) -> None:
-        """A setting that counts channels, with `Size` in place of numbers; agrees with itself as a weight does."""
+        """Record a setting that counts channels, with `Size` in place of numbers; united with what it had before."""
         known = self.fields.setdefault(id(operation), {}).setdefault(key, value)
         one, other = list(_leaves(known)), list(_leaves(value))
         why = f"{self.name(operation)} is called where its sizes can't be changed"
@@ -137,18 +138,18 @@ class Trace:
             self.unite(_ids(first), _ids(second), why)
 
     def keep(self, operation: Any, why: str) -> None:
-        """Leave an operation as it is wherever it is called: its settings, and its weights with those inside it."""
+        """Leave an operation as it is wherever it is called: its settings, and all weights in it."""
         self._kept.setdefault(id(operation), why)
         for variable in getattr(operation, "variables", ()):
             self._kept.setdefault(id(variable), why)
             self.weight(variable, (None,) * len(variable.shape))
 
     def gives(self, operation: Any, axes: Axes) -> None:
-        """A tensor with these axes comes from the operation."""
+        """Record that the operation gives a tensor with these axes."""
         self._given.append((self.name(operation), axes))
 
     def resolve(self) -> Units:
-        """The units, after all calls; one that is all there is along an axis is pinned, for nothing would be left."""
+        """The units, after all calls. A unit in every position of an axis is pinned, as nothing would be left."""
         for key, why in self._kept.items():
             for value in self.fields.get(key, {}).values():
                 for item in _leaves(value):
@@ -156,7 +157,8 @@ class Trace:
         units = self.identities.resolve()
         weights = [(self.name(slices.variable), slices.axes) for slices in self.slices.values()]
         for name, axes in (*weights, *self._given):
-            for unit in (unit for axis in axes if axis is not None and len(axis) for unit in units.whole(axis)):
+            every = (units.in_every_position(axis) for axis in axes if axis is not None and len(axis))
+            for unit in chain.from_iterable(every):
                 units.pinned.setdefault(unit, f"it is all that {name} has along an axis")
         return units
 

@@ -1,16 +1,16 @@
 """Multiply-adds (MACs) of one forward pass, per layer, for one sample.
 
-Counted on the shapes that each layer sees when the model is run symbolically, so that nested, shared and wrapped
-layers count as often as they are called. A kernel costs (elements of the output) × (kernel positions summed for each);
-attention adds the two products of queries, keys and values. Element-wise work is not counted. A subclass of one of
-Keras's own layers counts as that layer does; any other custom layer only through the layers inside it.
+The model is run symbolically, and each call of a layer counts with its shapes; so nested, shared and wrapped layers
+count as often as they are called. A kernel costs (elements of the output) × (products summed for each). Attention adds
+the products queries × keys and scores × values. Element-wise work is not counted. A subclass of one of Keras's own
+layers counts as that layer does. Of any other custom layer, only the layers inside it count.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kcompress.model.hooks import cells, watched
+from kcompress.model.call_hooks import forward_hooks, recurrent_cells
 from kcompress.model.kernels import einsum_axes
 from kcompress.model.signature import signature
 from kcompress.model.view import Node, nodes
@@ -39,7 +39,7 @@ def macs_by_layer(model: Any) -> dict[str, int] | None:
         for shape, dtype in zip(sign.inputs.values(), sign.dtypes.values(), strict=True)
     ]
     all_nodes = nodes(model)
-    hidden = cells(all_nodes)
+    hidden = recurrent_cells(all_nodes)
     counters = {node.name: _counter(node.layer) for node in all_nodes if id(node.layer) not in hidden}
     totals: dict[str, int] = {}
 
@@ -49,7 +49,7 @@ def macs_by_layer(model: Any) -> dict[str, int] | None:
         if cost:
             totals[node.name] = totals.get(node.name, 0) + cost
 
-    with watched([node for node in all_nodes if counters.get(node.name)], seen):
+    with forward_hooks([node for node in all_nodes if counters.get(node.name)], seen):
         keras.Operation.compute_output_spec(model, sign.pack(tensors), training=False)
     return {name: total // batch for name, total in totals.items()}
 

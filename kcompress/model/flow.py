@@ -1,9 +1,8 @@
 """What a model computes, as a flat list of calls of layers and Keras operations, through nested models.
 
-A nested Functional or Sequential model is replaced by the calls inside it, once for each call of the model: its inputs
-are the tensors that it was called with, and a layer inside it is called as often as the model is. Every tensor has a
-number of its own, so that the two outputs of a layer that is called twice are told apart. Read from the structure that
-Keras keeps of a model; nothing is run.
+Each call of a nested Functional or Sequential model is replaced by the calls inside the model, whose inputs are then
+the tensors of that call. Every tensor has its own number; a layer that is called twice has two outputs. All this is
+read from the structure that Keras keeps of a model; nothing is run.
 """
 
 from collections import Counter
@@ -24,9 +23,9 @@ SPATIAL = ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
 class Call:
     """One call of a layer or of a bare Keras operation (`keras.ops.add`), whose `name` is then None.
 
-    `inputs` are the tensors among its arguments, in order; `args` and `kwargs` are the arguments themselves, with the
-    symbolic tensors of the model in which the call stands. `training` is set where the call, or that of a model around
-    it, fixes the mode.
+    `inputs` are the numbers of the tensors among its arguments, in order. `args` and `kwargs` are the arguments, with
+    the symbolic tensors of the innermost model around the call. `training` is set where the call, or that of a model
+    around it, fixes the mode.
     """
 
     operation: Any
@@ -74,7 +73,7 @@ class Flow:
 
     @cached_property
     def consumers(self) -> Mapping[int, tuple[Call, ...]]:
-        """Tensor to the calls that use it; the model's outputs are not told."""
+        """Tensor to the calls that use it; that a tensor is an output of the model is not among them."""
         found: dict[int, list[Call]] = {tensor: [] for tensor in self.shapes}
         for call in self.calls:
             for tensor in dict.fromkeys(call.inputs):
@@ -82,7 +81,7 @@ class Flow:
         return {tensor: tuple(calls) for tensor, calls in found.items()}
 
     def makers(self, tensor: int) -> tuple[Call, ...]:
-        """The call that computes the values of a tensor, behind those that only hand them on or reshape them."""
+        """The call that gives a tensor; while a call only passes on or reshapes its input, the call before it too."""
         found: list[Call] = []
         call = self.producers.get(tensor)
         while call is not None:
@@ -92,7 +91,7 @@ class Flow:
         return tuple(found)
 
     def calls_of(self, operation: Any) -> tuple[Call, ...]:
-        """Every call of this very layer."""
+        """Every call of this layer or operation, by identity."""
         return self._calls.get(id(operation), ())
 
     def owns_its_weights(self, layer: Any) -> bool:
@@ -113,7 +112,7 @@ class Flow:
 
 
 def passes_on(call: Call) -> bool:
-    """Whether a call hands its input on unchanged at inference."""
+    """Whether a call gives its input unchanged at inference."""
     import keras
 
     if call.training or len(call.inputs) != 1 or not type(call.operation).__module__.startswith("keras."):
@@ -178,9 +177,9 @@ class _Tracer:
 
 
 def graph_of(operation: Any) -> Any:
-    """The Functional graph that a call of a model runs; None for what is no model.
+    """The Functional graph that a call of a model runs; None for anything but a model.
 
-    None too for a class with a `call` or a constructor of its own, which may do other things than its graph says, or
+    It is also None for a class with a `call` or a constructor of its own: the first may not run its graph, the second
     can't be built with another graph.
     """
     origin = getattr(getattr(type(operation), "call", None), "__module__", "")

@@ -11,9 +11,9 @@ Function = Callable[[list[Any]], Any]
 
 
 def gradients(function: Function, arrays: Sequence[NDArray[Any]]) -> tuple[float, list[NDArray[Any]]]:
-    """The value of a scalar function and its derivatives by each array, of that array's shape; zeros where it has none.
+    """The value of a scalar function and its gradient by each array, zeros where the value does not depend on it.
 
-    The function is called once, eagerly on TensorFlow and PyTorch, with traced values on JAX. It must have no effects.
+    The function is called once, eagerly on TensorFlow and PyTorch, with traced values on JAX. It must be pure.
     """
     import keras
 

@@ -1,6 +1,6 @@
-"""What Keras's own quantization modes keep in a layer: integers, those of 4 bits two to a byte, and scales beside them.
+"""Layers that Keras itself has quantized: they keep integers, those of 4 bits packed two to a byte, and scales.
 
-Counted is what the integers stand for, as in the float layer, since that is what other files count too.
+The parameters that are counted are those of the float layer, as for files of other formats.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.keras_internals import layers_of
-from kcompress.model.replaced import replaced
+from kcompress.model.patching import patched
 
 PACKED = ("int4", "gptq", "awq")
 CALIBRATED = ("is_gptq_calibrated", "is_awq_calibrated")
@@ -29,8 +29,8 @@ def is_altered(layer: Any) -> bool:
     return bool(getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False))
 
 
-def alive(layer: Any, variable: Any) -> NDArray[np.bool_]:
-    """Which of the parameters that a variable holds are not zero; empty for scales, which are no parameters."""
+def nonzero_parameters(layer: Any, variable: Any) -> NDArray[np.bool_]:
+    """For each parameter that a variable holds, whether it is not zero; empty for scales, which are no parameters."""
     kind, name = mode(layer), variable.name
     if kind is not None and name not in layer.variable_serialization_spec[None]:
         return np.zeros(0, bool)
@@ -41,19 +41,19 @@ def alive(layer: Any, variable: Any) -> NDArray[np.bool_]:
 
 
 def copy_state(source: Any, target: Any) -> None:
-    """Tell a copy of a layer that its integers are the calibrated ones, which Keras only does on loading a file."""
+    """Mark the integers of a copied layer as calibrated, as Keras does when it loads a file."""
     for flag in CALIBRATED:
         if getattr(source, flag, False):
             setattr(target, flag, True)
 
 
 @contextmanager
-def saved_whole(model: Any) -> Iterator[None]:
-    """Let the layers save all of what they load: Keras 3.15 leaves the zero points of gptq and awq out of a file."""
+def saving_zero_points(model: Any) -> Iterator[None]:
+    """Within it, a saved model keeps the zero points of gptq and awq, which Keras 3.15 leaves out of a file."""
     with ExitStack() as stack:
         for layer in layers_of(model):
             if mode(layer) in ("gptq", "awq"):
-                stack.enter_context(replaced(layer, "save_own_variables", partial(_save, layer)))
+                stack.enter_context(patched(layer, "save_own_variables", partial(_save, layer)))
         yield
 
 

@@ -21,10 +21,10 @@ Kind = Literal["matrix", "conv", "transposed", "depthwise"]
 
 @dataclass(frozen=True)
 class Linear:
-    """How channels lie in a layer's weights: `first` is the kernel that the inputs meet, `last` makes the outputs.
+    """How channels lie in a layer's weights: the input is multiplied by the kernel `first`, the output made by `last`.
 
-    They are the same kernel but in a separable convolution. `axis` is where the channels lie in the layer's input and
-    output, 1 or -1.
+    Only in a separable convolution these are two kernels. `axis` is the channel axis of the layer's input and output, 1
+    or -1.
     """
 
     layer: Any
@@ -35,7 +35,7 @@ class Linear:
 
     @property
     def reads_padding(self) -> bool:
-        """Whether some outputs see fewer of the inputs than others, at the borders or by a transposed convolution."""
+        """Whether some output positions depend on fewer inputs than others: at borders, or as it is transposed."""
         if self.first[1] == "matrix":
             return False
         if self.first[1] == "transposed":
@@ -108,7 +108,7 @@ class Linear:
         return np.asarray(kernel.reshape(len(kernel), self.groups, -1).max(axis=2).T.reshape(-1))
 
     def _over_inputs(self, weights: Weights, values: Array) -> Array:
-        """One value per input channel, spread to be multiplied with the first kernel."""
+        """One value per input channel, in a shape that broadcasts with the first kernel."""
         name, kind = self.first
         if kind == "transposed":
             return values
@@ -117,7 +117,7 @@ class Linear:
 
 
 def linear(layer: Any) -> Linear | None:
-    """How a layer of Keras's own is linear; None if it isn't, its activation left aside."""
+    """The linear part of a layer of Keras's own, without its activation; None if it has none."""
     kind = type(layer).__name__ if is_keras(layer) else ""
     matrix: tuple[str, Kind] = ("kernel", "matrix")
     if kind == "Dense" or (kind == "EinsumDense" and _is_dense(layer)):
@@ -152,7 +152,7 @@ def _is_dense(layer: Any) -> bool:
 
 
 def with_bias(layer: Any) -> Any:
-    """A new layer, not built, that is as this one but has a bias."""
+    """A new layer, not built, with the settings of this one and a bias."""
     config = {**layer.get_config(), "use_bias": True}
     if type(layer).__name__ == "EinsumDense":
         config["bias_axes"] = layer.equation.replace(" ", "").split("->")[1][-1]

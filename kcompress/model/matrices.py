@@ -1,10 +1,11 @@
 """A kernel as the matrix by which a layer multiplies its input, and the rows of that input.
 
 A layer with the kernel's matrix W of shape (groups, inputs, outputs) gives, before bias and activation, y = rows @ W
-with rows of shape (groups, positions, inputs). For a convolution rows are the patches that the kernel covers (im2col),
-zeros outside the image, and `inputs` runs over the kernel's positions, then its channels; groups are the layer's own,
-or one per channel for a depthwise kernel, whose outputs are its multipliers. A transposed convolution is one over its
-input spread out with zeros. For Dense and EinsumDense, rows are the vectors that are summed over.
+with rows of shape (groups, positions, inputs). For Dense and EinsumDense, rows are the vectors that are summed over.
+For a convolution, rows are the patches that the kernel covers (im2col), with zeros outside the image. `inputs` then
+runs over the positions of the kernel, and in each over its channels. Groups are those of the layer; a depthwise kernel
+has one group for each channel, with `depth_multiplier` outputs. A transposed convolution is a convolution over its
+input with zeros between the positions.
 """
 
 import itertools
@@ -22,10 +23,10 @@ PIECE = 1024  # positions whose patches are in memory at once
 
 
 def has_matrix(layer: Any, weight: str = "kernel") -> bool:
-    """Whether that weight of the layer, one of Keras's own, is the matrix of a product that `rows` knows.
+    """Whether that weight of a layer of Keras's own is the matrix of a product for which `rows` gives the rows.
 
-    It is not in recurrent cells, embeddings, einsums that are no product of two matrices, and transposed convolutions
-    with dilation or an output padding.
+    There is none for recurrent cells, embeddings, einsums that are no product of two matrices, and transposed
+    convolutions with dilation or an output padding.
     """
     kind = type(layer).__name__
     if not is_keras(layer):
@@ -84,7 +85,7 @@ def positions(inputs: Array, layer: Any) -> int:
 def rows(inputs: Array, layer: Any, weight: str = "kernel", chosen: Array | None = None) -> Iterator[Array]:
     """Rows of an input to the layer, in pieces of (groups, some positions, inputs) each.
 
-    `chosen` holds indices of positions, of all samples' output positions counted together in C order; None for all.
+    `chosen` holds indices into all output positions of all samples, in C order; None for all.
     """
     if chosen is None:
         chosen = np.arange(positions(inputs, layer))

@@ -1,6 +1,6 @@
 """Second moments of what kernels multiply: H = E[x xᵀ] over calibration data, for `numerics/rounding.py`.
 
-x are the rows of a layer's input as in `graph/matrices.py`, so that a kernel's matrix and its moment fit together.
+x are the rows of a layer's input as in `model/matrices.py`, so that a kernel's matrix and its moment fit together.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ class Moment:
     Attributes:
         second: E[x xᵀ], shape (groups, inputs, inputs), float32.
         mean: E[x], shape (groups, inputs), float32.
-        rows: how many x there were in the data, drawn or not: samples times output positions.
+        rows: how many x the data has, drawn or not: samples times output positions.
     """
 
     second: NDArray[np.float32]
@@ -63,16 +63,16 @@ def moments(
     widest: int = WIDEST,
     seed: int = 0,
 ) -> dict[str, Moment | None]:
-    """The moment of every kernel, by qualified name such as `block/conv/kernel`, in one sweep over the batches.
+    """The moment of every kernel, by qualified name such as `block/conv/kernel`, in one pass over the batches.
 
-    None stands for a kernel that is no matrix of a product (`has_matrix`), or has more than `widest` inputs, or whose
-    layer never ran. Memory: four bytes for each element of the moments, and a batch's activations.
+    It is None for a kernel that is no matrix of a product (`has_matrix`) or has more than `widest` inputs, and for one
+    whose layer never ran. Memory: four bytes for each element of the moments, and a batch's activations.
 
     Args:
         model: a model with fixed inputs.
         batches: input name to array each.
         names: the layers to look at, by qualified name; None for all with kernels.
-        draw: at most so many of a layer's output positions are taken from each call, at random.
+        draw: how many of a layer's output positions to take from each call, at random; all where there are fewer.
         widest: the most inputs of a kernel that gets a moment.
         seed: of the draw.
     """

@@ -1,7 +1,4 @@
-"""See what goes into and comes out of chosen layers while a model runs on data.
-
-The model is called eagerly; what was seen of a call is let go before the next.
-"""
+"""Inputs and outputs of chosen layers while a model runs on data, eagerly, call by call."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -10,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from kcompress.errors import DataError
-from kcompress.model.hooks import Seen, cells, watched
+from kcompress.model.call_hooks import ForwardHook, forward_hooks, recurrent_cells
 from kcompress.model.signature import Signature, signature
 from kcompress.model.view import Node, nodes
 
 Visit = Callable[[str, Any, Any], None]
 """Takes a layer's qualified name, the first argument of a call, and its result, both as NumPy arrays.
 
-Lists and dicts of tensors come as such. Arrays are only valid during the visit, and must not be changed.
+A list or dict of tensors becomes one of arrays. Arrays are only valid during the visit, and must not be changed.
 """
 
 
@@ -28,7 +25,7 @@ def observe(model: Any, batches: Iterable[Mapping[str, Any]], names: Iterable[st
     inside a loop of JAX's. Raises KeyError for a name that no layer has.
     """
     by_name = {node.name: node for node in nodes(model)}
-    hidden = cells(by_name.values())
+    hidden = recurrent_cells(by_name.values())
     chosen = [by_name[name] for name in names if id(by_name[name].layer) not in hidden]
 
     def seen(node: Node, given: Mapping[str, Any], result: Any) -> None:
@@ -37,8 +34,8 @@ def observe(model: Any, batches: Iterable[Mapping[str, Any]], names: Iterable[st
     run(model, batches, chosen, seen)
 
 
-def run(model: Any, batches: Iterable[Mapping[str, Any]], chosen: Iterable[Node], seen: Seen) -> None:
-    """Run the model, not training, on each batch and call `seen`, with tensors, after each call that is really run."""
+def run(model: Any, batches: Iterable[Mapping[str, Any]], chosen: Iterable[Node], seen: ForwardHook) -> None:
+    """Run the model, not training, on each batch; call `seen`, with tensors, after each call that is not traced."""
     sign = signature(model)
     failed: list[Exception] = []
 
@@ -51,7 +48,7 @@ def run(model: Any, batches: Iterable[Mapping[str, Any]], chosen: Iterable[Node]
             failed.append(error)
             raise
 
-    with watched(chosen, unless_traced), np.errstate(all="ignore"):  # what is not finite, visitors judge
+    with forward_hooks(chosen, unless_traced), np.errstate(all="ignore"):  # what is not finite, visitors judge
         for batch in batches:
             try:
                 outputs(model, sign, batch)
@@ -64,7 +61,7 @@ def run(model: Any, batches: Iterable[Mapping[str, Any]], chosen: Iterable[Node]
 def outputs(model: Any, sign: Signature, batch: Mapping[str, Any]) -> list[Any]:
     """The model's outputs, as tensors in the order of its signature, not training, for one batch.
 
-    Its seeds and states stay as they are. Raises DataError if it can't be run on that.
+    Seeds and states of the model stay as they are. Raises DataError if it can't be run on the batch.
     """
     import keras
 
@@ -79,10 +76,10 @@ def outputs(model: Any, sign: Signature, batch: Mapping[str, Any]) -> list[Any]:
 
 
 def _reason(error: Exception) -> str:
-    """What a backend said, without what Keras adds to it."""
+    """The message of the backend, without what Keras adds to it."""
     lines = [re.sub("\x1b\\[[0-9]*m", "", line).strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith("Exception encountered")]
-    return told[0][:200] if told else type(error).__name__
+    kept = [line for line in lines if line and not line.startswith("Exception encountered")]
+    return kept[0][:200] if kept else type(error).__name__
 
 
 def is_traced(structure: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Copies of a model, as it is or with other layers in it, and a fingerprint that tells whether two are the same."""
+"""Copies of a model, unchanged or with other layers, weights or sizes, and a fingerprint to compare two models by."""
 
 import codecs
 import hashlib
@@ -23,19 +23,19 @@ from kcompress.model.view import nodes, own_name
 def copy(model: Any) -> Any:
     """A new model with the same architecture, names, weights and compile state; optimizer state is left behind.
 
-    Custom layers, functions and losses need not be registered with Keras: they are taken from the model itself, which
-    is why nothing in its config, a lambda included, is refused here. Refusing is for whoever reads a file.
+    Custom layers, functions and losses need not be registered with Keras: they are taken from the model itself. So
+    nothing in its config is refused here, not even a lambda; that is for the code that reads files.
     """
     import keras
 
-    rebuilt = _whole(model, _build(model, keras.saving.serialize_keras_object(model)))
+    rebuilt = _checked(model, _build(model, keras.saving.serialize_keras_object(model)))
     for source, target in pairs(model, rebuilt):
         target.assign(source.value)
     return rebuilt
 
 
 def pairs(model: Any, rebuilt: Any) -> Iterator[tuple[Any, Any]]:
-    """Each variable with a copy's, by name: Keras builds quantized layers' in another order than it adds them."""
+    """Each variable with that of a copy, by name, since a copy of a quantized layer may have them in another order."""
     for source, target in zip(layers_of(model), layers_of(rebuilt), strict=True):
         named: dict[str, list[Any]] = {}
         for variable in _own(target):
@@ -56,11 +56,12 @@ def _own(layer: Any) -> list[Any]:
 def edited(model: Any, layers: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> Any:
     """A copy with some layers replaced and some weights set; both by qualified name, as `view.nodes` gives them.
 
-    `layers` holds new layers that were not built yet. Each takes the name, the dtype policy and the calls of the one
-    whose place it takes, is built by them, and is not given arguments that it does not take. A layer that gets another
-    input shape must be replaced too; layers inside wrappers and subclassed models can't be. `weights` are in the new
-    layers' shapes. A weight that it does not name is copied where there was one of that name and shape, and left as the
-    new layer initialized it otherwise.
+    `layers` holds new layers that are not built yet. Each gets the name, the dtype policy and the calls of the layer
+    that it replaces, without arguments that it does not accept. A layer whose input shape changes must be replaced too.
+    Layers inside wrappers and subclassed models can't be replaced. `weights` have the shapes of the new layers. A
+    weight that is not in `weights` is copied if the old layer had one of its name and shape; otherwise it is as the new
+    layer initialized it.
+
     Raises KeyError for a name that the model does not have.
     """
     import keras
@@ -89,9 +90,9 @@ def edited(model: Any, layers: Mapping[str, Any], weights: Mapping[str, NDArray[
 
 
 def resized(model: Any, settings: Mapping[int, Mapping[Any, Any]]) -> Any:
-    """A new model with other sizes, whose weights were initialized anew; names and compile state are the same.
+    """A new model with other sizes and newly initialized weights; names and compile state are the same.
 
-    `settings` holds for the id of a layer or operation what replaces entries of its config, such as `filters`. The key
+    `settings` maps the id of a layer or operation to new entries of its config, such as `filters`. The key
     `("args", 1)` stands for the second argument of its call.
     """
     import keras
@@ -111,11 +112,11 @@ def resized(model: Any, settings: Mapping[int, Mapping[Any, Any]]) -> Any:
         for key, value in entry["config"].items():
             if key.endswith("_initializer") and _has_array(value):  # of a size before, too
                 entry["config"][key] = keras.saving.serialize_keras_object(keras.initializers.Zeros())
-    return _whole(model, _build(model, config))
+    return _checked(model, _build(model, config))
 
 
-def _whole(model: Any, rebuilt: Any) -> Any:
-    """The rebuilt model, if it has as many variables as the model."""
+def _checked(model: Any, rebuilt: Any) -> Any:
+    """The rebuilt model; UnsupportedError unless it has as many variables as the model."""
     if len(variables(rebuilt)) != len(variables(model)):
         raise UnsupportedError(
             f"'{model.name}' has weights that Keras does not keep in a copy or a file, such as LoRA weights inside an "
@@ -132,7 +133,7 @@ def _has_array(item: Any) -> bool:
 
 
 def _replace(model: Any, config: dict[str, Any], places: Mapping[int, Any]) -> set[int]:
-    """Put new layers into a model's config, wherever it holds the old ones; gives the old ones that were found."""
+    """Put new layers into a model's config in place of the old ones; gives the ids of the old ones that were found."""
     import keras
 
     found: set[int] = set()
@@ -202,7 +203,7 @@ def _build(model: Any, config: dict[str, Any]) -> Any:
 
 
 def _custom_objects(model: Any) -> Iterator[tuple[str, Any]]:
-    """Name to class or function, for all that is not of Keras's own in the model's layers and compile state."""
+    """Name to class or function of everything in the model's layers and compile state that is not Keras's own."""
     import keras
 
     layers = layers_of(model)
@@ -232,8 +233,8 @@ def fingerprint(model: Any) -> str:
 def renumber_shared(config: Any) -> Any:
     """The same config without what differs from process to process or copy to copy.
 
-    `shared_object_id`, a memory address, becomes its order of appearance; a lambda's code is marshalled without the
-    marks of which of its parts are referred to elsewhere.
+    A `shared_object_id` is a memory address; it becomes the order of its appearance. A lambda's code is marshalled
+    without flags that tell which of its parts something else refers to.
     """
     numbers: dict[int, int] = {}
 

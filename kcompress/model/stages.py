@@ -1,6 +1,7 @@
-"""A model in stages, which run one after the other or alone, each on tensors that the inputs or earlier stages gave.
+"""A model cut into stages that can be run one at a time, on the tensors that inputs or earlier stages gave.
 
-Cut between calls of layers, where few values cross, so that layers behind a cut can be run again without those before.
+A cut lies between two calls of layers, where few values cross it. Stages behind it can then be run again without those
+before it.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 
 from kcompress.keras_internals import mask_of, producer, takes_training
 from kcompress.model.flow import Call, Flow
-from kcompress.model.replaced import replaced
+from kcompress.model.patching import patched
 from kcompress.model.signature import Signature
 
 Tensors = list[Any]
@@ -21,8 +22,8 @@ Tensors = list[Any]
 class Stage:
     """Some of a model's calls; `body` takes the tensors numbered `inputs`, and gives those numbered `outputs`.
 
-    `variables` are what it is known to use. What came out when it ran, or was traced, is in the sets: the identities of
-    variables that it `read` and that it `wrote`, and the tensors that were `masked`.
+    `variables` are those that it is known to use. The sets are filled when it runs or is traced: the ids of variables
+    that it `read` and `wrote`, and the numbers of tensors that had a mask.
     """
 
     inputs: tuple[int, ...]
@@ -44,14 +45,14 @@ class Stage:
             self.read.add(id(variable))
             return known(variable)
 
-        with scope, replaced(scope, "get_current_value", current):
+        with scope, patched(scope, "get_current_value", current):
             found = self.body(tensors)
         self.wrote.update(key for key, value in scope.state_mapping.items() if before.get(key) is not value)
         return found
 
 
-def whole(model: Any, sign: Signature) -> Stage:
-    """The model as one stage: inputs and outputs are numbered in order, one after the other."""
+def single_stage(model: Any, sign: Signature) -> Stage:
+    """The model as one stage; its inputs are numbered from 0 in order, and its outputs after them."""
     import keras
 
     first = len(sign.inputs)
@@ -64,9 +65,9 @@ def whole(model: Any, sign: Signature) -> Stage:
 
 
 def stages(model: Any, flow: Flow, starts: Collection[int]) -> list[Stage]:
-    """The calls of a model in stages that begin at these calls, and at the first one; tensors as the flow counts them.
+    """A model's calls in stages that begin at the first call and at `starts`; tensors have the numbers of the flow.
 
-    The results are those of the model where `sound` says so once all of them have run.
+    Once all stages have run, `independent` tells whether their results are those of the model.
     """
     known = {id(variable) for variable in _variables(model)}
     ends = [*sorted(starts), len(flow.calls)]
@@ -74,11 +75,11 @@ def stages(model: Any, flow: Flow, starts: Collection[int]) -> list[Stage]:
     return [_stage(part, flow, known) for part in parts if part]
 
 
-def sound(model: Any, found: Sequence[Stage]) -> bool:
-    """Whether stages that have run are independent but for their tensors.
+def independent(model: Any, found: Sequence[Stage]) -> bool:
+    """Whether stages that have run depend on each other only by their tensors.
 
-    Not so where one uses variables that are not known to be its own, or leaves a state that another one uses, or gives
-    a mask with a tensor.
+    They do not if one uses a variable that is not known to be its own, writes a variable that another one uses, or
+    gives a tensor with a mask.
     """
     if any(stage.masked for stage in found):
         return False
@@ -91,11 +92,12 @@ def sound(model: Any, found: Sequence[Stage]) -> bool:
     return True
 
 
-def starts(flow: Flow, weights: Collection[int], count: int, width: Callable[[int], int], most: int) -> list[int]:
-    """Calls with which stages are to begin, so that there are `count` at most, with about as many weights in each.
+def find_starts(flow: Flow, weights: Collection[int], count: int, width: Callable[[int], int], most: int) -> list[int]:
+    """The calls with which stages begin, so that there are at most `count`, with about equally many weights in each.
 
-    They have one of the `weights`, variables by identity. Of calls near each other the one that the fewest values go
-    past is taken; `width` gives the number of values of a tensor, and all that cross are `most` at most.
+    A stage begins with a call that has one of the `weights` (ids of variables). Of such calls near each other, the one
+    is taken where the fewest values cross. `width` gives the number of values of a tensor; the tensors that cross any
+    cut have at most `most` values together.
     """
     places = [
         place for place, call in enumerate(flow.calls) if any(id(v) in weights for v in _variables(call.operation))
@@ -156,5 +158,5 @@ def _given(symbol: Any, value: Any) -> Any:
 
 
 def _variables(layer: Any) -> list[Any]:
-    """All that a layer may read or write, seeds too; a bare operation has none."""
+    """All variables that a layer may read or write, seeds included; a bare operation has none."""
     return [*getattr(layer, "trainable_variables", ()), *getattr(layer, "non_trainable_variables", ())]

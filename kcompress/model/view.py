@@ -2,7 +2,7 @@
 
 A name is the path of layer names from the model down: `backbone/block1_conv1`, `encoder/attention/query`,
 `bidirectional/forward_lstm/lstm_cell`. A layer that is used twice appears once, under the first path that leads to it;
-so does a variable. Where two would have the same name, the second is called `name#2`.
+so does a variable. If two have the same name, the second is called `name#2`.
 """
 
 import re
@@ -27,7 +27,7 @@ NORMALIZATIONS = ("Normalization",)  # BatchNormalization, LayerNormalization, â
 class Weight:
     """One variable of a layer: `name` is the variable's own, `axes` is set for kernels only.
 
-    `learned` tells what training changes from what it does not, such as a moving mean; also where the layer is frozen.
+    `learned` is false for what training by gradients does not change, such as a moving mean; freezing does not matter.
     """
 
     name: str
@@ -112,7 +112,7 @@ def _weights(layer: Any, variables: list[Any]) -> Iterator[Weight]:
 
 
 def own_name(variable: Any) -> str:
-    """A variable's name; without the number that Keras puts behind a name that it makes up, which no copy shares."""
+    """A variable's name. A name that Keras makes up loses its number, which is another one in each copy."""
     return re.sub(r"^variable_\d+$", "variable", variable.name)
 
 
@@ -127,15 +127,15 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def parameters(model: Any) -> int:
-    """Number of weights, trainable or not; of layers that Keras quantized, as they were before."""
+    """Number of weights, trainable or not; a layer that Keras quantized has as many as before."""
     packed = [(layer, variable) for layer, variable in _owned(model) if quantized.mode(layer) is not None]
     stored = sum(int(np.prod(variable.shape)) for _, variable in packed)
-    return int(model.count_params()) - stored + sum(quantized.alive(*pair).size for pair in packed)
+    return int(model.count_params()) - stored + sum(quantized.nonzero_parameters(*pair).size for pair in packed)
 
 
 def nonzero(model: Any) -> int:
     """Number of weights that are not zero."""
-    return sum(int(quantized.alive(*pair).sum()) for pair in _owned(model))
+    return sum(int(quantized.nonzero_parameters(*pair).sum()) for pair in _owned(model))
 
 
 def _owned(model: Any) -> Iterator[tuple[Any, Any]]:

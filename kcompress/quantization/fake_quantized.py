@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from kcompress.model.call_hooks import recurrent_cells
 from kcompress.model.flow import Call, Flow, flow, passes_on
-from kcompress.model.hooks import cells
 from kcompress.model.linear import linear
 from kcompress.model.observe import is_traced, run, to_arrays
+from kcompress.model.patching import patched
 from kcompress.model.rebuild import assign
-from kcompress.model.replaced import replaced
 from kcompress.model.view import nodes
 from kcompress.numerics import affine
 from kcompress.numerics.ranges import Range
@@ -80,7 +80,7 @@ def fake_quantized_model(
         for v, weight_format in planned
         if weight_format and weight_format.kind == "int"
     }
-    with tapped(model, tap), read_through(model, whole), replaced(model, "call", _reading(model.call, scales)):
+    with tapped(model, tap), read_through(model, whole), patched(model, "call", _reading(model.call, scales)):
         yield
 
 
@@ -104,13 +104,13 @@ def tapped(model: Any, tap: Tap) -> Iterator[None]:
     calls = flow(model)
     fused = _fused(calls)
     with ExitStack() as stack:
-        stack.enter_context(replaced(model, "call", _tapping_inputs(model.call, MODEL_INPUT, tap)))
+        stack.enter_context(patched(model, "call", _tapping_inputs(model.call, MODEL_INPUT, tap)))
         for name, operation in _operations(model, calls):
             activation = getattr(operation, "activation", None)
             if callable(activation) and _name(activation) not in FUSED and type(operation).__name__ != "Activation":
-                stack.enter_context(replaced(operation, "activation", _tapping(activation, f"{name}/input", tap)))
+                stack.enter_context(patched(operation, "activation", _tapping(activation, f"{name}/input", tap)))
             if id(operation) not in fused:
-                stack.enter_context(replaced(operation, "call", _tapping_result(operation.call, name, tap)))
+                stack.enter_context(patched(operation, "call", _tapping_result(operation.call, name, tap)))
         yield
 
 
@@ -174,7 +174,7 @@ def _operations(model: Any, calls: Flow) -> Iterator[tuple[str, Any]]:
 
     seen: set[int] = set()
     every = nodes(model)
-    hidden = cells(every)
+    hidden = recurrent_cells(every)
     inner = ((node.name, node.layer) for node in every if node.kernels and id(node.layer) not in hidden)
     for name, operation in (*((call.label, call.operation) for call in calls.calls), *inner):
         if id(operation) not in seen and not isinstance(operation, keras.Model):

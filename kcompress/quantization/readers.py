@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from kcompress.keras_internals import seed_generators
-from kcompress.model.replaced import replaced
+from kcompress.model.patching import patched
 from kcompress.model.view import Node, nodes
 
 Reader = Callable[[Any], Any]
@@ -22,7 +22,7 @@ def read_through(model: Any, readers: Mapping[int, Reader]) -> Iterator[None]:
     with ExitStack() as stack:
         for node in nodes(model):
             if any(id(weight.variable) in readers for weight in node.weights):
-                stack.enter_context(replaced(node.layer, "call", _reading(node, readers)))
+                stack.enter_context(patched(node.layer, "call", _reading(node, readers)))
         yield
 
 

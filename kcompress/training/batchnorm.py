@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.model.call_hooks import forward_pre_hooks
 from kcompress.model.flow import flow
-from kcompress.model.hooks import altered
-from kcompress.model.replaced import replaced
+from kcompress.model.patching import patched
 from kcompress.model.signature import signature
 from kcompress.model.view import Node, nodes
 from kcompress.training.compiled import compiled
@@ -39,7 +39,7 @@ def quicker(model: Any) -> Iterator[None]:
     """Meanwhile, let moving averages follow within tens of steps, as few trainings have thousands."""
     with ExitStack() as stack:
         for node in normalizations(model):
-            stack.enter_context(replaced(node.layer, "momentum", min(node.layer.momentum, MOMENTUM)))
+            stack.enter_context(patched(node.layer, "momentum", min(node.layer.momentum, MOMENTUM)))
         yield
 
 
@@ -58,8 +58,8 @@ def estimate(model: Any, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
     count = 0
     with ExitStack() as stack:
         for node in found:
-            stack.enter_context(replaced(node.layer, "momentum", 0.0))
-        stack.enter_context(altered(found, lambda _node, given: {**given, "training": True}))
+            stack.enter_context(patched(node.layer, "momentum", 0.0))
+        stack.enter_context(forward_pre_hooks(found, lambda _node, given: {**given, "training": True}))
         every = model.non_trainable_variables
         places = [next(i for i, other in enumerate(every) if other is variable) for variable in variables]
         run = compiled(

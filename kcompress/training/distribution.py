@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from kcompress.errors import HostsError, UsageError
 from kcompress.keras_internals import ADDITIONAL_LOSS, set_layout
+from kcompress.model.patching import patched
 from kcompress.model.rebuild import copy
-from kcompress.model.replaced import replaced
 from kcompress.model.view import nodes
 from kcompress.training.feed import Batch, Feed
 
@@ -218,8 +218,8 @@ class Mirrored(Devices):
         import keras
 
         with ExitStack() as stack:
-            stack.enter_context(replaced(learner, "compute_loss", self._share_of(learner.compute_loss)))
-            stack.enter_context(replaced(learner, ADDITIONAL_LOSS, keras.ops.sum))
+            stack.enter_context(patched(learner, "compute_loss", self._share_of(learner.compute_loss)))
+            stack.enter_context(patched(learner, ADDITIONAL_LOSS, keras.ops.sum))
             yield
 
     def _share_of(self, loss: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ layers inside, features, come behind the model's own.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kcompress.model.hooks import watched
+from kcompress.model.call_hooks import forward_hooks
 from kcompress.model.signature import signature
 from kcompress.model.view import Node
 from kcompress.training.losses.soft_targets import OutputKind, to_logits
@@ -41,7 +41,7 @@ def model_view(
             seen: dict[str, Any] = {}
             dtypes = sign.dtypes.values()
             packed = sign.pack([keras.ops.cast(inputs[k], dtype) for k, dtype in zip(taken, dtypes, strict=True)])
-            with watched(features, lambda node, _given, result: seen.setdefault(node.name, result)):
+            with forward_hooks(features, lambda node, _given, result: seen.setdefault(node.name, result)):
                 outputs = list(keras.tree.flatten(self.model(packed, training=training)))
             if kinds:
                 outputs = [to_logits(output, kind) for output, kind in zip(outputs, kinds, strict=True)]

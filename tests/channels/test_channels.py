@@ -1,6 +1,6 @@
 """Channels through whole models: nested, shared, of many inputs and outputs; settings and names; what is refused.
 
-Covers: channels/gates.py, channels/trace.py.
+Covers: channels/masks.py, channels/trace.py.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Numbers that positions of tensors always hold: what a model gives there, whatever its input.
 
 Covers: channels/constants/keeping.py, channels/constants/making.py, channels/constants/moving.py,
-channels/constants/numbers.py, channels/constants/step.py.
+channels/constants/numbers.py, channels/constants/evaluation.py.
 """
 
 import numpy as np

@@ -128,10 +128,10 @@ def test_a_pin_on_what_is_composed_pins_its_parts_and_the_first_reason_is_told()
 
 def test_units_that_no_position_is_left_without():
     units = built([(0, 1), (1, 2)], [(4, (5, 0))])
-    assert units.whole(np.array([0, 1, 2])) == units.of(np.array([0])).tolist()
-    assert units.whole(np.array([0, 3])) == []
-    assert units.whole(np.array([0, 4])) == units.of(np.array([0])).tolist()
-    assert units.whole(np.array([4])) == sorted(units.of(np.array([4])).tolist())
+    assert units.in_every_position(np.array([0, 1, 2])) == units.of(np.array([0])).tolist()
+    assert units.in_every_position(np.array([0, 3])) == []
+    assert units.in_every_position(np.array([0, 4])) == units.of(np.array([0])).tolist()
+    assert units.in_every_position(np.array([4])) == sorted(units.of(np.array([4])).tolist())
 
 
 @pytest.mark.parametrize("count", [0, 5])

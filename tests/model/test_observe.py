@@ -1,6 +1,6 @@
 """Every call of the chosen layers is seen, with its values, and the model is left as it was.
 
-Covers: model/hooks.py, model/kernels.py, model/replaced.py.
+Covers: model/call_hooks.py, model/kernels.py, model/patching.py.
 """
 
 import numpy as np

@@ -75,56 +75,56 @@ def outputs(model):
 @pytest.mark.parametrize("name", MODELS)
 def test_copy_gives_equal_outputs_and_is_independent(name):
     model = MODELS[name]()
-    twin = copy(model)
-    assert fingerprint(twin) == fingerprint(model)
-    for a, b in zip(outputs(model), outputs(twin), strict=True):
+    copied = copy(model)
+    assert fingerprint(copied) == fingerprint(model)
+    for a, b in zip(outputs(model), outputs(copied), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert not {id(v) for v in twin.weights} & {id(v) for v in model.weights}
-    assert not {id(layer) for layer in twin._flatten_layers()} & {id(layer) for layer in model._flatten_layers()}
+    assert not {id(v) for v in copied.weights} & {id(v) for v in model.weights}
+    assert not {id(layer) for layer in copied._flatten_layers()} & {id(layer) for layer in model._flatten_layers()}
     before = fingerprint(model)
-    for variable in twin.weights:
+    for variable in copied.weights:
         variable.assign(variable + 1 if "float" in variable.dtype else variable)
-    assert fingerprint(model) == before != fingerprint(twin)
+    assert fingerprint(model) == before != fingerprint(copied)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_copy_keeps_every_name(name):
     model = MODELS[name]()
-    twin = copy(copy(model))
-    assert twin.name == model.name
-    assert [(n.name, type(n.layer), n.layer.dtype_policy.name) for n in nodes(twin)] == [
+    copied = copy(copy(model))
+    assert copied.name == model.name
+    assert [(n.name, type(n.layer), n.layer.dtype_policy.name) for n in nodes(copied)] == [
         (n.name, type(n.layer), n.layer.dtype_policy.name) for n in nodes(model)
     ]
-    assert signature(twin).inputs == signature(model).inputs
-    assert signature(twin).outputs == signature(model).outputs
+    assert signature(copied).inputs == signature(model).inputs
+    assert signature(copied).outputs == signature(model).outputs
 
 
 def test_layers_that_are_shared_stay_shared():
-    twin = copy(two_in_two_out())
-    assert len(twin.get_layer("shared")._inbound_nodes) == 2
-    assert len(twin.weights) == len(two_in_two_out().weights)
+    copied = copy(two_in_two_out())
+    assert len(copied.get_layer("shared")._inbound_nodes) == 2
+    assert len(copied.weights) == len(two_in_two_out().weights)
 
 
 def test_copy_keeps_the_compile_state_and_what_is_frozen():
     model = dense()
     model.compile(k.optimizers.SGD(0.25), "mse", metrics=["mae"])
     model.layers[0].trainable = False
-    twin = copy(model)
-    assert twin.compiled
-    assert twin.optimizer is not model.optimizer
-    assert twin.optimizer.get_config() == model.optimizer.get_config()
-    assert twin.loss == "mse"
-    assert [layer.trainable for layer in twin.layers] == [False, True]
-    twin.fit(np.ones((4, 8)), np.ones((4, 3)), verbose=0)
+    copied = copy(model)
+    assert copied.compiled
+    assert copied.optimizer is not model.optimizer
+    assert copied.optimizer.get_config() == model.optimizer.get_config()
+    assert copied.loss == "mse"
+    assert [layer.trainable for layer in copied.layers] == [False, True]
+    copied.fit(np.ones((4, 8)), np.ones((4, 3)), verbose=0)
     assert model.optimizer.iterations.numpy() == 0
 
 
 def test_copy_keeps_a_loss_and_a_metric_that_are_not_of_keras():
     model = dense()
     model.compile("sgd", squared, metrics=[distance])
-    twin = copy(model)
-    assert twin.loss is squared
-    assert set(twin.evaluate(np.ones((4, 8)), np.ones((4, 3)), verbose=0, return_dict=True)) == {"loss", "distance"}
+    copied = copy(model)
+    assert copied.loss is squared
+    assert set(copied.evaluate(np.ones((4, 8)), np.ones((4, 3)), verbose=0, return_dict=True)) == {"loss", "distance"}
 
 
 def test_a_fingerprint_tells_weights_names_and_settings_apart():
@@ -186,9 +186,9 @@ def test_a_layer_is_replaced_wherever_it_is_called_and_all_else_is_copied():
     model = twice()
     kernel = np.eye(4, dtype=np.float32)
     new = nn.Dense(4, use_bias=False, name="another")
-    twin = edited(model, {"inner/d": new, "inner/bn": nn.Identity()}, {"inner/d/kernel": kernel})
+    copied = edited(model, {"inner/d": new, "inner/bn": nn.Identity()}, {"inner/d/kernel": kernel})
     assert (
-        [node.name for node in nodes(twin)]
+        [node.name for node in nodes(copied)]
         == [node.name for node in nodes(model)]
         == [
             "x",
@@ -197,9 +197,9 @@ def test_a_layer_is_replaced_wherever_it_is_called_and_all_else_is_copied():
             "inner/bn",
         ]
     )
-    assert [node.qualified(w) for node in nodes(twin) for w in node.weights] == ["inner/d/kernel"]
+    assert [node.qualified(w) for node in nodes(copied) for w in node.weights] == ["inner/d/kernel"]
     x = np.ones((2, 4), np.float32)
-    np.testing.assert_array_equal(twin(x), x)
+    np.testing.assert_array_equal(copied(x), x)
     assert len(model.weights) == 6
     np.testing.assert_array_equal(
         edited(model, {"inner/bn": nn.Identity()}, {}).weights[0].numpy(), model.weights[0].numpy()
@@ -215,9 +215,9 @@ def test_arguments_that_a_new_layer_does_not_take_are_dropped():
 def test_edits_keep_the_compile_state_and_policies():
     model = dense()
     model.compile(k.optimizers.SGD(0.25), "mse")
-    twin = edited(model, {"head": nn.Dense(3)}, {})
-    assert twin.loss == "mse"
-    assert twin.optimizer.get_config() == model.optimizer.get_config()
+    copied = edited(model, {"head": nn.Dense(3)}, {})
+    assert copied.loss == "mse"
+    assert copied.optimizer.get_config() == model.optimizer.get_config()
     mixed = half()
     first = mixed.layers[0].name
     policies = [layer.dtype_policy.name for layer in edited(mixed, {first: nn.Dense(3)}, {})._flatten_layers()]

@@ -5,7 +5,7 @@ import pytest
 
 from kcompress.model.flow import flow
 from kcompress.model.signature import signature
-from kcompress.model.stages import sound, stages, starts, whole
+from kcompress.model.stages import find_starts, independent, single_stage, stages
 from kcompress.model.view import nodes
 from tests.models import batch_for, dense, keras, residual, two_in_two_out
 
@@ -30,13 +30,13 @@ def computed(found, inputs, outputs, batch):
 def test_stages_cut_at_every_call_give_what_the_whole_gives(build):
     model = build()
     graph, sign, batch = flow(model), signature(model), batch_for(model)
-    found, one = stages(model, graph, range(1, len(graph.calls))), whole(model, sign)
+    found, one = stages(model, graph, range(1, len(graph.calls))), single_stage(model, sign)
     assert len(found) == len(graph.calls)
     got = computed(found, graph.inputs, graph.outputs, batch)
     want = computed([one], one.inputs, one.outputs, batch)
     for a, b in zip(got, want, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)  # the same operations on the same values
-    assert sound(model, found) and sound(model, [one])
+    assert independent(model, found) and independent(model, [one])
 
 
 def test_stages_begin_with_layers_of_the_weights_where_the_fewest_values_cross():
@@ -46,14 +46,14 @@ def test_stages_begin_with_layers_of_the_weights_where_the_fewest_values_cross()
     graph = flow(model)
 
     def of(count, most=1000):
-        return starts(graph, kernels(model), count, lambda n: graph.shapes[n][-1], most)
+        return find_starts(graph, kernels(model), count, lambda n: graph.shapes[n][-1], most)
 
     assert of(9) == [1, 2, 3, 4, 5]
     assert of(3) == [3, 4], "4 values go into 3, 30 into both 4 and 5"
     assert of(1) == of(0) == []
     assert of(9, 8 + 20 + 4 + 30) == [1, 2, 3, 5]
     assert of(9, 3) == []
-    assert starts(graph, (), 9, lambda n: 1, 1000) == []
+    assert find_starts(graph, (), 9, lambda n: 1, 1000) == []
 
 
 def test_what_crosses_several_cuts_counts_once():
@@ -61,7 +61,7 @@ def test_what_crosses_several_cuts_counts_once():
     y = nn.Dense(5, name="b")(nn.Dense(5, name="a")(x))
     model = k.Model(x, nn.Dense(5, name="c")(nn.Add()([x, y])))
     graph = flow(model)
-    of = lambda most: starts(graph, kernels(model), 9, lambda n: 1, most)  # noqa: E731
+    of = lambda most: find_starts(graph, kernels(model), 9, lambda n: 1, most)  # noqa: E731
     assert of(4) == [1, 3]  # the input and a's output, then the sum
     assert of(3) == [1, 3]
     assert of(2) == [3]

@@ -1,8 +1,8 @@
 """Channels that hold the same number at every position for every input, found by following numbers through a model.
 
-A convolution whose kernel is zero for a filter gives its bias there, batch normalization and an activation another
-number, and so on. What a layer does to numbers is found by running that very layer on them; which layers work position
-by position, move elements or are linear is told by the rules for channels. What is not known varies.
+Where the kernel of a convolution is zero for a filter, its output is the bias; batch normalization and an activation
+make another number of that, and so on. The layers themselves are run on the numbers. The rules for channels tell which
+layers work position by position, move elements or are linear. What is not known is taken to vary.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from kcompress.channels.channels import Channels
 from kcompress.channels.constants import keeping, making, moving
+from kcompress.channels.constants.evaluation import Evaluation
 from kcompress.channels.constants.numbers import Numbers, varying
-from kcompress.channels.constants.step import Step
 from kcompress.channels.identities import Ids
 from kcompress.channels.rules import (
     LAYERS,
@@ -33,7 +33,7 @@ from kcompress.model.flow import Call, passes_on
 from kcompress.model.keras_quantization import is_altered
 from kcompress.model.kernels import is_keras
 
-HANDLERS: dict[Rule | None, Callable[[Step], list[Numbers]]] = {
+HANDLERS: dict[Rule | None, Callable[[Evaluation], list[Numbers]]] = {
     **dict.fromkeys((elementwise.broadcast, elementwise.merge), keeping.elementwise),
     **dict.fromkeys((elementwise.same, elementwise.activation, elementwise.prelu), keeping.alone),
     **dict.fromkeys((elementwise.scaled, elementwise.rescaling, normalization.batch), keeping.alone),
@@ -51,7 +51,7 @@ HANDLERS: dict[Rule | None, Callable[[Step], list[Numbers]]] = {
     **dict.fromkeys((shaping.repeat_vector, shaping.depth_to_space, shaping.space_to_depth), moving.laid_out),
     **dict.fromkeys((selecting.item, selecting.tile, selecting.repeat, selecting.flip), moving.laid_out),
 }
-"""For each rule of how channels are followed how numbers are; without one, what a layer makes varies."""
+"""How numbers are followed, for each rule by which channels are. Without an entry, what a layer makes varies."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,18 @@ def constants(channels: Channels) -> Constants:
     for call in flow.calls:
         given = tuple(known[number] for number in call.inputs)
         shapes, made = (tuple(flow.shapes[n] for n in numbers) for numbers in (call.inputs, call.outputs))
-        step = Step(call, call.operation, given, shapes, made, _losing(channels, call, lost))
-        known.update(zip(call.outputs, _followed(step), strict=True))
+        evaluation = Evaluation(call, call.operation, given, shapes, made, _losing(channels, call, lost))
+        known.update(zip(call.outputs, _followed(evaluation), strict=True))
     return Constants(known, tuple(lost))
 
 
-def _followed(s: Step) -> list[Numbers]:
-    if passes_on(s.call):
-        return list(s.given)
-    if not is_keras(s.layer) or is_altered(s.layer):
-        return s.unknown()
-    handler = HANDLERS.get((OPERATIONS if s.call.name is None else LAYERS).get(s.call.kind))
-    return s.unknown() if handler is None else handler(s)
+def _followed(e: Evaluation) -> list[Numbers]:
+    if passes_on(e.call):
+        return list(e.given)
+    if not is_keras(e.layer) or is_altered(e.layer):
+        return e.unknown()
+    handler = HANDLERS.get((OPERATIONS if e.call.name is None else LAYERS).get(e.call.kind))
+    return e.unknown() if handler is None else handler(e)
 
 
 def _losing(channels: Channels, call: Call, lost: list[Any]) -> Callable[[int, NDArray[np.bool_], str], None]:

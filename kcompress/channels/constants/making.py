@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kcompress.channels.constants.evaluation import Evaluation, as_array
 from kcompress.channels.constants.keeping import only_zeros
 from kcompress.channels.constants.numbers import Numbers, along, at
-from kcompress.channels.constants.step import Step, as_array
 from kcompress.channels.rules.visit import is_elementwise
 from kcompress.model.linear import Linear, Weights
 from kcompress.model.linear import linear as as_linear
@@ -22,14 +22,14 @@ def weights(layer: Any) -> Weights:
 
 
 def nonzero(found: Linear, given: Weights) -> dict[str, NDArray[np.float32]]:
-    """1 where a kernel has a weight for an input and an output at some position around, which are one then."""
+    """Kernels with their spatial positions reduced to one: 1 where any position has a weight other than zero."""
     kernels = {name: given[name] for name, _ in (found.first, found.last)}
     around = {name: tuple(range(kernel.ndim - 2)) for name, kernel in kernels.items()}
     return {name: (kernel != 0).any(around[name], keepdims=True).astype(np.float32) for name, kernel in kernels.items()}
 
 
 def shifted(found: Linear, given: Weights, numbers: Numbers) -> Numbers:
-    """The bias that makes up for inputs that always are these numbers; only kernels' parts that meet any are read."""
+    """The bias that replaces inputs which always are these numbers; where they are 0, kernels are not read."""
     name, kind = found.first
     meets = numbers.nonzero()[0]
     bias = {"bias": given["bias"].astype(np.float64)} if "bias" in given else {}
@@ -51,17 +51,17 @@ def padding(name: str, found: Linear) -> str:
     return f"{name} pads them with zeros"
 
 
-def linear(s: Step) -> list[Numbers]:
+def linear(e: Evaluation) -> list[Numbers]:
     """An output that no varying input has a weight for is the bias plus what constant inputs add to it."""
-    found, layer = as_linear(s.layer), s.layer
-    if found is None or len(s.given) > 1 or not is_elementwise(layer.activation):
-        return s.unknown()
+    found, layer = as_linear(e.layer), e.layer
+    if found is None or len(e.given) > 1 or not is_elementwise(layer.activation):
+        return e.unknown()
     import keras
 
-    own, rank = weights(layer), len(s.shapes[0])
-    given = along(s.given[0], found.axis, found.inputs(own))
+    own, rank = weights(layer), len(e.shapes[0])
+    given = along(e.given[0], found.axis, found.inputs(own))
     if found.reads_padding:
-        given = only_zeros(s, found.axis, given, padding(s.label, found))
+        given = only_zeros(e, found.axis, given, padding(e.label, found))
     varies = found.shift_inputs(nonzero(found, own), np.isnan(given).astype(np.float32)).get("bias")
     made = shifted(found, own, np.nan_to_num(given))
     made = as_array(layer.activation(keras.ops.convert_to_tensor(made, layer.compute_dtype)))
@@ -69,33 +69,33 @@ def linear(s: Step) -> list[Numbers]:
     return [at(rank, found.axis, np.where(blind, made, np.nan))]
 
 
-def embedding(s: Step) -> list[Numbers]:
+def embedding(e: Evaluation) -> list[Numbers]:
     """A column of the table that holds one number."""
-    table, rank = np.asarray(s.layer.embeddings).astype(np.float64), len(s.made[0])
+    table, rank = np.asarray(e.layer.embeddings).astype(np.float64), len(e.made[0])
     return [at(rank, rank - 1, along(table, 1, table.shape[1]))]
 
 
-def recurrent(s: Step) -> list[Numbers]:
+def recurrent(e: Evaluation) -> list[Numbers]:
     """Units whose state stays zero."""
-    cell = getattr(s.layer, "cell", None)
-    zero = None if cell is None else _zero_units(s, cell)
+    cell = getattr(e.layer, "cell", None)
+    zero = None if cell is None else _zero_units(e, cell)
     if zero is None:
-        return s.unknown()
-    return [at(len(shape), len(shape) - 1, np.where(zero, 0, np.nan)) for shape in s.made]
+        return e.unknown()
+    return [at(len(shape), len(shape) - 1, np.where(zero, 0, np.nan)) for shape in e.made]
 
 
-def _zero_units(s: Step, cell: Any) -> NDArray[np.bool_] | None:
-    """None where the state may begin with other than zeros, or zero may lead to other than zero."""
+def _zero_units(e: Evaluation, cell: Any) -> NDArray[np.bool_] | None:
+    """Which units stay zero; None where the state may start other than zero, or zero may become another number."""
     import keras
 
     gate = CANDIDATE.get(type(cell).__name__)
-    if gate is None or len(s.given) > 1 or getattr(s.layer, "stateful", False):
+    if gate is None or len(e.given) > 1 or getattr(e.layer, "stateful", False):
         return None
     if not is_elementwise(cell.activation) or as_array(cell.activation(keras.ops.zeros((1,)))).any():
         return None
     part = slice(gate * cell.units, (gate + 1) * cell.units)
     kernel, back = (np.asarray(each)[:, part] != 0 for each in (cell.kernel, cell.recurrent_kernel))
-    given = along(s.given[0], -1, len(kernel))
+    given = along(e.given[0], -1, len(kernel))
     zero = ~kernel[given != 0].any(axis=0)
     if getattr(cell, "bias", None) is not None:
         bias = np.asarray(cell.bias)
@@ -105,12 +105,12 @@ def _zero_units(s: Step, cell: Any) -> NDArray[np.bool_] | None:
     return np.asarray(zero)
 
 
-def bidirectional(s: Step) -> list[Numbers]:
-    """The same, both ways."""
-    layer, (made, *rest) = s.layer, s.made
+def bidirectional(e: Evaluation) -> list[Numbers]:
+    """Units whose state stays zero, in both directions."""
+    layer, (made, *rest) = e.layer, e.made
     if rest or layer.merge_mode not in ("concat", "sum", "ave"):
-        return s.unknown()
-    one, other = (recurrent(s.inner(each))[0] for each in (layer.forward_layer, layer.backward_layer))
+        return e.unknown()
+    one, other = (recurrent(e.inner(each))[0] for each in (layer.forward_layer, layer.backward_layer))
     if layer.merge_mode != "concat":
         return [one + other]
     sizes = len(made) - 1, (made[-1] or 0) // 2

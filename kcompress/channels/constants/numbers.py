@@ -1,7 +1,7 @@
-"""What is known of a tensor before anything is computed: the numbers that some of its positions always hold.
+"""The numbers that some positions of a tensor hold for every input of the model.
 
-An array of the tensor's rank with NaN where the tensor varies, from input to input or in a way that is not known. An
-axis of length 1 stands for a whole axis along which everything is the same; the batch axis always is such a one.
+They are an array of the tensor's rank, with NaN where the tensor varies or may vary. An axis of length 1 stands for an
+axis of any length along which everything is the same. The batch axis is always of length 1.
 """
 
 from collections.abc import Iterable
@@ -28,14 +28,14 @@ def along(numbers: Numbers, axis: int, size: int) -> Numbers:
 
 
 def at(rank: int, axis: int, values: NDArray[Any]) -> NDArray[Any]:
-    """Of this rank, with the values along one axis and all other axes of length 1."""
+    """The values along one axis of an array of this rank, whose other axes have length 1."""
     shape = [1] * rank
     shape[axis] = len(values)
     return values.reshape(shape)
 
 
 def spread(numbers: Numbers, shape: Shape, axes: Iterable[int]) -> Numbers:
-    """With these axes as long as they are in the tensor; those of unknown length are left alone."""
+    """The numbers with these axes as long as in the tensor; axes of unknown length are left alone."""
     wanted = list(numbers.shape)
     for axis in axes:
         wanted[axis] = shape[axis] or wanted[axis]
@@ -43,7 +43,7 @@ def spread(numbers: Numbers, shape: Shape, axes: Iterable[int]) -> Numbers:
 
 
 def compact(numbers: Numbers) -> Numbers:
-    """With each axis of length 1 along which everything is the same."""
+    """The numbers with every axis shortened to length 1 along which everything is the same."""
     for axis in range(numbers.ndim):
         first = numbers.take([0], axis)
         if numbers.shape[axis] > 1 and np.array_equal(np.broadcast_to(first, numbers.shape), numbers, equal_nan=True):

@@ -1,8 +1,8 @@
 """What each type of layer and operation does to channels: a table by class name, one rule each.
 
-A rule is given a call with the identities of its inputs and gives those of its outputs. On the way it tells which
-identities lie along the axes of the layer's weights, which of its settings count channels, and which identities are
-the same or have to stay. To follow a new type, add a line to the table of the module where it belongs.
+A rule takes a call with the identities of its inputs, and gives those of its outputs. It also records in the trace
+which identities lie along the axes of the layer's weights, which of its settings count channels, and which identities
+are the same or have to stay. To follow a new type, add a line to the table of the module where it belongs.
 """
 
 from collections.abc import Sequence

@@ -16,8 +16,8 @@ HEADS, WIDTH = "heads", "width"
 def multi_head(v: Visit) -> list[Axes]:
     """Kernels (inputs, heads, width) make queries, keys and values; one (heads, width, outputs) puts them together.
 
-    Scores are divided by the root of the width of the keys, so what is left of the queries is scaled to make up for it.
-    Values keep the width of the keys if they have it, for not every backend takes another.
+    Scores are divided by the root of the width of the keys, so that narrower queries are rescaled to give the same
+    scores. Values as wide as the keys stay so, since not every backend takes another width.
     """
     layer = v.layer
     attended = _attended(v)
@@ -57,12 +57,12 @@ def _attended(v: Visit) -> tuple[Tensor, Tensor, Tensor] | None:
     query, value = arguments.pop("query"), arguments.pop("value")
     key = arguments.pop("key", None) or value
     masks = [item for item in arguments.values() if isinstance(item, Tensor)]
-    if len(v.shapes) > 1 or any(mask.rank > query.rank or any(_told(mask)) for mask in masks):
+    if len(v.shapes) > 1 or any(mask.rank > query.rank or any(_has_identities(mask)) for mask in masks):
         return None
     return query, value, key
 
 
-def _told(tensor: Tensor) -> list[bool]:
+def _has_identities(tensor: Tensor) -> list[bool]:
     """For each axis whether it has identities."""
     return [axis is not None for axis in tensor.axes]
 

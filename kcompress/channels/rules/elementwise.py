@@ -1,4 +1,4 @@
-"""What works on each element by itself, of one tensor or several that are broadcast, and what keeps channels apart."""
+"""Layers and operations on each element of one tensor or of several that are broadcast, or on each channel alone."""
 
 from collections.abc import Sequence
 from typing import Any

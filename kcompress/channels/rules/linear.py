@@ -1,4 +1,4 @@
-"""Layers that make channels out of all those that they get: Dense, EinsumDense, convolutions, Embedding."""
+"""Layers that make new channels out of their input: Dense, EinsumDense, convolutions, Embedding."""
 
 from typing import Any
 
@@ -82,7 +82,7 @@ def convolution(v: Visit) -> list[Axes]:
 
 
 def _grouped(v: Visit, inputs: Axis, filters: Any) -> Axis:
-    """Compose inputs and filters of groups and places in each group; gives the places of the inputs, if several."""
+    """Compose inputs and filters of groups and places in each group; gives the places of the inputs, None for one."""
     count = v.layer.groups
     why = f"{v.label} has groups that do not fit those elsewhere"
     if inputs is None:

@@ -1,4 +1,4 @@
-"""Products of tensors with each other: what is summed over is the same on both sides, and no weight tells of it."""
+"""Products of tensors with each other: the axes that are summed over are united, and no weight reads them."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
-"""Layers and operations that lay out the same elements anew: Flatten, Reshape, Permute and their like.
+"""Layers and operations that give the same elements another shape: Flatten, Reshape, Permute and their like.
 
-Axes of an input and an output are paired off in blocks of the same number of elements. In a block of several axes that
-become one, position (i, j) goes where i or j does; where one becomes several, its positions are those of them all.
+Axes of the input and of the output are paired in blocks of the same number of elements. If several axes become one,
+position (i, j) of that is composed of i and j; if one becomes several, its positions are composed of theirs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -75,9 +75,9 @@ def _joined(v: Visit, axes: Sequence[Axis], shape: Sequence[Any]) -> Axis:
             parts.append(np.broadcast_to(axis.reshape(across), shape).reshape(-1))
     if len(parts) == 1:
         return parts[0]
-    whole = v.trace.factor(len(parts[0]))
-    v.trace.identities.compose(whole, parts, f"{v.label} joins it with what does not fit")
-    return whole
+    joined = v.trace.factor(len(parts[0]))
+    v.trace.identities.compose(joined, parts, f"{v.label} joins it with what does not fit")
+    return joined
 
 
 def _parted(v: Visit, axis: Any, shape: Sequence[Any]) -> list[Axis]:

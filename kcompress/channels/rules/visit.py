@@ -1,4 +1,4 @@
-"""A call as a rule sees it, and what many rules say of it."""
+"""A call as a rule gets it, and what many rules do with it."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,12 +51,12 @@ class Visit:
             self.trace.pin(axis, why)
 
     def only(self, tensor: Tensor, *allowed: int, does: str) -> None:
-        """Pin what lies along any but the allowed axes, as `does` tells what the layer does along them."""
+        """Pin what lies along any but the allowed axes; `does` is the verb of the reason, such as `slides along`."""
         rest = [axis for number, axis in enumerate(tensor.axes) if number not in {a % tensor.rank for a in allowed}]
         self.pin(rest, f"{self.label} {does} it")
 
     def together(self, axes: Sequence[Axis], why: str) -> Axis:
-        """Axes that are the same, position by position; gives them, or None if one of them has no identities."""
+        """Unite axes, position by position; gives the first, or None if one of them has no identities."""
         first: Axis = next((axis for axis in axes if axis is not None), None)
         for axis in axes:
             if axis is not first:
@@ -79,7 +79,7 @@ class Visit:
 
 
 def operands(call: Call, given: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """The tensors among the arguments of a call and, in order with them, its arrays; those given as `mask` apart."""
+    """The tensors and arrays among the arguments of a call, in order; and apart from them those given as `mask`."""
     import keras
 
     tensors, found, masks = iter(given), list[Tensor](), list[Tensor]()

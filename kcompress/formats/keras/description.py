@@ -15,13 +15,13 @@ def describe_model(format_name: str, model: Any, weight_bytes: int) -> Descripti
     macs = macs_by_layer(model)
     rows = []
     for node in nodes(model):
-        alive = [quantized.alive(node.layer, w.variable) for w in node.weights]
-        count = sum(each.size for each in alive)
+        masks = [quantized.nonzero_parameters(node.layer, w.variable) for w in node.weights]
+        count = sum(each.size for each in masks)
         cost = macs.get(node.name, 0) if macs is not None else None
         if not count and not cost:
             continue
         shape = " ".join("x".join(map(str, w.variable.shape)) for w in node.kernels or node.weights[:1])
-        nonzeros = sum(int(each.sum()) for each in alive)
+        nonzeros = sum(int(each.sum()) for each in masks)
         rows.append(Row(node.name, type(node.layer).__name__, shape, count, nonzeros, cost))
     total = None if macs is None else sum(macs.values())
     return Description(

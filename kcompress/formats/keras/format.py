@@ -54,7 +54,7 @@ class Keras(Format):
 
         with tempfile.TemporaryDirectory() as folder:
             raw, weights = Path(folder, "raw.weights.h5"), Path(folder, WEIGHTS)
-            with quantized.saved_whole(model):
+            with quantized.saving_zero_points(model):
                 model.save_weights(raw)
             repack(raw, weights, _layouts(model, plan))
             document = renumber_shared(keras.saving.serialize_keras_object(model))

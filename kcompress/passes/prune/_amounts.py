@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kcompress.channels.channels import Channels
 from kcompress.channels.cut import Dropped
 from kcompress.channels.identities import Ids
-from kcompress.channels.shares import Shares
+from kcompress.channels.remaining_cost import RemainingCost
 from kcompress.passes.prune._groups import ChannelGroup
 
 NEAR = 1e-3  # shares of a budget that are not worth looking for
@@ -83,11 +83,11 @@ class Order:
         return [ids for ids in channels.axes() if len(ids) and not channels.units.stay(ids, every).any()]
 
 
-def within(order: Order, channels: Channels, shares: Shares, target: float, guards: Sequence[Ids]) -> Dropped:
+def within(order: Order, channels: Channels, cost: RemainingCost, target: float, guards: Sequence[Ids]) -> Dropped:
     """The fewest units that bring what is left down to the share `target`; all that may go if that is not enough."""
 
     def left(counts: Counts) -> float:
-        return shares.share(order.dropped(channels, counts, guards))
+        return cost.share(order.dropped(channels, counts, guards))
 
     low, high = 0, len(order.turns)
     while low < high:

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from kcompress.channels.channels import Channels, channels
 from kcompress.channels.cut import Dropped, cut, zeroed
-from kcompress.channels.shares import Shares
+from kcompress.channels.remaining_cost import RemainingCost
 from kcompress.errors import UsageError
 from kcompress.fields import tunable
 from kcompress.model.view import Node, nodes
@@ -215,19 +215,19 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
         if self.budget is None:
             return dropped, ()
         target = float(getattr(self, self.budget))
-        shares = self.shares(model, found, plan)
+        cost = self.remaining_cost(model, found, plan)
         order = Order.of([group for group in every if group.settings.budget], scores, self.ranking, dropped)
-        dropped = within(order, found, shares, target, order.guards(found))
-        reached = shares.share(dropped)
+        dropped = within(order, found, cost, target, order.guards(found))
+        reached = cost.share(dropped)
         why = "" if reached <= target else at_their_least(every, dropped)
         return dropped, (Goal(self.budget, target, reached, why),)
 
-    def shares(self, model: Any, found: Channels, plan: QuantPlan) -> Shares:
+    def remaining_cost(self, model: Any, found: Channels, plan: QuantPlan) -> RemainingCost:
         assert self.budget is not None
         weights = [(node.qualified(w), w.variable) for node in nodes(model) for w in node.weights]
         bits = {id(variable): plan.weights[name].bits for name, variable in weights if name in plan.weights}
         try:
-            return Shares(model, found, self.budget, bits)
+            return RemainingCost(model, found, self.budget, bits)
         except ValueError as error:
             raise UsageError(
                 f"{self.name}: {self.budget}={getattr(self, self.budget):g} can't be met, since {error}; give "

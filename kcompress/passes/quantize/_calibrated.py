@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kcompress.model.kernels import einsum_axes
-from kcompress.model.replaced import replaced
+from kcompress.model.patching import patched
 
 
 class Block:
@@ -33,7 +33,7 @@ class Block:
             self.done = True
             with contextlib.ExitStack() as stack:
                 for layer in self.layers:
-                    stack.enter_context(replaced(layer, "quantized_call", layer.call))
+                    stack.enter_context(patched(layer, "quantized_call", layer.call))
                 self.run()
         return [given]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from kcompress.data import Dataset
 from kcompress.formats import formats
-from kcompress.model.distortion import output_sqnr_db, sqnr_db
 from kcompress.model.moments import Moment
 from kcompress.model.rebuild import assign, copy
+from kcompress.model.sqnr import output_sqnr_db, sqnr_db
 from kcompress.model.view import Node, Weight, nodes
 from kcompress.numerics import affine
 from kcompress.numerics.ranges import Method, limits

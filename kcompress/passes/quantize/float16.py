@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.model.distortion import sqnr_db
 from kcompress.model.rebuild import assign, copy
+from kcompress.model.sqnr import sqnr_db
 from kcompress.model.view import Node
 from kcompress.numerics.storage import FLOAT16_MAX, on_float16_grid, to_float16_grid
 from kcompress.passes.base import Change, Context, PassResult, Skip

@@ -6,7 +6,7 @@ from typing import Any
 
 from kcompress.errors import UsageError
 from kcompress.keras_internals import TRAINABLE, layers_of
-from kcompress.model.replaced import replaced
+from kcompress.model.patching import patched
 from kcompress.model.view import nodes
 from kcompress.training import batchnorm
 
@@ -29,7 +29,7 @@ def only_learning(names: set[str], model: Any) -> Iterator[None]:
     with ExitStack() as stack:
         for node in others:
             if batchnorm.follows(node):
-                stack.enter_context(replaced(node.layer, TRAINABLE, False))
+                stack.enter_context(patched(node.layer, TRAINABLE, False))
         for variable, _ in held:
             variable.trainable = False
         try:

@@ -10,8 +10,8 @@ from typing import Any
 
 from kcompress.errors import ModelError
 from kcompress.keras_internals import layers_of
+from kcompress.model.patching import patched
 from kcompress.model.rebuild import copy
-from kcompress.model.replaced import replaced
 from kcompress.model.signature import Signature, signature
 from kcompress.training.teachers import fits, shown
 
@@ -111,5 +111,5 @@ def _uncompiled(model: Any) -> Any:
     with ExitStack() as stack:
         for layer in layers_of(model):
             if getattr(layer, "compiled", False):
-                stack.enter_context(replaced(layer, "compiled", False))
+                stack.enter_context(patched(layer, "compiled", False))
         return copy(model)

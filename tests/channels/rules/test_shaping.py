@@ -138,7 +138,7 @@ def test_an_element_is_gone_in_the_new_shape_if_it_is_in_the_old_one(shape, data
     visit = Visit(trace, None, SimpleNamespace(name="layer"), (), (), (), None, None)
     made = laid_out(visit, Tensor((None, *shape), (None, *axes)), (None, *other))[1:]
     units = trace.identities.resolve()
-    kept = {*units.pinned, *(unit for ids in axes if ids is not None for unit in units.whole(ids))}
+    kept = {*units.pinned, *(unit for ids in axes if ids is not None for unit in units.in_every_position(ids))}
     dropped = np.array([unit not in kept and random.random() < 0.4 for unit in range(units.count)], bool)
 
     def left(sizes, axes):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kcompress.channels.channels import channels
-from kcompress.channels.shares import Shares
+from kcompress.channels.remaining_cost import RemainingCost
 from kcompress.errors import UsageError
 from kcompress.model.cost import macs
 from kcompress.model.view import nodes
@@ -117,7 +117,7 @@ def test_the_bytes_budget_counts_bits_of_quantized_weights():
     assert 0.47 <= light.reached <= 0.5
     found = channels(rounded.model)
     bits = {id(w.variable): 2 for n in nodes(rounded.model) for w in n.kernels if n.name == "conv2"}
-    total = Shares(rounded.model, found, "bytes", bits).total
+    total = RemainingCost(rounded.model, found, "bytes", bits).total
     assert total == 4 * model.count_params() - 32 * 32 * 9 * (4 - 2 / 8)
 
 
@@ -135,9 +135,9 @@ def test_shares_are_those_of_the_rebuilt_model(build):
         if not found.units.stay(ids, dropped).any():
             dropped[found.units.of(ids)] = False
     smaller = cut(model, found, dropped)
-    assert Shares(model, found, "macs").left(dropped) == pytest.approx(macs(smaller))
-    assert Shares(model, found, "parameters").left(dropped) == smaller.count_params() < model.count_params()
-    assert Shares(model, found, "bytes").left(dropped) == 4 * smaller.count_params()
+    assert RemainingCost(model, found, "macs").remaining(dropped) == pytest.approx(macs(smaller))
+    assert RemainingCost(model, found, "parameters").remaining(dropped) == smaller.count_params() < model.count_params()
+    assert RemainingCost(model, found, "bytes").remaining(dropped) == 4 * smaller.count_params()
 
 
 def test_multiply_adds_of_inputs_of_any_size_are_no_budget():

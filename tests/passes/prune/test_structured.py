@@ -1,6 +1,6 @@
 """Structured pruning: which channels go, what is left alone and why, and the same function without what was dropped.
 
-Covers: channels/shares.py, passes/prune/_account.py, passes/prune/_changes.py, passes/prune/_formats.py,
+Covers: channels/remaining_cost.py, passes/prune/_account.py, passes/prune/_changes.py, passes/prune/_formats.py,
 passes/prune/_groups.py, passes/prune/_protected.py.
 """
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.channels.channels import Channels
-from kcompress.channels.reading import numbered, places
+from kcompress.channels.summed_inputs import by_layer, summed_inputs
 from kcompress.data import Dataset
 from kcompress.model.observe import run, to_arrays
 from kcompress.model.view import Node
@@ -27,8 +27,8 @@ class OutputCriterion(SampleCriterion):
         """What is averaged, summed over these axes of what a place is given."""
 
     def observe(self, tally: Tally, model: Any, channels: Channels, data: Dataset, samples: int) -> None:
-        found = places(model, channels)
-        numbers = numbered(found)
+        found = summed_inputs(model, channels)
+        numbers = by_layer(found)
         sums, counts = [np.zeros(len(place.ids)) for place in found], [0] * len(found)
 
         def seen(node: Node, given: Mapping[str, Any], _result: Any) -> None:

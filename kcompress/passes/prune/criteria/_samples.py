@@ -8,7 +8,7 @@ import numpy as np
 
 from kcompress.channels.channels import Channels
 from kcompress.channels.identities import Ids
-from kcompress.channels.reading import read
+from kcompress.channels.summed_inputs import units_read
 from kcompress.data import Dataset
 from kcompress.errors import DataError, UsageError
 from kcompress.passes.base import Context, Need
@@ -20,8 +20,9 @@ from kcompress.passes.prune.criteria.l2 import L2
 class SampleCriterion(Criterion):
     """Base of the criteria that look at samples.
 
-    They score the places that read a unit (`channels.reading`). A unit that is only read otherwise, such as the widths
-    of keys that differ from those of values, gets its score by l2; one that is not read at all gets zero.
+    They score the inputs in which layers read a unit (`channels.summed_inputs`). A unit that is only read in another
+    way, such as the width of keys that differs from that of values, gets its score by l2; one that is not read gets
+    zero.
     """
 
     needs = Need.CALIBRATION
@@ -56,7 +57,7 @@ class SampleCriterion(Criterion):
         if not len(missing):
             return scores
         norm = L2().scores(model, channels, groups, ctx, 0)
-        unread = ~np.isin(missing, list(read(channels)))
+        unread = ~np.isin(missing, list(units_read(channels)))
         scores = scores.copy()
         scores[missing] = np.where(unread, 0, norm[missing])
         group_of = np.full(len(scores), -1)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.channels.channels import Channels
-from kcompress.channels.gates import gated
-from kcompress.channels.reading import Place, places
+from kcompress.channels.masks import masked
+from kcompress.channels.summed_inputs import SummedInput, summed_inputs
 from kcompress.data import Dataset
 from kcompress.errors import UsageError
 from kcompress.model.gradients import gradients
@@ -49,7 +49,7 @@ class Taylor(SampleCriterion):
         return data
 
     def observe(self, tally: Tally, model: Any, channels: Channels, data: Dataset, samples: int) -> None:
-        loss, sign, found = loss_for(model, data), signature(model), places(model, channels)
+        loss, sign, found = loss_for(model, data), signature(model), summed_inputs(model, channels)
         sums, known, count = np.zeros(channels.units.count), np.zeros(channels.units.count, bool), 0
         for batch in labelled(model, data, batch_size(channels), samples):
             loss.check(data.name, sign.outputs, batch.labels)
@@ -73,16 +73,16 @@ def batch_size(channels: Channels) -> int:
 
 
 def _slopes(
-    model: Any, sign: Signature, found: Sequence[Place], loss: Loss, batch: Labelled
+    model: Any, sign: Signature, found: Sequence[SummedInput], loss: Loss, batch: Labelled
 ) -> tuple[list[NDArray[Any]], set[int]]:
-    """Derivatives of the summed loss of a batch by the gates of all places, and the places that were reached."""
+    """Derivatives of the summed loss of a batch by the masks of all inputs, and the inputs that were masked."""
     import keras
 
     rows = len(next(iter(batch.inputs.values())))
     reached: set[int] = set()
 
-    def summed(gates: list[Any]) -> Any:
-        with gated(found, gates) as now:
+    def summed(masks: list[Any]) -> Any:
+        with masked(found, masks) as now:
             values = loss(batch.labels, outputs(model, sign, batch.inputs))
         reached.update(now)
         return keras.ops.sum(values)

@@ -1,7 +1,7 @@
-"""What is left of a model's multiply-adds, parameters and bytes when units are dropped, without building it.
+"""A model's multiply-adds, parameters or bytes once units are dropped, without building the smaller model.
 
-The cost of a layer's call grows with the size of its kernels, and that is the product of what is left along their
-axes: macs = sum over layers of macs_l · (left of the kernels of l) / (all of the kernels of l).
+The multiply-adds of a layer are proportional to the size of its kernels, which is the product of the sizes left along
+their axes: macs = sum over layers l of macs_l · (remaining size of the kernels of l) / (full size of the kernels of l).
 """
 
 import math
@@ -19,11 +19,12 @@ from kcompress.model.rebuild import variables
 from kcompress.model.view import nodes
 
 Term = tuple[float, Axes, tuple[int, ...]]
-"""A factor, and the axes and full sizes whose product it is multiplied by; an axis of None keeps its size."""
+"""One term of the sum: a factor, and axes with their full sizes. The term is the factor times the sizes that are left;
+an axis of None keeps its size."""
 
 
-class Shares:
-    """Counts what is left, many times over for one model."""
+class RemainingCost:
+    """Computes what is left for one model, fast enough to try many choices of units."""
 
     def __init__(self, model: Any, channels: Channels, unit: str, bits: Mapping[int, int] | None = None) -> None:
         """`unit`: macs, parameters or bytes; `bits` says for ids of variables in how many bits they are stored.
@@ -53,10 +54,10 @@ class Shares:
         self._factors = np.array(factors, np.float64)
         self._starts = np.cumsum([0, *map(len, self._ids)])[:-1]
         self._made_of = channels.units.made_of[np.concatenate(self._ids)] if self._ids else np.zeros((0, 1), np.intp)
-        self.total = self.left(np.zeros(channels.units.count, bool))
+        self.total = self.remaining(np.zeros(channels.units.count, bool))
 
-    def left(self, dropped: Dropped) -> float:
-        """How much is left."""
+    def remaining(self, dropped: Dropped) -> float:
+        """The cost without the dropped units, in the unit."""
         if not self._ids:
             return float(self._factors.sum())
         stay = ~np.append(dropped, False)[self._made_of].any(axis=1)
@@ -64,8 +65,8 @@ class Shares:
         return float((self._factors * sizes[self._rows].prod(axis=1)).sum())
 
     def share(self, dropped: Dropped) -> float:
-        """How much is left, as a share of all."""
-        return self.left(dropped) / self.total if self.total else 1.0
+        """The cost without the dropped units, as a share of the full cost."""
+        return self.remaining(dropped) / self.total if self.total else 1.0
 
 
 def _weights(model: Any, channels: Channels, unit: str, bits: Mapping[int, int]) -> Iterable[Term]:

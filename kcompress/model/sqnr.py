@@ -1,7 +1,7 @@
 """How far a layer's output is from the original's where only that layer is changed, on calibration data.
 
-SQNR = 10 log10(Σ y² / Σ (y − ŷ)²) in decibels, y and ŷ being what the layer makes, before and after, of the input that
-it has in the original model. So the figures of layers do not depend on each other.
+SQNR = 10 log10(Σ y² / Σ (y − ŷ)²) in decibels. y and ŷ are the outputs of the layer before and after the change, both
+for the input that it gets in the original model. So the figures of layers do not depend on each other.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompress.model.hooks import cells
+from kcompress.model.call_hooks import recurrent_cells
 from kcompress.model.observe import run, to_arrays
 from kcompress.model.view import Node, nodes
 
@@ -31,12 +31,12 @@ def output_sqnr_db(
 ) -> dict[str, float | None]:
     """SQNR of the outputs of layers, by qualified name; None where the outputs are the same.
 
-    A cell has the figure of the recurrent layer around it. A layer that makes nothing but zeros, or whose calls cannot
-    be seen, or whose outputs are too large to be squared, has none. `changed` is a
-    model with the same layers as `model`; `batches` map input names to arrays.
+    A cell has the figure of the recurrent layer around it. A layer has no figure if its outputs are all zero or too
+    large to be squared, or if its calls cannot be seen. `changed` is a model with the same layers as `model`; `batches`
+    map input names to arrays.
     """
     before, after = ({node.name: node for node in nodes(each)} for each in (model, changed))
-    hidden = cells(before.values())
+    hidden = recurrent_cells(before.values())
     owners = {}
     for name in names:
         owner = name

@@ -1,4 +1,4 @@
-"""See or change the calls of layers while a model runs, also of those in nested models and wrappers, or shared ones."""
+"""Hooks that see or change the calls of layers while a model runs, also in nested models and in wrappers."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -6,20 +6,19 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from kcompress.keras_internals import layers_of
-from kcompress.model.replaced import replaced
+from kcompress.model.patching import patched
 from kcompress.model.view import Node
 
-Seen = Callable[[Node, Mapping[str, Any], Any], None]
-"""Takes a layer, the arguments of a call by name, the first one also as `""`, and its result."""
+ForwardHook = Callable[[Node, Mapping[str, Any], Any], None]
+"""Takes a layer, the arguments of a call by name, the first one also as `""`, and the result of the call."""
 
-
-Alter = Callable[[Node, dict[str, Any]], dict[str, Any]]
+ForwardPreHook = Callable[[Node, dict[str, Any]], dict[str, Any]]
 """Takes a layer and the arguments of a call by name, and gives those to call it with."""
 
 
 @contextmanager
-def watched(chosen: Iterable[Node], seen: Seen) -> Iterator[None]:
-    """Meanwhile, call `seen` after every call of these layers.
+def forward_hooks(chosen: Iterable[Node], hook: ForwardHook) -> Iterator[None]:
+    """Within it, call `hook` after every call of these layers.
 
     What a layer runs is wrapped: its `call`, or its `quantized_call` where Keras has quantized it.
     """
@@ -28,7 +27,7 @@ def watched(chosen: Iterable[Node], seen: Seen) -> Iterator[None]:
         def call(*args: Any, **kwargs: Any) -> Any:
             result = original(*args, **kwargs)
             given = {**dict(zip(names, args, strict=False)), **kwargs}
-            seen(node, {**given, "": given[names[0]]}, result)
+            hook(node, {**given, "": given[names[0]]}, result)
             return result
 
         return call
@@ -38,11 +37,11 @@ def watched(chosen: Iterable[Node], seen: Seen) -> Iterator[None]:
 
 
 @contextmanager
-def altered(chosen: Iterable[Node], alter: Alter) -> Iterator[None]:
-    """Meanwhile, let `alter` change the arguments of every call of these layers."""
+def forward_pre_hooks(chosen: Iterable[Node], hook: ForwardPreHook) -> Iterator[None]:
+    """Within it, every call of these layers has the arguments that `hook` gives."""
 
     def altering(node: Node, original: Any, names: list[str]) -> Any:
-        return lambda *args, **kwargs: original(**alter(node, {**dict(zip(names, args, strict=False)), **kwargs}))
+        return lambda *args, **kwargs: original(**hook(node, {**dict(zip(names, args, strict=False)), **kwargs}))
 
     with _wrapped(chosen, altering):
         yield
@@ -56,12 +55,12 @@ def _wrapped(chosen: Iterable[Node], wrap: Callable[[Node, Any, list[str]], Any]
             names = list(inspect.signature(type(node.layer).call).parameters)[1:]  # not of what may stand in for it
             if names:  # not so an input layer
                 method = "quantized_call" if getattr(node.layer, "quantization_mode", None) else "call"
-                stack.enter_context(replaced(node.layer, method, wrap(node, getattr(node.layer, method), names)))
+                stack.enter_context(patched(node.layer, method, wrap(node, getattr(node.layer, method), names)))
         yield
 
 
-def cells(all_nodes: Iterable[Node]) -> set[int]:
-    """Identities of the cells of recurrent layers and of what they hold, whose calls not every backend shows."""
+def recurrent_cells(all_nodes: Iterable[Node]) -> set[int]:
+    """Ids of the cells of recurrent layers, and of layers inside them: not every backend lets their calls be seen."""
     import keras
 
     found = [node.layer.cell for node in all_nodes if isinstance(node.layer, keras.layers.RNN)]

@@ -1,4 +1,4 @@
-"""A call as one sees it who follows numbers through a model, and running the called layer on numbers."""
+"""One call of a layer with the numbers that its inputs are known to hold; it can run the layer on them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +14,11 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Step:
+class Evaluation:
     """A call of `layer`, or of one inside the called layer, with the numbers that it gets.
 
-    `shapes` are those of its inputs, `made` those of its outputs. `lose` is told which positions of an axis of the
-    first input are constant but lead to nothing constant, and why.
+    `shapes` are those of its inputs, `made` those of its outputs. A handler calls `lose` for positions of an axis of
+    the first input that are constant where the output is not, and says why.
     """
 
     call: Call
@@ -35,7 +35,7 @@ class Step:
     def unknown(self) -> list[Numbers]:
         return [varying(len(shape)) for shape in self.made]
 
-    def inner(self, layer: Any) -> "Step":
+    def inner(self, layer: Any) -> "Evaluation":
         return replace(self, layer=layer)
 
     def run(self, arrays: Sequence[Array], moves: bool = False) -> list[Numbers]:

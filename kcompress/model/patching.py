@@ -1,4 +1,4 @@
-"""Another attribute of one object for a while: another `call` of a layer, another activation, another way to save."""
+"""Replace an attribute of one object for a while, such as the `call` of a layer or its activation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,8 +6,8 @@ from typing import Any
 
 
 @contextmanager
-def replaced(target: Any, name: str, value: Any) -> Iterator[None]:
-    """Meanwhile, give this object alone another attribute, past Keras's tracking of attributes."""
+def patched(target: Any, name: str, value: Any) -> Iterator[None]:
+    """Within it, this object alone has another value of an attribute, which Keras's tracking does not see."""
     own = vars(target)
     before = own.get(name, own)
     own[name] = value

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from kcompress.channels.channels import channels
-from kcompress.channels.gates import gated
-from kcompress.channels.reading import places, read
+from kcompress.channels.masks import masked
+from kcompress.channels.summed_inputs import summed_inputs, units_read
 from kcompress.model.gradients import gradients
 from tests.models import BUILDERS, keras, seeded
 
@@ -12,7 +12,7 @@ nn = k.layers
 
 
 def found(model):
-    return {(place.node.name, place.argument, place.axis) for place in places(model, channels(model))}
+    return {(place.node.name, place.argument, place.axis) for place in summed_inputs(model, channels(model))}
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_widths_of_keys_alone_are_read_but_at_no_place():
     model = k.Model(inputs, nn.Dense(2)(x))
     known = channels(model)
     widths = {s.layer: set(known.units.of(s.ids).tolist()) for s in known.sources if s.what == "width"}
-    seen = {unit for place in places(model, known) for unit in known.units.of(place.ids).tolist()}
-    assert widths["attention/query"] <= read(known) - seen
-    assert widths["attention/value"] <= read(known) & seen
+    seen = {unit for place in summed_inputs(model, known) for unit in known.units.of(place.ids).tolist()}
+    assert widths["attention/query"] <= units_read(known) - seen
+    assert widths["attention/value"] <= units_read(known) & seen
 
 
 def test_what_a_product_of_two_tensors_sums_over_is_read_but_at_no_place():
@@ -78,16 +78,16 @@ def test_what_a_product_of_two_tensors_sums_over_is_read_but_at_no_place():
     x = nn.Dot(2)([nn.Dense(6, name="one")(inputs), nn.Dense(6, name="other")(inputs)])
     model = k.Model(inputs, nn.Dense(2)(x))
     known = channels(model)
-    assert read(known) >= set(known.units.of(known.sources[0].ids).tolist())
-    assert places(model, known) == []
+    assert units_read(known) >= set(known.units.of(known.sources[0].ids).tolist())
+    assert summed_inputs(model, known) == []
 
 
 def slopes(model, x, rows):
     map_ = channels(model)
-    (place,) = places(model, map_)
+    (place,) = summed_inputs(model, map_)
 
-    def summed(gates):
-        with gated([place], gates) as reached:
+    def summed(masks):
+        with masked([place], masks) as reached:
             result = k.ops.sum(model(x))
         seen.update(reached)
         return result

@@ -1,8 +1,8 @@
-"""Where channels are read: the arguments of layers that sum over them with a weight.
+"""Where channels are read: the inputs of layers along an axis over which the layer sums with a weight.
 
-Zeroing the weights by which a layer reads a channel is the same as zeroing the channel in what the layer is given.
-Two kinds of reading can't be seen so: of the state of a recurrent layer by its own recurrent kernel, and what a product
-of two tensors sums over, as the width of the keys of attention.
+Zeroing the weights with which a layer reads a channel is the same as zeroing the channel in the layer's input. Two ways
+to read channels are not among them: a recurrent kernel reads the state of its own layer, and a product of two tensors
+sums over an axis of both, such as the width of the keys of attention.
 """
 
 import inspect
@@ -18,8 +18,8 @@ from kcompress.model.view import Node, nodes
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """An argument of a layer, one of its axes, and the identities along that, the same at every call of the layer."""
+class SummedInput:
+    """An argument of a layer, an axis of it, and the identities along that axis; the same at every call."""
 
     node: Node
     argument: str
@@ -27,31 +27,31 @@ class Place:
     ids: Ids
 
 
-def places(model: Any, channels: Channels) -> list[Place]:
-    """Every place where units are read, in order; also what puts the heads of attention together."""
-    by_layer = {id(node.layer): node for node in nodes(model)}
-    found: dict[int, list[Place]] = {}
+def summed_inputs(model: Any, channels: Channels) -> list[SummedInput]:
+    """All of them, in the order of the calls; with those of the last layer of attention, which combines the heads."""
+    layers = {id(node.layer): node for node in nodes(model)}
+    found: dict[int, list[SummedInput]] = {}
     for call in channels.flow.calls:
         if call.name is not None and id(call.operation) not in found:
-            found[id(call.operation)] = [*_arguments(call, by_layer, channels), *_heads(call, by_layer, channels)]
-    return [place for each in found.values() for place in each]
+            found[id(call.operation)] = [*_arguments(call, layers, channels), *_heads(call, layers, channels)]
+    return [each for inputs in found.values() for each in inputs]
 
 
-def numbered(found: Sequence[Place]) -> dict[int, list[int]]:
-    """Id of a layer to the positions of its places in the list."""
+def by_layer(found: Sequence[SummedInput]) -> dict[int, list[int]]:
+    """Id of a layer to the positions of its inputs in the list."""
     numbers: dict[int, list[int]] = {}
-    for number, place in enumerate(found):
-        numbers.setdefault(id(place.node.layer), []).append(number)
+    for number, each in enumerate(found):
+        numbers.setdefault(id(each.node.layer), []).append(number)
     return numbers
 
 
-def read(channels: Channels) -> set[int]:
-    """The units that anything reads, seen as a place or not."""
+def units_read(channels: Channels) -> set[int]:
+    """The units that anything reads, in one of the inputs above or in another way."""
     axes = [slices.axes[axis] for slices in channels.slices.values() for axis in slices.reads]
     return {int(unit) for ids in (*axes, *channels.mixed) if ids is not None for unit in channels.units.of(ids)}
 
 
-def _arguments(call: Call, by_layer: Mapping[int, Node], channels: Channels) -> Iterator[Place]:
+def _arguments(call: Call, layers: Mapping[int, Node], channels: Channels) -> Iterator[SummedInput]:
     """Axes of the call's tensors along which there are units that the layer's weights sum over."""
     summed: set[int] = set()
     for variable in call.operation.weights:
@@ -63,7 +63,7 @@ def _arguments(call: Call, by_layer: Mapping[int, Node], channels: Channels) -> 
         axes = channels.tensors[number]
         for axis, ids in enumerate(axes):
             if ids is not None and not summed.isdisjoint(channels.units.of(ids).tolist()):
-                yield Place(by_layer[id(call.operation)], argument, axis - len(axes), ids)
+                yield SummedInput(layers[id(call.operation)], argument, axis - len(axes), ids)
 
 
 def _tensors(call: Call) -> Iterator[tuple[str, int]]:
@@ -75,10 +75,10 @@ def _tensors(call: Call) -> Iterator[tuple[str, int]]:
             yield name, numbers[id(value)]
 
 
-def _heads(call: Call, by_layer: Mapping[int, Node], channels: Channels) -> Iterator[Place]:
-    """What attention gives to its last layer, (..., heads, width)."""
+def _heads(call: Call, layers: Mapping[int, Node], channels: Channels) -> Iterator[SummedInput]:
+    """The input of the last layer of attention, (..., heads, width)."""
     dense = attention_part(call.operation, "output")
     slices = None if dense is None else channels.slices.get(id(dense.kernel))
     for axis, ids in zip((-2, -1), slices.axes[:2] if slices else (), strict=False):
         if ids is not None:
-            yield Place(by_layer[id(dense)], "inputs", axis, ids)
+            yield SummedInput(layers[id(dense)], "inputs", axis, ids)
