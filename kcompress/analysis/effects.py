@@ -1,4 +1,4 @@
-"""What became of a model's outputs when one layer alone was changed, and what follows for settings per layer."""
+"""The effects on a model's outputs of changing one layer alone, and settings for each layer derived from them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,21 +19,20 @@ from kcompress.passes import find
 from kcompress.report.document import Document, Result
 
 PER_BIT = 4.0
-"""By how much a bit less raises the distortion, where it was not measured: steps are twice as large, their squares
-four times."""
+"""The factor of the distortion for one bit less, if not measured: the scale doubles, squared errors quadruple."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one value of a pass's field costs where only these layers are changed.
+    """The effect of one value of a pass's field if only these layers are changed.
 
     Attributes:
         layers: qualified names; several where they can only be changed together.
-        distortion: Σ (ŷ − y)² / Σ y² over the model's outputs, as logits where they are of classes; the mean over
-            several outputs, and infinite where outputs were.
+        distortion: Σ (ŷ − y)² / Σ y² of an output, as logits if it is of classes; the mean over outputs. It is infinite
+            if an output is.
         drop: what the metric lost, in points for accuracy, positive where it is worse; None without labels.
         agreement: share of samples on which the top-1 is the same, or the cosine similarity of other outputs.
-        cut: whether this value was not run, since a milder one was clearly bad; the figures are that one's then.
+        cut: whether this value was not run since a milder one was clearly bad; the figures are then those of that one.
     """
 
     pass_name: str
@@ -53,7 +52,7 @@ class Sensitivity(Result):
     Attributes:
         effects: by field, then by layers in the order of the model, then from mild to severe.
         skipped: `PASS:FIELD` to the layers that the pass left alone, and why.
-        reference: what the effects were judged by.
+        reference: what the effects are relative to.
         weights: qualified name of a layer to the number of values in its kernels.
         source, seconds: the file, and how long it took.
     """
@@ -83,10 +82,10 @@ class Sensitivity(Result):
         return found
 
     def clusters(self, pass_name: str, field: str, groups: int) -> list[tuple[str, ...]]:
-        """The layers in so many groups or fewer by how sensitive they are to a field, the most sensitive first.
+        """The layers in at most so many groups by how sensitive they are to a field, the most sensitive first.
 
-        Each layer is in one group: of several sets of coupled layers, the most sensitive counts. Layers that the pass
-        left alone for other reasons than that they were skipped, and so have no figure, are in the first group.
+        Each layer is in one group. If it is in several sets of coupled layers, the most sensitive set counts. Layers
+        with kernels that the pass left alone, so that nothing was measured, are in the first group.
         Raises UsageError for a field without effects, MissingExtraError without SciPy.
         """
         _need_scipy("grouping layers")
@@ -112,9 +111,9 @@ class Sensitivity(Result):
     def allocation(self, model: Any, budget_bytes: float, bits: Sequence[int] = tuple(range(2, 9))) -> dict[str, int]:
         """Bits for each layer's kernels that together cost the least distortion within the budget.
 
-        The budget is for all weights of the model: kernels in the bits chosen, whatever else there is as it is stored
-        now. Bits that were not measured are read off between their neighbours; where even the fewest bits take too
-        much, each layer has the fewest.
+        The budget is for all weights of the model: kernels in the bits chosen, other weights as they are now. The
+        distortion of bits that were not measured is interpolated. If even the fewest bits are over the budget, every
+        layer gets the fewest.
         Raises UsageError where bits were not measured, MissingExtraError without SciPy.
         """
         _need_scipy("allocating bits to layers")
@@ -162,11 +161,11 @@ class Sensitivity(Result):
 
 
 def cost(effects: Sequence[Effect], bits: int) -> float:
-    """The distortion that so many bits cost, from the effects of some numbers of bits."""
+    """The distortion of so many bits, interpolated between the effects of other numbers of bits."""
     known = sorted((effect.value, effect.distortion) for effect in effects if not effect.cut)
     values = np.array([value for value, _ in known])
     logs = clusters.logarithms(np.array([distortion for _, distortion in known]))
-    below = max(0.0, values[0] - bits)  # bits so few that they were not run
+    below = max(0.0, values[0] - bits)  # fewer bits than were run
     return float(10 ** (np.interp(bits, values, logs) + below * math.log10(PER_BIT)))
 
 
@@ -176,7 +175,7 @@ def _is_weight_bits(pass_name: str, field: str) -> bool:
 
 
 def _at_least(effect: Effect) -> float:
-    """The distortion; where that of a milder value was clearly bad, as much as outputs that are not there at all."""
+    """The distortion; at least 1, that of outputs of zero, if the value was not run as a milder one was clearly bad."""
     return max(effect.distortion, 1.0) if effect.cut else effect.distortion
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 COLOURS = "YlOrRd"
 FAINTEST = -4.0
-"""The decimal logarithm of a distortion that is shown as none."""
+"""The decimal logarithm of the distortion that has the first colour, as have all smaller ones."""
 ROW, COLUMN, LETTER, EDGES = 0.24, 0.55, 0.075, 1.6
 """Inches."""
 DARK = 0.6

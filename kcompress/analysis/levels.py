@@ -17,7 +17,7 @@ LEVELS: Mapping[str, Sequence[float]] = {
     "prune.structured:ratio": (0.1, 0.25, 0.5, 0.75),
     "quantize.weights:bits": (8, 6, 5, 4, 3, 2),
 }
-"""What is tried where nothing is asked for."""
+"""The levels that are tried by default."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Sweep:
 
     pass_name: str
     field: str
-    steps: tuple[tuple[float, "Pass"], ...]
+    passes: tuple[tuple[float, "Pass"], ...]
 
     @property
     def name(self) -> str:
@@ -80,7 +80,7 @@ def _sweep(name: str, levels: Sequence[float]) -> Sweep:
 
 
 def _plain(value: float) -> float | int:
-    """A whole number as such, as messages show it."""
+    """An integer for a float without a fraction, as messages show it."""
     return int(value) if value.is_integer() else value
 
 

@@ -1,7 +1,7 @@
-"""Each layer alone at each level, from mild to severe, until it is clearly bad.
+"""Measures each layer alone at each level, from mild to severe, until the outputs are clearly bad.
 
-A pass runs once per level over all layers; then only one layer's new weights at a time go into the model, of which the
-stages that they reach are run again.
+A pass runs once per level over all layers. Then the new weights of one layer at a time are put into the model, and the
+stages that depend on them are run again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from typing import Any
 
 from kcompress.analysis.changes import changes
 from kcompress.analysis.effects import Effect, Sensitivity
-from kcompress.analysis.kept import Kept, Level
 from kcompress.analysis.levels import Sweep, sweeps
 from kcompress.analysis.probe import BAD_DISTORTION, BAD_DROP, Probe, Reference, Score
+from kcompress.analysis.score_cache import LevelScores, ScoreCache
 from kcompress.data import Dataset, Splits
 from kcompress.errors import DataError, UsageError
 from kcompress.measure.scoring import Metric, metric_named
@@ -43,31 +43,31 @@ def measure(
         model: a Keras model, which is not modified.
         splits: data that was fitted to the model. Every fifth sample of the training split is looked at, or the
             calibration data where there is none; test data never is.
-        fields: `PASS:FIELD`, such as `quantize.weights:bits`, to the levels to try; a choice of all kinds without it.
+        fields: `PASS:FIELD`, such as `quantize.weights:bits`, to the levels to try; without it, those of `LEVELS`.
         samples: how many samples to look at, at most; fewer where they would not fit into memory.
         metric: name of a Keras metric; accuracy for class labels, else mean absolute error, without it.
-        key: what identifies the model and the data, as `key_of` gives; figures are kept under it for the next time.
+        key: the cache key of the model and the data, by `key_of`, to store scores for the next time; None: not stored.
 
     Raises:
-        KCompressError: with one line, for fields, levels or data that cannot be.
+        KCompressError: with one line, for fields, levels or data that are not possible.
     """
     todo = sweeps(fields)
     if samples < 1:
         raise UsageError(f"samples={samples} is not at least 1; give the number of samples to look at, such as 512")
-    preflight.needs([step for sweep in todo for _, step in sweep.steps], splits, Budgets(), None)
+    preflight.needs([pass_ for sweep in todo for _, pass_ in sweep.passes], splits, Budgets(), None)
     named = None if metric is None else metric_named(metric)
     if named is not None and not judged(splits).labelled:
         raise UsageError(f"metric={metric} needs labels; give labelled data with --data, or leave it out")
-    kept = Kept(key, samples, seed, metric)
-    work = _Work(model, splits, samples, named, seed, hooks or Hooks(), kept)
+    cache = ScoreCache(key, samples, seed, metric)
+    measurement = _Measurement(model, splits, samples, named, seed, hooks or Hooks(), cache)
     effects: list[Effect] = []
     skipped: dict[str, Mapping[str, str]] = {}
     for sweep in todo:
-        found, left = work.sweep(sweep)
+        found, left = measurement.sweep(sweep)
         effects += found
         skipped[sweep.name] = left
     weights = {node.name: sum(w.values.size for w in node.kernels) for node in nodes(model) if node.kernels}
-    return Sensitivity(tuple(effects), skipped, work.reference, weights)
+    return Sensitivity(tuple(effects), skipped, measurement.reference, weights)
 
 
 def judged(splits: Splits) -> Dataset:
@@ -82,8 +82,8 @@ def judged(splits: Splits) -> Dataset:
 
 
 @dataclass
-class _Work:
-    """What is measured on, and what is known already."""
+class _Measurement:
+    """The model and the data to measure on, and the cache of what was measured before."""
 
     model: Any
     splits: Splits
@@ -91,7 +91,7 @@ class _Work:
     metric: Metric | None
     seed: int
     hooks: Hooks
-    kept: Kept
+    cache: ScoreCache
     order: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,24 +99,24 @@ class _Work:
 
     @cached_property
     def probe(self) -> Probe:
-        """Made only where something has to be run."""
+        """Only made if something has to be run."""
         with self.hooks.progress("computing the model's outputs", None):
             probe = Probe(self.model, judged(self.splits), self.samples, self.metric)
-        self.kept.keep_reference(probe.reference)
+        self.cache.store_reference(probe.reference)
         return probe
 
     @cached_property
     def reference(self) -> Reference:
-        return self.kept.reference() or self.probe.reference
+        return self.cache.reference() or self.probe.reference
 
     def sweep(self, sweep: Sweep) -> tuple[list[Effect], dict[str, str]]:
         """The effects of all levels, by layers, and the layers that no level changes, with the reason."""
         bad: dict[Layers, Score] = {}
         found: dict[Layers, dict[float, tuple[Score, bool]]] = {}
         skipped: dict[str, str] = {}
-        with self.hooks.progress(sweep.name, len(sweep.steps)) as advance:
-            for value, step in sweep.steps:
-                level = self.level(sweep, value, step, bad)
+        with self.hooks.progress(sweep.name, len(sweep.passes)) as advance:
+            for value, pass_ in sweep.passes:
+                level = self.level(sweep, value, pass_, bad)
                 for layers, score in level.scores.items():
                     cut = layers in bad
                     own = bad[layers] if cut else score
@@ -129,29 +129,29 @@ class _Work:
         effects = [
             Effect(sweep.pass_name, sweep.field, layers, value, score.distortion, score.drop, score.agreement, cut)
             for layers in sorted(found, key=lambda layers: min(self.order[name] for name in layers))
-            for value, _ in sweep.steps
+            for value, _ in sweep.passes
             for score, cut in [found[layers].get(value, (self.reference.unchanged, False))]
         ]
         changed = {name for layers in found for name in layers}
         return effects, {layer: reason for layer, reason in skipped.items() if layer not in changed}
 
-    def level(self, sweep: Sweep, value: float, step: Pass, bad: Mapping[Layers, Score]) -> Level:
-        """The scores of all layers that are not known to be bad already; as kept, where all of them are."""
-        level = self.kept.level(sweep.name, value)
+    def level(self, sweep: Sweep, value: float, pass_: Pass, bad: Mapping[Layers, Score]) -> LevelScores:
+        """The scores of all layers that were not bad at a milder level; from the cache if it has all of them."""
+        level = self.cache.level(sweep.name, value)
         if level is not None and all(score is not None or layers in bad for layers, score in level.scores.items()):
             return level
         known = {} if level is None else level.scores
-        calibration = self.splits.calibration if Need.CALIBRATION in step.required else None
+        calibration = self.splits.calibration if Need.CALIBRATION in pass_.required else None
         context = Context(
-            Splits(self.splits.training, calibration, None), self.seed, statistics=Statistics.of((step,), self.model)
+            Splits(self.splits.training, calibration, None), self.seed, statistics=Statistics.of((pass_,), self.model)
         )
-        made = changes(self.model, step, context)
+        made = changes(self.model, pass_, context)
         scores = {
-            layers: known.get(layers) or (None if layers in bad else self.probe.score(replaced))
-            for layers, replaced in made.replaced.items()
+            layers: known.get(layers) or (None if layers in bad else self.probe.score(values))
+            for layers, values in made.new_values.items()
         }
-        level = Level(scores, made.skipped)
-        self.kept.keep_level(sweep.name, value, level)
+        level = LevelScores(scores, made.skipped)
+        self.cache.store_level(sweep.name, value, level)
         return level
 
     def is_bad(self, score: Score) -> bool:

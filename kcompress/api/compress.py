@@ -17,7 +17,7 @@ from kcompress.files import whole, writing
 from kcompress.formats import WriteOptions, Written
 from kcompress.formats.safety import trusting
 from kcompress.hosts import Hosts, ProcessGroup, ResolvedHosts, joined
-from kcompress.measure.memory import release, settled
+from kcompress.measure.memory import frozen_heap, release
 from kcompress.progress import Hooks
 from kcompress.report import Report
 from kcompress.run import preflight
@@ -83,7 +83,7 @@ def compress(
     with tempfile.TemporaryDirectory() as scratch:
         given, resolved = _checked(saved(model, Path(scratch)), output, options, hosts)
         backend.load()
-        with trusting(given.trust), joined(resolved) as group, settled():
+        with trusting(given.trust), joined(resolved) as group, frozen_heap():
             given = replace(given, hooks=hooks or Hooks()) if group.first else given
             prepared, state = _applied(given, group, options.distribute, 0.0 if resolved is None else resolved.seconds)
             if group.first:

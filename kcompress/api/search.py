@@ -11,7 +11,7 @@ from kcompress.cache import digest_of_model
 from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
 from kcompress.formats import Format
-from kcompress.measure.memory import settled
+from kcompress.measure.memory import frozen_heap
 from kcompress.progress import Hooks
 from kcompress.run import preflight
 from kcompress.run.options import Budgets
@@ -91,7 +91,7 @@ def search(
     options.check()
     recipe_path = options.save_recipe or output.with_name(f"{output.name}{RECIPE}")
     files = SearchFiles(output, recipe_path, options.reports)
-    with tempfile.TemporaryDirectory() as scratch, settled(), quiet_optuna():
+    with tempfile.TemporaryDirectory() as scratch, frozen_heap(), quiet_optuna():
         source = saved(model, Path(scratch))
         file_format = files.check(source, options.overwrite)
         splits = resolve(options.data, options.calibration, options.test)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from kcompress import backend
 from kcompress.analysis.effects import Sensitivity
-from kcompress.analysis.kept import key_of
 from kcompress.analysis.levels import parse, sweeps
 from kcompress.analysis.measuring import judged, measure
 from kcompress.analysis.options import SensitivityOptions
+from kcompress.analysis.score_cache import key_of
 from kcompress.data import resolve
 from kcompress.formats.keras.runner import KerasRunner
 from kcompress.formats.safety import trusting

@@ -1,4 +1,4 @@
-"""All figures about one file that need no labels: bytes, weights, latency, memory."""
+"""The figures of one file that need no data: bytes, weights, latency, memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from kcompress.formats import Runner, Tensors, by_position, file_bytes, find, gz
 from kcompress.measure.latency import latency_ms
 from kcompress.measure.memory import peak_memory
 
-UNKNOWN_SIZE = 16  # stands in for an input dimension that the model leaves open, besides the batch
+UNKNOWN_SIZE = 16  # taken for an input dimension, other than the batch, that the model leaves open
 
 
 @dataclass(frozen=True)
 class FileFigures:
-    """Sizes in bytes; `parameters`, `nonzero` and `bits_per_weight` as stored; latency in ms for one sample."""
+    """Sizes in bytes, latency in milliseconds for one sample; figures of weights are of those in the file."""
 
     path: str
     format: str
@@ -34,7 +34,7 @@ class FileFigures:
 def measure_file(path: Path, sample: Tensors | None, trust: Sequence[str] = ()) -> tuple[FileFigures, Runner]:
     """Measure a model file, and return the runner that was loaded for it. `sample` is a batch of one.
 
-    Peak memory is what loading the file and the first call add to the process.
+    Peak memory is the memory that the process needs more to load the file and to make the first calls.
     """
     file_format = find(path)
     with peak_memory() as peak:

@@ -1,7 +1,7 @@
-"""Peak memory of a piece of work: the rise of the process's resident set above where it started.
+"""Peak memory of a block of code: how far the resident set of the process rises above its size at the start.
 
-Linux keeps a high-water mark per process and lets it be reset, so the peak of just this piece can be read. Elsewhere
-there is no such mark, and no figure is given rather than a guess.
+Linux keeps the peak of each process and lets it be reset, so that the peak of the block alone can be read. On other
+systems there is no figure.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ def peak_memory() -> Iterator[Callable[[], int | None]]:
 
 
 def _status(key: str) -> int:
-    """A figure of /proc/self/status, which counts in units of 1024 bytes, in bytes."""
+    """A figure of /proc/self/status in bytes; the file has it in units of 1024 bytes."""
     for line in STATUS.read_text().splitlines():
         name, _, value = line.partition(":")
         if name == key:
@@ -36,10 +36,10 @@ def _status(key: str) -> int:
 
 
 @contextmanager
-def settled() -> Iterator[None]:
-    """Meanwhile, `release` looks only at what is made from now on, which takes a tenth of the time.
+def frozen_heap() -> Iterator[None]:
+    """Within it, `release` looks only at objects that are made from now on, which takes a tenth of the time.
 
-    Where something is frozen already, by an outer one of these or by the caller, that stays as it is.
+    Does nothing if objects are frozen already, by an outer one of these or by the caller.
     """
     if gc.get_freeze_count():
         yield
@@ -53,7 +53,7 @@ def settled() -> Iterator[None]:
 
 
 def release() -> None:
-    """Free what lies in reference cycles, as Keras models do, and have the C library give freed memory back."""
+    """Free reference cycles, which Keras models are, and have the C library return freed memory to the system."""
     gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,7 +1,7 @@
-"""Source against artifact on the test set, sample by sample, in one streaming pass.
+"""Quality of source and artifact on the test set, in one pass over its batches.
 
-The difference is paired: both models see the same samples, so its interval comes from the samples on which they
-differ. For accuracy of one output that is the adjusted Wald interval of Bonett and Price ("Adjusted Wald Confidence
+Both models see the same samples, so the interval of the difference comes from the samples on which they differ. For
+accuracy of one output it is the adjusted Wald interval of Bonett and Price ("Adjusted Wald Confidence
 Interval for a Difference of Binomial Proportions Based on Paired Data", 2012), which does not collapse when no sample
 differs; for other per-sample scores it is the mean difference ± 1.96 standard errors.
 """
@@ -27,7 +27,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Quality:
-    """What the artifact lost. `drop` is in points, positive where the artifact is worse; `ci95` is its interval."""
+    """What the artifact lost. `drop` is in points, positive if the artifact is worse; `ci95` is its 95 % interval."""
 
     metric: str | None
     samples: int
@@ -40,7 +40,9 @@ class Quality:
 
 @dataclass
 class Totals:
-    """Running sums over samples of scores a (source) and b (artifact), so that memory does not grow with the data."""
+    """Running sums over samples, so that memory does not grow with the data. Scores are a (source) and b (artifact):
+    `squares` sums (a - b)², `worse` counts a > b and `better` a < b.
+    """
 
     samples: int = 0
     source: float = 0.0
@@ -70,7 +72,7 @@ def evaluate(
         x = batch.x
         assert isinstance(x, dict)
         reference = run_batches(source, x)
-        judge.settle(batch.y, reference)
+        judge.check(batch.y, reference)
         for artifact, total in zip(artifacts, totals, strict=True):
             judge.add(total, batch.y, reference, _aligned(source, artifact, x))
         advance(len(reference[0]))
@@ -85,7 +87,7 @@ def check_labels(source: Runner, data: Dataset, metric: Metric | None = None) ->
     for batch in data.batches(BATCH, limit=BATCH):
         assert isinstance(batch.x, dict)
         outputs = run_batches(source, batch.x)
-        judge.settle(batch.y, outputs)
+        judge.check(batch.y, outputs)
         judge.add(Totals(), batch.y, outputs, outputs)
 
 
@@ -117,8 +119,8 @@ class Judge:
         self.thresholds: list[float] = []
         self.by_top1: list[bool] = []
 
-    def settle(self, y: Any, reference: list[Array]) -> None:
-        """Decide on the first batch how labels are to be read, and check every batch's labels."""
+    def check(self, y: Any, reference: list[Array]) -> None:
+        """Check a batch's labels; on the first batch, also decide what kind they are of and choose the metric."""
         if not self.by_top1:
             self.thresholds = [0.5 if o.min() >= 0 and o.max() <= 1 else 0.0 for o in reference]
             if self.labelled:
@@ -141,6 +143,7 @@ class Judge:
                     scoring.check_classes(self.name, name, label, output.shape[-1])
 
     def add(self, total: Totals, y: Any, reference: list[Array], outputs: list[Array]) -> None:
+        """Add a batch to the totals: its labels, the outputs of the source and those of the artifact."""
         total.samples += len(reference[0])
         total.agreement += float(np.mean([a.sum() for a in self._agreement(reference, outputs)]))
         if not self.labelled or self.metric is None:
@@ -207,6 +210,7 @@ class Judge:
                     ) from error
 
     def verdict(self, total: Totals) -> Quality:
+        """The quality over all batches that were added."""
         n, agreement = total.samples, total.agreement / total.samples
         if not self.labelled or self.metric is None:
             return Quality(None, n, None, None, None, None, agreement)

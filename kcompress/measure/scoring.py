@@ -31,7 +31,7 @@ PROBABILITY_TOLERANCE = 1e-2  # float16 softmax outputs sum to 1 within this
 
 
 def labels_for(name: str, y: Arrays, outputs: Sequence[str]) -> list[Array]:
-    """One label array per output, in the outputs' order; DataError if there are not as many."""
+    """One label array per output, in the outputs' order; DataError if outputs and label arrays do not match."""
     if isinstance(y, dict):
         missing = [output for output in outputs if output not in y]
         if missing:
@@ -47,16 +47,18 @@ def labels_for(name: str, y: Arrays, outputs: Sequence[str]) -> list[Array]:
 
 
 def kind_of(name: str, output_name: str, labels: Array, output: Array) -> Kind:
-    """How labels relate to an output: class indices, one-hot rows, 0/1 for a single unit, or values to hit."""
-    whole = bool(np.issubdtype(labels.dtype, np.integer) or labels.dtype == bool or np.all(labels == np.floor(labels)))
+    """How labels relate to an output: class indices, one-hot rows, 0 or 1 for a single unit, or values."""
+    integral = bool(
+        np.issubdtype(labels.dtype, np.integer) or labels.dtype == bool or np.all(labels == np.floor(labels))
+    )
     if labels.shape[-1:] == (1,) and labels.ndim == output.ndim and output.shape[-1] > 1:
         labels = labels[..., 0]
-    if whole and output.shape[-1] > 1 and labels.shape == output.shape[:-1]:
+    if integral and output.shape[-1] > 1 and labels.shape == output.shape[:-1]:
         return "classes"
-    if labels.shape == output.shape and output.shape[-1] > 1 and whole and np.all(labels.sum(-1) == 1):
+    if labels.shape == output.shape and output.shape[-1] > 1 and integral and np.all(labels.sum(-1) == 1):
         return "one_hot"
     if output.shape[-1] == 1 and labels.size == output.size:
-        return "binary" if whole and np.isin(labels, (0, 1)).all() else "values"
+        return "binary" if integral and np.isin(labels, (0, 1)).all() else "values"
     if labels.shape == output.shape:
         return "values"
     raise DataError(

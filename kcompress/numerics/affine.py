@@ -1,9 +1,9 @@
 """Uniform quantization: w ≈ q · s with whole numbers q between `low` and `high`.
 
-`s` is one number or one per channel; symmetric levels reach from -L to L, L = 2^(bits - 1) - 1. Where weights are kept
-as floats, a scale of few digits makes a file compress well, since it leaves the low bits of a float's mantissa zero:
-with 4 significant bits, float16 holds every q · s exactly, a level of 8 bits having 7; with 1 it is a power of two,
-s = 2^-p (q = round(w · 2^p)).
+`s` is one number or one per channel. Symmetric levels reach from -L to L, L = 2^(bits - 1) - 1. Weights stored as
+floats compress well if the scale has few significant bits, as the low bits of their mantissas are then zero. With 4
+significant bits, float16 holds every q · s of 8 bits exactly. With 1, the scale is a power of two: s = 2^-p and
+q = round(w · 2^p).
 """
 
 from typing import Any
@@ -25,8 +25,8 @@ def largest_level(bits: int) -> int:
 def scales(limits: NDArray[Any], bits: int, digits: int = FULL) -> NDArray[np.float32]:
     """Scales for which the largest level is about `limits`, the largest magnitudes to represent; 1 where a limit is 0.
 
-    Of the numbers with so many significant bits, the nearest to limit / L that keeps the rounding error of every
-    magnitude up to the limit within half a step, which takes limit / (L + 1/2) at least.
+    A scale has `digits` significant bits. It is the nearest such number to limit / L that is at least limit / (L +
+    1/2), so that every magnitude up to the limit is rounded by at most half a scale.
 
     >>> [scales(np.array([12.7, 0.0]), 8, digits).tolist() for digits in (FULL, SHORT, POWER_OF_TWO)]
     [[0.10000000149011612, 1.0], [0.1015625, 1.0], [0.125, 1.0]]
@@ -48,7 +48,7 @@ def short(values: NDArray[Any], digits: int, rounding: Any = np.rint) -> NDArray
 
 
 def digits(scale: NDArray[Any]) -> int:
-    """The fewest significant bits, of those that scales are made with, that all these scales have.
+    """The fewest of 1, 4 and 24 significant bits with which all these scales are exact.
 
     >>> [digits(np.array(values, np.float32)) for values in ([0.5, 4], [0.6875, 4], [0.1])]
     [1, 4, 24]
@@ -59,7 +59,7 @@ def digits(scale: NDArray[Any]) -> int:
 
 
 def asymmetric(low: float, high: float, levels: int) -> tuple[np.float32, int]:
-    """Scale and zero point, in [0, levels), of whole numbers from 0 that reach over a range around 0.
+    """Scale and zero point, in [0, levels), with which the levels from 0 on cover a range that contains 0.
 
     >>> asymmetric(-1.0, 3.0, 256)[1], asymmetric(0.0, 0.0, 256)
     (64, (np.float32(1.0), 0))
@@ -69,7 +69,7 @@ def asymmetric(low: float, high: float, levels: int) -> tuple[np.float32, int]:
 
 
 def span(low: float, high: float, bits: int) -> tuple[np.float32, int, int]:
-    """Scale, least and largest level of 2^bits levels over a range around 0; 16 bits are symmetric, as in LiteRT.
+    """Scale, least and largest of 2^bits levels that cover a range around 0; 16 bits are symmetric, as in LiteRT.
 
     >>> span(-1.0, 3.0, 8)[1:], span(-1.0, 3.0, 16)[1:]
     ((-64, 191), (-32768, 32767))

@@ -1,4 +1,4 @@
-"""One choice for each of several items, so that the choices together cost least and take no more room than there is.
+"""One choice for each of several items with the least total cost within a budget of size.
 
 The multiple-choice knapsack problem, as an integer program: minimize Σ c_ij x_ij where Σ s_ij x_ij <= budget,
 Σ_j x_ij = 1 for every item i, and x_ij is 0 or 1.
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 GAP = 1e-6
-"""By which share the cost of what is found may be above the least."""
+"""The cost found may exceed the least by this share."""
 SECONDS = 10.0
-"""After which the best that is known by then is taken."""
+"""The solver's time limit; the best solution known by then is taken."""
 ROUNDS = 3
-"""The solver's tolerances are absolute: each round measures costs by what the one before came to."""
+"""The solver's tolerances are absolute, so each round divides costs by the total cost of the round before."""
 
 
 def allocate(costs: NDArray[Any], sizes: NDArray[Any], budget: float) -> list[int] | None:
@@ -33,7 +33,7 @@ def allocate(costs: NDArray[Any], sizes: NDArray[Any], budget: float) -> list[in
 
 
 def _better(chosen: NDArray[Any], costs: NDArray[Any], sizes: NDArray[Any], budget: float) -> NDArray[Any]:
-    """The best choices, to what the solver's tolerances are of what the ones given cost; those where it finds none."""
+    """The best choices within the solver's tolerances relative to the cost of `chosen`; `chosen` if it finds none."""
     from scipy.optimize import LinearConstraint, milp
     from scipy.sparse import csr_array
 
@@ -48,7 +48,7 @@ def _better(chosen: NDArray[Any], costs: NDArray[Any], sizes: NDArray[Any], budg
     found = milp(
         np.minimum(costs.ravel() / most, 1.0),
         integrality=np.ones(items * choices),
-        bounds=(0, (costs.ravel() <= most).astype(float)),  # no part of what is better costs more than the whole
+        bounds=(0, (costs.ravel() <= most).astype(float)),  # no part of a better solution costs more
         constraints=[
             LinearConstraint(one_each, 1, 1),
             LinearConstraint(sizes.reshape(1, -1) / room, -np.inf, budget / room),

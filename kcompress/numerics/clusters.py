@@ -1,4 +1,4 @@
-"""Items that behave alike, found from a row of figures for each.
+"""Groups of items that behave alike, from a row of figures for each item.
 
 Hierarchical clustering that joins the two groups whose union has the least sum of squares (Ward, "Hierarchical Grouping
 to Optimize an Objective Function", 1963), on the logarithms of the figures.
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 SMALLEST, LARGEST = 1e-12, 1e12
-"""Figures are taken to be in between, so that their logarithms are finite."""
+"""Figures are clipped to these, so that their logarithms are finite."""
 
 
 def logarithms(profiles: Array) -> Array:
@@ -22,7 +22,7 @@ def logarithms(profiles: Array) -> Array:
 def clusters(profiles: Array, groups: int) -> list[list[int]]:
     """The row numbers of `profiles` (items, figures) in `groups` groups or fewer, those with the largest figures first.
 
-    Rows that are the same are never parted, so there may be fewer groups. Row numbers of a group are in order.
+    Equal rows are always in one group, so there may be fewer groups. Row numbers of a group are in order.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
 

@@ -1,7 +1,7 @@
 """Outputs as logits, and how far two of them are apart: Σ (ŷ − y)² / Σ y².
 
-Logits of classes are told apart from each other only: their mean is taken off, so that probabilities, their logarithms
-and the logits behind them give the same.
+Only differences between the logits of classes matter, so their mean is subtracted. Probabilities, their logarithms and
+the logits that they come from then give the same.
 """
 
 from typing import Any
@@ -14,19 +14,19 @@ TINY, UNIT = 1e-30, 1e-7
 """The least probability that a softmax and a sigmoid are taken to have given."""
 
 
-def logits(output: Array, form: str) -> Array:
+def logits(output: Array, kind: str) -> Array:
     """The logits behind an output, float64, of the same shape; other values as they are.
 
-    `form` tells what it holds: logits or probabilities of classes along the last axis, sigmoid or binary_logits for
-    single questions, else values.
+    `kind` says what the output holds: logits or probabilities (of classes along the last axis), sigmoid or
+    binary_logits (of yes-or-no questions), else values.
     """
     values = np.asarray(output, np.float64)
-    if form == "sigmoid":
+    if kind == "sigmoid":
         values = np.clip(values, UNIT, 1 - UNIT)
         return np.asarray(np.log(values) - np.log1p(-values))
-    if form == "probabilities":
+    if kind == "probabilities":
         values = np.log(np.maximum(values, TINY))
-    if form in ("probabilities", "logits"):
+    if kind in ("probabilities", "logits"):
         values = values - values.mean(-1, keepdims=True)
     return values
 

@@ -1,10 +1,12 @@
 """Recognize a model's weights among a file's tensors by content, since converters rename, transpose and reshape.
 
-Three keys, all blind to the order of elements inside a channel. The exact one is a pair of sums over the bit patterns
-of all elements (mod 2^64): equal for a transposed or reshaped copy. The next survives a factor per channel, which is
-what a converter leaves when it folds a batch normalization: Σ|w| / √Σw² and max|w| / √Σw² over each channel, both as
-sorted vectors. The last is containment, for several weights in one tensor, as in ONNX's LSTM: the weight, or every
-slice of it along one of its axes, occurs among the slices of the tensor, at least as often.
+Three tests are tried in turn; for none does the order of elements inside a channel matter.
+
+1. Equal sums over the bit patterns of all elements (mod 2^64): a transposed or reshaped copy.
+2. Equal Σ|w| / √Σw² and max|w| / √Σw² of the channels, sorted: a copy with a factor per channel, as where a batch
+   normalization was folded into it.
+3. The weight, or every slice of it along one of its axes, is among the slices of the tensor, at least as often: several
+   weights in one tensor, as in ONNX's LSTM.
 """
 
 import math
@@ -58,8 +60,8 @@ def channel_ratios(values: NDArray[Any], axes: tuple[int, ...]) -> NDArray[np.fl
 def match(tensors: Mapping[str, NDArray[Any]], wanted: Mapping[str, Wanted]) -> dict[str, tuple[str, ...]]:
     """Map each float32 tensor's name to the names of the weights that it holds; tensors that hold none are left out.
 
-    Several tensors may hold the same weight (converters copy), several weights of the same values are all held by each
-    tensor of theirs, and a weight may be missing: compare the values of the result with `wanted` to see which.
+    Several tensors may hold the same weight, as converters copy. A tensor holds all weights that have equal values. A
+    weight may be missing: compare the values of the result with `wanted` to see which.
     """
     tensors = {name: values for name, values in tensors.items() if values.dtype == np.float32}
     by_key: dict[tuple[int, int, int], tuple[str, ...]] = {}
@@ -112,7 +114,7 @@ def _contained(tensors: Mapping[str, NDArray[Any]], wanted: Mapping[str, Wanted]
 
 
 def _slices(values: NDArray[Any]) -> Iterator[tuple[int, Counter[tuple[int, int, int]]]]:
-    """Size and keys of a weight's slices along each axis, and of the weight as a whole; not of single elements."""
+    """Size and keys of the weight itself and of its slices along each axis; not of single elements."""
     yield values.size, Counter(slice_keys(values.reshape(1, -1)))
     for axis, length in enumerate(values.shape):
         rows = np.moveaxis(values, axis, 0).reshape(length, -1)

@@ -1,8 +1,8 @@
-"""How much each of several predictions is to count, found from what came true.
+"""Weights of several predictions in their mean, fitted to targets; no weight is below 0, and they sum to 1.
 
-Probabilities: the weights that make the mixture Σ w_i p_i most likely, by expectation maximization (Dempster, Laird and
-Rubin, 1977): w_i ← mean(w_i p_i / Σ_j w_j p_j). Values: the weights, none below 0 and 1 in sum, of the least squared
-error (Breiman, "Stacked Regressions", 1996), by projected gradient descent.
+Probabilities: the likeliest mixture Σ w_i p_i, by expectation maximization (Dempster, Laird and Rubin, 1977):
+w_i ← mean(w_i p_i / Σ_j w_j p_j). Values: the least squared error (Breiman, "Stacked Regressions", 1996), by projected
+gradient descent.
 """
 
 from typing import Any
@@ -11,25 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-STEPS = 2000
-SETTLED = 1e-9
+ITERATIONS = 2000
+TOLERANCE = 1e-9
 SMALLEST = 1e-12
 
 
 def likeliest(probabilities: Array, counts: Array) -> Array:
-    """The weights (members,) of the likeliest mixture, from shares that are equal.
+    """The weights (members,) of the likeliest mixture; the iteration starts from equal weights.
 
-    `probabilities` (members, cases) are those that each member gave to what came true, `counts` (cases,) how often.
+    `probabilities` (members, cases) are those that each member gave to the true class, `counts` (cases,) how often.
     """
     given = np.maximum(np.asarray(probabilities, np.float64), SMALLEST)
     share = np.asarray(counts, np.float64) / np.sum(counts, dtype=np.float64)
     weights = np.full(len(given), 1 / len(given))
-    for _ in range(STEPS):
+    for _ in range(ITERATIONS):
         parts = weights[:, None] * given
         new = (parts / parts.sum(0)) @ share
         moved = float(np.abs(new - weights).max())
         weights = new
-        if moved < SETTLED:
+        if moved < TOLERANCE:
             break
     return np.asarray(weights / weights.sum())
 
@@ -39,12 +39,12 @@ def closest(predictions: Array, target: Array) -> Array:
     errors = np.asarray(predictions, np.float64) - np.asarray(target, np.float64)
     products = errors @ errors.T / errors.shape[1]  # as weights sum to 1, w · products · w is the squared error
     weights = np.full(len(errors), 1 / len(errors))
-    step = 1 / max(float(np.linalg.eigvalsh(products)[-1]), SMALLEST)
-    for _ in range(STEPS):
-        new = _on_simplex(weights - step * (products @ weights))
+    rate = 1 / max(float(np.linalg.eigvalsh(products)[-1]), SMALLEST)
+    for _ in range(ITERATIONS):
+        new = _on_simplex(weights - rate * (products @ weights))
         moved = float(np.abs(new - weights).max())
         weights = new
-        if moved < SETTLED:
+        if moved < TOLERANCE:
             break
     return weights
 
@@ -57,10 +57,10 @@ def _on_simplex(values: Array) -> Array:
 
 
 def corrected(inputs: Array, target: Array, start: Array, strength: float) -> tuple[Array, Array]:
-    """A matrix and a bias near `start` for which inputs · matrix + bias is close to the target, by ridge regression.
+    """A matrix and a bias for which inputs · matrix + bias is close to the target, by ridge regression towards `start`.
 
-    `inputs` (cases, a), `target` (cases, b), `start` (a, b). `strength` holds the matrix to its start; it is a share of
-    the mean square of an input.
+    `inputs` (cases, a), `target` (cases, b), `start` (a, b). `strength` is the weight of the penalty on
+    (matrix - start)², as a share of the mean square of an input.
     """
     inputs, target = np.asarray(inputs, np.float64), np.asarray(target, np.float64)
     rest = target - inputs @ start

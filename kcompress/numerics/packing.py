@@ -1,7 +1,7 @@
-"""Whole numbers of few bits packed into bytes, and the table that undoes it.
+"""Integers of few bits packed into bytes, and the table that unpacks them.
 
-The layout is that of TFLite and ONNX for 4 bits, and goes on downwards: of the numbers in a byte, the first has the
-lowest bits, in two's complement. One bit stands for -1 (0) and 1 (1).
+The layout is that of TFLite and ONNX for 4 bits, continued to fewer bits: two's complement, the first number of a byte
+in its lowest bits. A single bit stands for -1 (0) or 1 (1).
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from kcompress.numerics.affine import largest_level
 
 
 def pack_levels(levels: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
-    """Whole numbers as bytes, in C order, 8 / `bits` in each; `bits` is 8, 4, 2 or 1.
+    """Integers as bytes, in C order, 8 / `bits` in each; `bits` is 8, 4, 2 or 1.
 
     >>> pack_levels(np.array([1, -1, 7]), 4).tolist(), pack_levels(np.array([1, -1, 0, 1, -1]), 2).tolist()
     ([241, 7], [77, 3])
@@ -26,7 +26,7 @@ def pack_levels(levels: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
 
 
 def least_bits(levels: NDArray[np.integer]) -> int:
-    """The least of 2, 4 and 8 bits whose symmetric levels hold all of these, which are within those of 8 bits.
+    """The fewest of 2, 4 and 8 bits whose symmetric levels include all of these.
 
     >>> [least_bits(np.array([0, -top])) for top in (1, 2, 7, 8)]
     [2, 4, 4, 8]
@@ -36,7 +36,7 @@ def least_bits(levels: NDArray[np.integer]) -> int:
 
 
 def unpacking_table(bits: int) -> NDArray[np.int8]:
-    """For every byte the whole numbers packed into it: shape (256, 8 / `bits`).
+    """For every byte the integers packed into it: shape (256, 8 / `bits`).
 
     >>> unpacking_table(2)[77].tolist(), unpacking_table(1)[5].tolist()
     ([1, -1, 0, 1], [1, -1, 1, -1, -1, -1, -1, -1])

@@ -1,8 +1,8 @@
-"""Which range of values to represent: all that occurs, or less where clipping the rest costs less than coarser steps.
+"""Which range of values to represent: the full range, or less where clipping costs less than a larger scale.
 
-`minmax` takes all; `percentile` the central share; `mse` and `entropy` try shares of the full range and keep the one
-with the least mean squared error, or the least Kullback-Leibler divergence between the values and their quantized
-selves (Migacz, "8-bit Inference with TensorRT", 2017), both estimated on a histogram.
+`minmax` takes the full range, `percentile` the central share of values. `mse` and `entropy` try shares of the full
+range and take the one with the least mean squared error, or the least Kullback-Leibler divergence between values and
+quantized values (Migacz, "8-bit Inference with TensorRT", 2017), both estimated on a histogram.
 """
 
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class Range:
     """Over [-limit, limit], limit being a power of two that doubles as needed."""
 
     def add(self, values: NDArray[Any]) -> None:
-        """Take in a batch of any shape."""
+        """Add a batch of any shape."""
         if not values.size:
             return
         self.size += values.size
@@ -99,8 +99,8 @@ class Range:
 
 
 def _rounded(values: NDArray[Any], low: float, high: float, levels: int) -> NDArray[Any]:
-    step = (high - low) / (levels - 1)
-    return np.asarray(np.rint((np.clip(values, low, high) - low) / step) * step + low)
+    scale = (high - low) / (levels - 1)
+    return np.asarray(np.rint((np.clip(values, low, high) - low) / scale) * scale + low)
 
 
 def _squared_error(values: NDArray[Any], counts: NDArray[Any], low: float, high: float, levels: int) -> float:
@@ -110,7 +110,7 @@ def _squared_error(values: NDArray[Any], counts: NDArray[Any], low: float, high:
 def _divergence(values: NDArray[Any], counts: NDArray[Any], low: float, high: float, levels: int) -> float:
     """KL(P || Q): P has the clipped values at its ends, Q spreads each level's share evenly over the values in it.
 
-    Q knows nothing of the values that were clipped, which is what clipping costs.
+    Q has nothing of the clipped values; that is the cost of clipping.
     """
     clipped = (values < low) | (values > high)
     p = counts.copy()

@@ -1,8 +1,8 @@
 """Round a layer's weights to a grid so that its outputs change least, not each weight on its own.
 
 A layer computes y = xW, W of shape (inputs, outputs). With the second moment H = E[x xᵀ] of its input, (inputs,
-inputs), rounding that changes column w of W by Δ changes its output by E[(xΔ)²] = Δᵀ H Δ. All is in units of the grid:
-`grid` = W / scale with a scale per column, which integers between `low` <= 0 <= `high` are to stand for.
+inputs), a change of column w of W by Δ has the mean squared error E[(xΔ)²] = Δᵀ H Δ in its output. Everything is in
+units of the scale: `grid` = W / scale, with a scale per column, is rounded to integers from `low` <= 0 to `high`.
 
 Shapes are (inputs, outputs) and (inputs, inputs), or those with `groups` in front: a grouped convolution has a matrix
 and a moment for each group, a depthwise one for each channel. A weight that is exactly zero stays zero.
@@ -47,9 +47,10 @@ def error(grid: Array, ints: Ints, moment: Array, scale: Array | float = 1.0) ->
 def best_scale(
     weights: Array, scales: Iterable[Array], moment: Array, low: int, high: int, together: bool = False
 ) -> Array:
-    """Of several `scales`, for every output the one with which `nearest` has the smallest error, the first of equals.
+    """For every output, that of several `scales` with which `nearest` has the smallest error, the first of equals.
 
-    Each has shape (outputs,) or (groups, outputs), as has the result; with `together` the result is one of them.
+    Each of `scales` has shape (outputs,) or (groups, outputs), and so has the result. With `together`, one of `scales`
+    is chosen for all outputs.
     """
     best, least = np.ones(1), np.asarray(np.inf)
     for scale in scales:
@@ -62,14 +63,14 @@ def best_scale(
 
 
 def gptq(grid: Array, moment: Array, low: int, high: int, damping: float = 0.01) -> Ints:
-    """Round input by input, each making up for the errors of those before it as well as it can.
+    """Round input by input, each so that it compensates the errors of those before it.
 
-    Takes inputs with the largest mean square first. `damping` times the mean of H's diagonal is added to the diagonal:
-    more of it trusts the moment less. A column for which `nearest` has the smaller error gets that.
+    Inputs with the largest mean square come first. `damping` times the mean of H's diagonal is added to the diagonal:
+    the larger it is, the less the moment counts. A column for which `nearest` has the smaller error gets that.
 
-    GPTQ updates the weights that are left through the Cholesky factor of H's inverse. Here H = R Rᵀ with R upper
-    triangular, so that ΔᵀHΔ = |RᵀΔ|²: row i is least for Δᵢ = -Σ_{j<i} Rⱼᵢ Δⱼ / Rᵢᵢ. The integers are the same and
-    nothing has to be inverted.
+    The paper updates the remaining weights by the Cholesky factor of H's inverse. Here H = R Rᵀ with R upper
+    triangular, so that ΔᵀHΔ = |RᵀΔ|², whose row i is least for Δᵢ = -Σ_{j<i} Rⱼᵢ Δⱼ / Rᵢᵢ. The integers are the same,
+    without inverting H.
     """
     stacked, second = _stacked(grid, moment)
     order = np.argsort(-np.diagonal(second, axis1=1, axis2=2), axis=1, kind="stable")
@@ -102,9 +103,9 @@ def adaround(
     """Learn for every weight whether to round it up or down, by `steps` of Adam at the learning rate `rate`.
 
     The soft integer is ⌊w⌋ + h(v), h(v) = clip(1.2 σ(v) - 0.1, 0, 1), and the loss is ΔᵀHΔ + λ Σ (1 - |2h - 1|^β) with
-    β falling from 20 to 2, H scaled to a mean diagonal of 1, and λ the `regularizer`. Other than in the paper, h starts
-    on the way from the weight to what `gptq` gives, so that fewer steps do. `seed` draws a small offset of v. A column
-    for which `nearest` has the smaller error gets that.
+    β falling from 20 to 2, H scaled to a mean diagonal of 1, and λ the `regularizer`. Unlike in the paper, h starts
+    between the weight and the result of `gptq`, so that fewer steps are enough. `seed` is of small random offsets of v.
+    A column for which `nearest` has the smaller error gets that.
     """
     stacked, second = _stacked(grid, moment)
     size = np.diagonal(second, axis1=1, axis2=2).mean(1)
@@ -134,13 +135,13 @@ def _gradient(
     logits: Array, floor: Array, weights: Array, fixed: Array, moment: Array, regularizer: float, beta: float
 ) -> Array:
     """Half the gradient of AdaRound's loss by its logits."""
-    gate = 1 / (1 + np.exp(-logits))
-    soft = np.clip(gate * (STRETCH_HIGH - STRETCH_LOW) + STRETCH_LOW, 0, 1)
+    sigmoid = 1 / (1 + np.exp(-logits))
+    soft = np.clip(sigmoid * (STRETCH_HIGH - STRETCH_LOW) + STRETCH_LOW, 0, 1)
     soft[fixed] = 0
     gradient: Array = moment @ (soft + floor - weights)
     side = 2 * soft - 1
     gradient -= regularizer * beta * np.copysign(np.abs(side) ** (beta - 1), side)
-    gradient *= gate * (1 - gate)
+    gradient *= sigmoid * (1 - sigmoid)
     return gradient
 
 
@@ -175,6 +176,6 @@ def _logit(share: Array) -> Array:
 
 
 def _better(ints: Ints, fallback: Ints, grid: Array, moment: Array) -> Ints:
-    """Column by column the one with the smaller error, the fallback where they are even."""
+    """For each column the integers with the smaller error, `fallback` if both are equal."""
     worse = error(grid, ints, moment) >= error(grid, fallback, moment)
     return np.where(worse[..., None, :], fallback, ints)

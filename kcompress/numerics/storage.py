@@ -1,7 +1,7 @@
 """The smallest type that holds an array exactly.
 
-float16 has 11 significant bits and reaches 65504; an array is on its grid when casting there and back changes nothing.
-Its upper byte alone is a float of 8 bits, 3 of them significant (E5M2), for what has nothing in the lower byte.
+float16 has 11 significant bits and reaches 65504; an array is on its grid if a cast to float16 and back changes
+nothing. The upper byte of a float16 whose lower byte is zero is a float of 8 bits with 3 significant bits (E5M2).
 """
 
 from typing import Any

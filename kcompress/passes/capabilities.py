@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Layers = tuple[str, ...]
 """Qualified names of layers that can only be changed together; mostly it is one."""
-Replaced = Sequence[tuple[Any, "NDArray[Any]"]]
+NewValues = Sequence[tuple[Any, "NDArray[Any]"]]
 """Variables of a model and their new values."""
 
 
@@ -127,7 +127,7 @@ class ChangesCoupledLayers(ABC):
     """A pass that changes shapes of several layers together, and can tell what each set of them alone would do."""
 
     @abstractmethod
-    def apart(self, model: Any, ctx: "Context") -> "tuple[Mapping[Layers, Replaced], tuple[Skip, ...]]":
+    def apart(self, model: Any, ctx: "Context") -> "tuple[Mapping[Layers, NewValues], tuple[Skip, ...]]":
         """The new values that give the outputs of the model with only these layers changed, and the layers left alone.
 
         Sets of layers are in the order of the model, and shapes stay as they are: what would be removed is zero.

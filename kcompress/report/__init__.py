@@ -1,4 +1,4 @@
-"""What a run did and what came of it, and one renderer per form."""
+"""The report of a run, and a renderer for each form of report: terminal, JSON, Markdown, HTML, plots."""
 
 from kcompress.report.report import Budget, PassRecord, Report, SourceFigures
 

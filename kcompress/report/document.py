@@ -1,4 +1,4 @@
-"""What a verb found: for people tables, remarks and perhaps a plot, for programs data; the suffix picks the form."""
+"""A report without its form: data, tables, remarks, perhaps a plot. The suffix of a file picks the form."""
 
 import json
 from abc import ABC, abstractmethod
@@ -39,7 +39,7 @@ class Document:
 
 
 class Result(ABC):
-    """What a verb returns."""
+    """Base of what the functions in `api` return."""
 
     @property
     def exit_code(self) -> int:
@@ -48,7 +48,7 @@ class Result(ABC):
 
     @property
     def shown(self) -> bool:
-        """Whether this process shows it; False where another one does, with which it trained together."""
+        """Whether this process prints it; False where another process of its group does."""
         return True
 
     @abstractmethod
@@ -66,7 +66,7 @@ class Result(ABC):
 
 
 def check(paths: Sequence[Path], plotted: bool = False) -> None:
-    """Find what can't be written before anything is computed; `plotted` says whether there is a plot.
+    """Check that reports can be written, before anything is computed; `plotted` says whether they have a plot.
 
     Raises UsageError for a suffix that no form has, OutputError for a folder that is not there, MissingExtraError for a
     form that needs an extra.

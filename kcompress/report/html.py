@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: tables, plots as SVG inside it, remarks."""
+"""A report as one HTML page that needs no other files: plots as inline SVG, tables, remarks."""
 
 import re
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ svg { max-width: 100%; height: auto; }
 
 
 def page(title: str, tables: Sequence[Table], figures: Sequence[str] = (), remarks: Sequence[str] = ()) -> str:
-    """The page. `figures` are whole SVG documents, as a plotting library writes them; all other text is escaped.
+    """The page. `figures` are SVG documents, as a plotting library writes them; all other text is escaped.
 
     Raises MissingExtraError without Jinja.
     """
@@ -72,5 +72,5 @@ def require() -> None:
 
 
 def _inline(figure: str) -> str:
-    """An SVG document without what may only stand at the start of a file."""
+    """An SVG document without its XML declaration and doctype, which are not allowed inside a page."""
     return re.sub(r"^.*?(?=<svg)", "", figure, count=1, flags=re.DOTALL)

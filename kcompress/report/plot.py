@@ -1,4 +1,4 @@
-"""Plots as text or bytes of a file, the same for the same data, drawn without a display."""
+"""Plots as the bytes of a file, the same bytes for the same data; no display is needed."""
 
 import io
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def style() -> Any:
 
 
 def saved(draw: Callable[[], Any], kind: str) -> bytes:
-    """What a function draws, as a file: `svg` or `png`."""
+    """The bytes of the file, `svg` or `png`, with the figure that `draw` makes."""
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     with style():

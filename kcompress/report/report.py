@@ -1,4 +1,4 @@
-"""The Report: every figure measured on the file that was written."""
+"""The report of a run, whose figures were measured on the file that was written."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,8 +8,8 @@ from kcompress.measure.quality import Quality
 from kcompress.report import run_tables
 from kcompress.report.document import Document, Result
 
-UNPROMISED = ("budgets", "declined", "history")
-"""Fields of a record that do not go into the JSON as they are."""
+NOT_IN_JSON = ("budgets", "declined", "history")
+"""Fields of a `PassRecord` that are not in the JSON report, or in another form."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class SourceFigures:
 
 @dataclass(frozen=True)
 class PassRecord:
-    """One pass: its settings, what it changed and what not, and the model after it.
+    """One pass: its settings, the layers that it changed and skipped, and the model after it.
 
-    An entry of `changed` has the keys `layer` and `detail`. Where weights were rounded it has `bits` and
-    `weight_sqnr_db` too, with calibration data also `output_sqnr_db`: signal-to-quantization-noise ratios, None where
-    nothing was lost. They are simulated in Keras, each layer by itself. `declined` are those of the skipped layers that
-    the pass should have changed. `history` has the keys `loss`, `validation_loss` and `seconds` for each epoch of a
+    An entry of `changed` has the keys `layer` and `detail`. If weights were rounded, it also has `bits` and
+    `weight_sqnr_db`, and with calibration data `output_sqnr_db`. These signal-to-quantization-noise ratios are
+    simulated in Keras, each layer alone; they are None where nothing was lost. `declined` are the skipped layers that
+    the pass should have changed. `history` has the keys `loss`, `validation_loss` and `seconds` for each epoch of
     training.
     """
 
@@ -49,10 +49,10 @@ class PassRecord:
 
 @dataclass(frozen=True)
 class Budget:
-    """A limit that was asked for, in the unit of its name (points, bytes, milliseconds, multiply-adds or a share), and
-    what was measured.
+    """A limit that was set, and what was measured, both in the unit of the name: points, bytes, milliseconds,
+    multiply-adds or a share.
 
-    The name is that of an option, or of a pass and its field; `detail` says why it was not met, where that is known.
+    The name is that of an option, or of a pass and its field; `detail` says why it was not met, if that is known.
     """
 
     name: str
@@ -65,14 +65,14 @@ class Budget:
         return self.measured is not None and self.measured <= self.limit
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data; `detail` is there only where there is one."""
+        """As plain data; without `detail` if that is empty."""
         document = {"name": self.name, "limit": self.limit, "measured": self.measured, "met": self.met}
         return {**document, "detail": self.detail} if self.detail else document
 
 
 @dataclass(frozen=True)
 class Report(Result):
-    """A finished run. `to_json` has the keys that are promised; the rest is for the readable forms."""
+    """A finished run. The keys of `to_json` are a promise to users; other fields are only in the readable forms."""
 
     version: str
     source: SourceFigures
@@ -85,7 +85,7 @@ class Report(Result):
     budgets: tuple[Budget, ...] = ()
     notes: tuple[str, ...] = field(default=())
     first: bool = True
-    """Whether this process wrote the files; False where another one did that trained together with it."""
+    """Whether this process wrote the files; False where another process of its group did."""
 
     @property
     def macs(self) -> int | None:
@@ -106,14 +106,14 @@ class Report(Result):
         return Document(f"kcompress {self.version}", self.to_json(), run_tables.tables(self), remarks)
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain data; `budgets` and `notes` are there only where there are some."""
+        """The report as plain data; without `budgets` and `notes` if there are none."""
         artifact, quality = self.artifact, self.quality
         document: dict[str, Any] = {
             "kcompress": self.version,
             "source": vars(self.source),
             "passes": [
                 {
-                    **{key: value for key, value in vars(record).items() if key not in UNPROMISED},
+                    **{key: value for key, value in vars(record).items() if key not in NOT_IN_JSON},
                     "changed": list(record.changed),
                     "skipped": list(record.skipped),
                     **({"history": list(record.history)} if record.history else {}),

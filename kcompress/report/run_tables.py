@@ -67,27 +67,27 @@ def comparison(report: "Report") -> Table:
 
 
 def rounded(report: "Report") -> list[Table]:
-    """The layers whose weights were rounded, those that it hurt most first: by their outputs, else by their weights."""
+    """The layers whose weights were rounded, lowest SQNR first: that of outputs if known, else of weights."""
     found: dict[str, dict[str, Any]] = {}
     for entry in (entry for record in report.passes for entry in record.changed if "bits" in entry):
         before = found.get(entry["layer"], {})
-        both = {key: _together(before, entry, key) for key in RATIOS if key in before or key in entry}
+        both = {key: _combined(before, entry, key) for key in RATIOS if key in before or key in entry}
         found[entry["layer"]] = {**entry, **both}
     if not found:
         return []
 
-    def hurt(entry: dict[str, Any]) -> float:
+    def sqnr(entry: dict[str, Any]) -> float:
         value = entry.get(RATIOS[1], entry.get(RATIOS[0]))  # None where nothing was lost, or nothing is known
         return math.inf if value is None else float(value)
 
-    ranked = sorted(found.values(), key=hurt)
+    ranked = sorted(found.values(), key=sqnr)
     rows = [(e["layer"], f"{e['bits']:g}", *(_decibels(e, key) for key in RATIOS)) for e in ranked]
     header = ("layer", "bits", "SQNR of weights, dB", "SQNR of outputs, dB")
     return [Table("Rounded layers, the most hurt first (simulated)", header, tuple(rows), shown=WORST)]
 
 
-def _together(one: dict[str, Any], other: dict[str, Any], key: str) -> float | None:
-    """The ratio, in decibels, after the noise of two passes; None for no noise."""
+def _combined(one: dict[str, Any], other: dict[str, Any], key: str) -> float | None:
+    """The SQNR, in decibels, with the noise of two passes together; None for no noise."""
     noise = sum(10 ** (-each[key] / 10) for each in (one, other) if each.get(key) is not None)
     return -10 * math.log10(noise) if noise else None
 

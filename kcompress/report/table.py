@@ -1,4 +1,4 @@
-"""A table as rows of text, which every form lays out in its own way, and how figures are written in it."""
+"""A table as rows of text, for all forms of reports, and how figures are written in it."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Table:
     header: Row
     rows: tuple[Row, ...]
     shown: int | None = None
-    """How many rows a terminal shows, the first ones; all without it. Files have all."""
+    """How many rows, from the first, a terminal shows; None for all. Files have all of them."""
 
 
 def count(value: int | None) -> str:

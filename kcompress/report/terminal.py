@@ -8,7 +8,7 @@ PLAIN_WIDTH = 160
 
 
 def show(document: Document, stream: IO[str] | None = None) -> None:
-    """Print tables and remarks; to a terminal in its width, elsewhere wide and without colour."""
+    """Print tables and remarks: in the width of the terminal; if it is none, PLAIN_WIDTH wide and without colour."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -6,9 +6,9 @@ from typing import Any
 
 from kcompress import backend
 from kcompress.analysis.effects import Sensitivity
-from kcompress.analysis.kept import key_of
 from kcompress.analysis.levels import LEVELS
 from kcompress.analysis.measuring import measure
+from kcompress.analysis.score_cache import key_of
 from kcompress.data import Splits
 from kcompress.errors import UsageError
 from kcompress.formats import find

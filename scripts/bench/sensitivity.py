@@ -68,12 +68,12 @@ def compare(name: str, model: Any, data: Dataset) -> None:
             making[kind], probes[kind] = seconds(lambda: Probe(model, data, SAMPLES))
     settings, furthest = 0, 0.0
     for sweep in sweeps(FIELDS):
-        ((_, step),) = sweep.steps
-        found = list(changes(model, step, Context(Splits(None, None, None), 0)).replaced.values())
-        for replaced in found[:: 1 + len(found) // MOST]:
+        ((_, pass_),) = sweep.passes
+        found = list(changes(model, pass_, Context(Splits(None, None, None), 0)).new_values.values())
+        for values in found[:: 1 + len(found) // MOST]:
             scores = {}
             for kind, probe in probes.items():
-                taken, scores[kind] = seconds(lambda probe=probe, replaced=replaced: probe.score(replaced))
+                taken, scores[kind] = seconds(lambda probe=probe, values=values: probe.score(values))
                 running[kind] += taken
             settings += 1
             own, other = scores["stages"].distortion, scores["whole"].distortion

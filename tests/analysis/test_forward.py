@@ -53,12 +53,12 @@ def encoder():
     return k.Model(inputs, nn.Dense(4, name="two")(x), name="encoder")
 
 
-def twins():
+def shared_encoder():
     """A model that is called twice, each time through all of its layers, and branches that do not meet."""
     left, right, shared = k.Input((6,), name="left"), k.Input((6,), name="right"), encoder()
     a, b = shared(nn.Dense(6, name="before")(left)), shared(right)
     outputs = [nn.Dense(3, name="beside")(right), nn.Dense(2, name="head")(nn.Subtract(name="minus")([a, b]))]
-    return seeded(k.Model([left, right], [*outputs, a], name="twins"))
+    return seeded(k.Model([left, right], [*outputs, a], name="shared_encoder"))
 
 
 def noisy():
@@ -105,7 +105,7 @@ def own():
     return seeded(Own(inputs, nn.Dense(3, name="b")(nn.Dense(6, name="a")(inputs))))
 
 
-STAGED = {**BUILDERS, **{build.__name__: build for build in (twins, noisy, mixed, told)}}
+STAGED = {**BUILDERS, **{build.__name__: build for build in (shared_encoder, noisy, mixed, told)}}
 WHOLE = {build.__name__: build for build in (together, masked, borrowed, own)}
 
 
@@ -119,7 +119,7 @@ def both(name):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(forward, "STAGES", most)
             made = Forward(model, sign, batch, 7)
-        found.append((made, *made.own(batch)))
+        found.append((made, *made.unchanged(batch)))
     return model, found
 
 
@@ -174,7 +174,7 @@ def test_the_same_call_gives_the_same_bytes():
     replaced, batch = changes(model, [0], 0), batch_for(model, 7)
     first, again = (staged.changed(replaced, *kept)[0].tobytes() for _ in range(2))
     other = Forward(model, signature(model), batch, 7)
-    assert other.changed(replaced, *other.own(batch))[0].tobytes() == first == again
+    assert other.changed(replaced, *other.unchanged(batch))[0].tobytes() == first == again
 
 
 def runs(monkeypatch, made, *given):
@@ -187,7 +187,7 @@ def runs(monkeypatch, made, *given):
 
 
 def test_layers_before_the_change_and_beside_it_are_not_run(monkeypatch):
-    model, ((staged, *kept), _) = both("twins")
+    model, ((staged, *kept), _) = both("shared_encoder")
     count = len(staged.stages)
     first, last, beside = (model.get_layer(name).kernel for name in ("before", "head", "beside"))
     one = lambda v: runs(monkeypatch, staged, [(v, np.zeros(v.shape, np.float32))], *kept)  # noqa: E731
@@ -201,11 +201,11 @@ def test_no_more_is_kept_than_may_be(monkeypatch):
     model = BUILDERS["residual"]()
     batch = batch_for(model, 5)
     many = Forward(model, signature(model), batch, 5)
-    largest = max(np.asarray(t).size for t in many.own(batch)[0].values())
+    largest = max(np.asarray(t).size for t in many.unchanged(batch)[0].values())
     monkeypatch.setattr(forward, "KEPT", largest - 1)
     few = Forward(model, signature(model), batch, 5)
     assert 1 < len(few.stages) < len(many.stages)
-    taken = few.own(batch)[0]
+    taken = few.unchanged(batch)[0]
     del taken[few._inputs[0]]
     assert sum(np.asarray(t).size for t in taken.values()) < largest
     monkeypatch.setattr(forward, "KEPT", 0)
@@ -227,5 +227,5 @@ def test_the_model_is_left_as_it_is():
     model = tokens()
     before = [np.asarray(v).copy() for v in model.weights]
     made = Forward(model, signature(model), batch_for(model), 5)
-    made.changed(changes(model, range(4), 1), *made.own(batch_for(model)))
+    made.changed(changes(model, range(4), 1), *made.unchanged(batch_for(model)))
     assert all((np.asarray(v) == w).all() for v, w in zip(model.weights, before, strict=True))

@@ -10,12 +10,12 @@ def test_without_fields_zeros_channels_and_bits_are_tried():
 
 def test_levels_go_from_mild_to_severe_each_once():
     asked = {"quantize.weights:bits": [3, 8, 5, 8], "prune.magnitude:sparsity": [0.9, 0.5]}
-    assert [[value for value, _ in sweep.steps] for sweep in sweeps(asked)] == [[8, 5, 3], [0.5, 0.9]]
+    assert [[value for value, _ in sweep.passes] for sweep in sweeps(asked)] == [[8, 5, 3], [0.5, 0.9]]
 
 
 def test_each_level_has_its_pass():
     (sweep,) = sweeps({"prune.structured:ratio": [0.5, 0.25]})
-    assert [(step.name, step.config()) for _, step in sweep.steps] == [
+    assert [(pass_.name, pass_.config()) for _, pass_ in sweep.passes] == [
         ("prune.structured", {"ratio": 0.25}),
         ("prune.structured", {"ratio": 0.5}),
     ]

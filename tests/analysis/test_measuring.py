@@ -1,6 +1,6 @@
 """Effects measured are those of the changed model itself.
 
-Covers: analysis/changes.py, analysis/kept.py, analysis/probe.py, model/sqnr.py.
+Covers: analysis/changes.py, analysis/score_cache.py, analysis/probe.py, model/sqnr.py.
 """
 
 import itertools

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kcompress import compress
-from kcompress.measure.memory import CLEAR, peak_memory, settled
+from kcompress.measure.memory import CLEAR, frozen_heap, peak_memory
 from kcompress.progress import Hooks
 from tests.models import dense
 
@@ -32,12 +32,12 @@ def test_what_was_there_before_does_not_count():
     assert kept.size
 
 
-def test_while_settled_only_new_objects_are_looked_through():
+def test_with_a_frozen_heap_only_new_objects_are_looked_through():
     gc.unfreeze()
-    with settled():
+    with frozen_heap():
         frozen = gc.get_freeze_count()
         assert frozen > 10_000
-        with settled():  # as where one of these is within another
+        with frozen_heap():  # as where one of these is within another
             assert gc.get_freeze_count() == frozen
         assert gc.get_freeze_count() == frozen
     assert gc.get_freeze_count() == 0
@@ -45,12 +45,12 @@ def test_while_settled_only_new_objects_are_looked_through():
 
 def test_what_a_caller_froze_stays_so():
     gc.freeze()
-    with settled():
+    with frozen_heap():
         pass
     assert gc.get_freeze_count() > 10_000
 
 
-def test_a_run_is_settled_while_its_passes_run(tmp_path):
+def test_the_heap_is_frozen_while_the_passes_of_a_run_run(tmp_path):
     counts = []
     gc.unfreeze()
     hooks = Hooks(passed=lambda *_: counts.append(gc.get_freeze_count()))

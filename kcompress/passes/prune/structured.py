@@ -21,7 +21,7 @@ from kcompress.errors import UsageError
 from kcompress.fields import tunable
 from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult, Skip
-from kcompress.passes.capabilities import ChangesCoupledLayers, GoesInStages, Layers, Replaced
+from kcompress.passes.capabilities import ChangesCoupledLayers, GoesInStages, Layers, NewValues
 from kcompress.passes.prune._account import account, at_their_least, listed, reason_of
 from kcompress.passes.prune._amounts import Order, within
 from kcompress.passes.prune._formats import sliced_formats
@@ -161,7 +161,7 @@ class PruneStructured(Pass, GoesInStages, ChangesCoupledLayers):
         formats = sliced_formats(model, found, dropped, ctx.plan)
         return PassResult(new, changes, skipped, formats, goals)
 
-    def apart(self, model: Any, ctx: Context) -> tuple[dict[Layers, Replaced], tuple[Skip, ...]]:
+    def apart(self, model: Any, ctx: Context) -> tuple[dict[Layers, NewValues], tuple[Skip, ...]]:
         found, alone, left = self.dropped_apart(model, ctx)
         return {layers: list(zeroed(model, found, dropped)) for layers, dropped in alone.items()}, left
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from kcompress.errors import KCompressError
-from kcompress.measure.memory import settled
+from kcompress.measure.memory import frozen_heap
 from kcompress.tuning.evaluation import CandidateEvaluator, TrialPruned
 from kcompress.tuning.study import Study
 from kcompress.tuning.trials import TrialRequest
@@ -15,7 +15,7 @@ WAIT_SECONDS = 1.0
 def work(evaluator: CandidateEvaluator, study: Study, report_trials: Callable[[], None]) -> None:
     """Carry out trials, and call `report_trials` after each. A process that has to end leaves its trial to others."""
     try:
-        with settled():
+        with frozen_heap():
             while (request := study.next()) is not None:
                 if request == "wait":
                     time.sleep(WAIT_SECONDS)

@@ -1,4 +1,7 @@
-"""Scores kept between analyses: one small file for each level of a field, found by all that went into it."""
+"""A cache of scores between analyses: one small file for each level of a field.
+
+Its folder is named by everything that the scores depend on besides field and level.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,29 +19,29 @@ ABOUT = "about.json"
 
 
 def key_of(source: Path, splits: Splits) -> str:
-    """What identifies a model file and the data that is looked at with it; OSError without the file."""
+    """The cache key of a model file and the data of an analysis; OSError without the file."""
     data = [each.fingerprint() for each in (splits.training, splits.calibration) if each is not None]
     return cache.key(digest_of(source), *data)
 
 
 @dataclass(frozen=True)
-class Level:
-    """What is known of one level: for each of the layers the score, None where it was not run; and reasons to skip."""
+class LevelScores:
+    """For one level of a field, the score of each layer, None where it was not run, and why layers were skipped."""
 
     scores: dict[Layers, Score | None]
     skipped: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class StoredLevel:
-    """A level as it is stored: JSON has no names of several layers."""
+class JsonLevel:
+    """`LevelScores` as a file holds it, since a key of JSON can't be the names of several layers."""
 
     scores: tuple[tuple[Layers, Score | None], ...]
     skipped: dict[str, str]
 
 
-class Kept:
-    """The scores of one model on one set of samples; without a key, or a folder to write to, of nothing."""
+class ScoreCache:
+    """The scores of one model on one set of samples. It stays empty without a key or a folder to write to."""
 
     def __init__(self, key: str | None, samples: int, seed: int, metric: str | None) -> None:
         from keras import backend
@@ -53,18 +56,18 @@ class Kept:
     def reference(self) -> Reference | None:
         return self._read(Reference, ABOUT)
 
-    def keep_reference(self, reference: Reference) -> None:
+    def store_reference(self, reference: Reference) -> None:
         if self._folder is not None:
             cache.write(self._folder / ABOUT, reference)
 
-    def level(self, field: str, value: float) -> Level | None:
-        """What is known of a level, if anything is."""
-        found = self._read(StoredLevel, _name(field, value))
-        return None if found is None else Level(dict(found.scores), found.skipped)
+    def level(self, field: str, value: float) -> LevelScores | None:
+        """The scores of a level; None if it was not measured."""
+        found = self._read(JsonLevel, _name(field, value))
+        return None if found is None else LevelScores(dict(found.scores), found.skipped)
 
-    def keep_level(self, field: str, value: float, level: Level) -> None:
+    def store_level(self, field: str, value: float, level: LevelScores) -> None:
         if self._folder is not None:
-            stored = StoredLevel(tuple(level.scores.items()), dict(level.skipped))
+            stored = JsonLevel(tuple(level.scores.items()), dict(level.skipped))
             cache.write(self._folder / _name(field, value), stored)
 
     def _read(self, kind: type[Kind], name: str) -> Kind | None:
