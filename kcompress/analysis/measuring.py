@@ -76,7 +76,7 @@ def judged(splits: Splits) -> Dataset:
     if data is None:
         raise UsageError("sensitivity is measured on training or calibration data; give it with --data")
     try:
-        return data.halves()[1]
+        return data.train_test_split()[1]
     except DataError:  # too few samples, or in another order each time
         return data
 

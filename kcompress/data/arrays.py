@@ -86,7 +86,7 @@ class NpySource(ArraySource):
         """Map the file.
 
         Raises:
-            DataError: not a whole `.npy` file of numbers.
+            DataError: not a complete `.npy` file of numbers.
         """
         try:
             array = np.lib.format.open_memmap(path, mode="r")

@@ -1,4 +1,4 @@
-"""Batches of samples, and what is done to a stream of them: cutting, joining, splitting, hashing.
+"""Batches of samples, and functions on streams of them: cutting, joining, splitting, hashing.
 
 The samples of a batch are one array, a dict of arrays (inputs by name) or a tuple of arrays (inputs by position).
 `leaves` turns any of the three into a flat dict, and `pack` turns that back.
@@ -18,7 +18,7 @@ Key: TypeAlias = str | int | None
 """An input's name, its position, or None for the only one."""
 
 FOLD = 5
-"""One sample in so many is test data where the source has no split of its own."""
+"""Every fifth sample is test data if the source has no splits."""
 
 
 def leaves(arrays: Arrays) -> dict[Key, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The one data set type: a re-iterable stream of batches, whatever it comes from."""
+"""The type of all data sets: a re-iterable stream of batches, whatever its source."""
 
 import hashlib
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kcompress.data.batches import Batch, rebatch, split_size
-from kcompress.data.fitting import Feed, feed, route
+from kcompress.data.fitting import InputBinding, bind, bindings_for
 from kcompress.data.source import InputShapes, Source
 from kcompress.errors import DataError, UsageError
 
 COUNTED = 256
-"""Samples that are read at a time only to count them."""
+"""The batch size with which samples are counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +21,14 @@ class Dataset:
 
     Attributes:
         source: where the samples come from.
-        cuts: which splits of it are taken, one after the other: True for every fifth sample, False for the others.
-        feeds: which array goes to which input of the model, set by `fit_to`; empty before.
+        cuts: the splits taken of it, one after the other: True is the test split (every fifth sample), False the
+            training split (the others).
+        bindings: which array goes to which input of the model, set by `fit_to`; empty before.
     """
 
     source: Source
     cuts: tuple[bool, ...] = ()
-    feeds: tuple[Feed, ...] = ()
+    bindings: tuple[InputBinding, ...] = ()
 
     @property
     def name(self) -> str:
@@ -43,7 +44,7 @@ class Dataset:
         return samples
 
     def counted(self) -> int:
-        """The number of samples, which are read through where only that tells."""
+        """The number of samples; all of them are read if it is not known otherwise."""
         return self.samples if self.samples is not None else sum(batch.samples for batch in self.batches(COUNTED))
 
     @property
@@ -64,7 +65,7 @@ class Dataset:
             limit: samples in all, at most; None for all there are.
 
         Raises:
-            UsageError: a size or limit that cannot be.
+            UsageError: a size below 1 or a limit below 0.
             DataError: (while iterating) the source cannot be read, or holds what it did not announce.
         """
         if size < 1:
@@ -72,7 +73,7 @@ class Dataset:
         if limit is not None and limit < 0:
             raise UsageError(f"{self.name}: a limit of {limit} samples is negative; give a positive number or none")
         chunk = size if limit is None else max(1, min(size, limit))
-        return rebatch(self._fed(self.source.stream(chunk, self.cuts)), size, limit)
+        return rebatch(self._bound(self.source.stream(chunk, self.cuts)), size, limit)
 
     def inputs(self, size: int, fixed: int | None = None, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Return the inputs of a fitted data set by name, batch by batch, without labels.
@@ -81,12 +82,12 @@ class Dataset:
         """
         for batch in self.batches(fixed or size, limit):
             assert isinstance(batch.x, dict)
-            whole = fixed is None or batch.samples == fixed
-            yield batch.x if whole else {name: np.resize(x, (fixed, *x.shape[1:])) for name, x in batch.x.items()}
+            full = fixed is None or batch.samples == fixed
+            yield batch.x if full else {name: np.resize(x, (fixed, *x.shape[1:])) for name, x in batch.x.items()}
 
-    def _fed(self, stream: Iterator[Batch]) -> Iterator[Batch]:
+    def _bound(self, stream: Iterator[Batch]) -> Iterator[Batch]:
         for batch in stream:
-            yield Batch(feed(batch.x, self.feeds), batch.y) if self.feeds else batch
+            yield Batch(bind(batch.x, self.bindings), batch.y) if self.bindings else batch
 
     def fingerprint(self) -> str:
         """Return a hex string that identifies the samples, before `fit_to`, for a cache key.
@@ -111,9 +112,9 @@ class Dataset:
             DataError: the data cannot be what the model takes.
         """
         source = self.source.fitted(inputs)
-        return replace(self, source=source, feeds=route(self.name, source.spec, inputs))
+        return replace(self, source=source, bindings=bindings_for(self.name, source.spec, inputs))
 
-    def halves(self) -> tuple["Dataset", "Dataset"]:
+    def train_test_split(self) -> tuple["Dataset", "Dataset"]:
         """Return the training split (four samples in five) and the test split (the samples with index % 5 == 4).
 
         Raises:
@@ -132,7 +133,7 @@ class Dataset:
         return replace(self, cuts=(*self.cuts, False)), replace(self, cuts=(*self.cuts, True))
 
     def overlaps(self, other: "Dataset") -> bool:
-        """Return whether both take samples from the very same source and one is not a split apart from the other."""
+        """Return whether both have samples in common: they have the same source, and their splits are not disjoint."""
         mine, theirs = self.source.origin, other.source.origin
         same = len(mine) == len(theirs) and all(
             one is two or (isinstance(one, str) and one == two) for one, two in zip(mine, theirs, strict=True)
@@ -142,7 +143,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Splits:
-    """The data of one run; what is not known is None. No test sample is in the other two."""
+    """The data of one run; a split that is not given is None. No test sample is in the other two."""
 
     training: Dataset | None
     calibration: Dataset | None
@@ -154,7 +155,7 @@ class Splits:
         return Splits(*fitted)
 
     def sample(self) -> dict[str, np.ndarray] | None:
-        """The inputs of one sample of whatever is there, once fitted to a model, for timing; None without data."""
+        """The inputs of one sample, for timing, once data sets are fitted to a model; None without data."""
         for data in (self.test, self.calibration, self.training):
             for x in data.inputs(1, limit=1) if data is not None else ():
                 return x
@@ -163,9 +164,9 @@ class Splits:
 
 @dataclass(frozen=True)
 class Parts:
-    """What one SPEC or object offers: all samples without a split, or splits of its own."""
+    """The data sets of one SPEC or object: all samples if it has no splits, else its splits."""
 
-    whole: Dataset | None = None
+    unsplit: Dataset | None = None
     training: Dataset | None = None
     calibration: Dataset | None = None
     test: Dataset | None = None

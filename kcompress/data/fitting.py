@@ -1,4 +1,4 @@
-"""Which array of the data goes to which input of the model."""
+"""Bindings of the arrays of the data to the inputs of the model."""
 
 import difflib
 from collections.abc import Collection, Mapping
@@ -12,16 +12,16 @@ from kcompress.errors import DataError
 
 
 @dataclass(frozen=True)
-class Feed:
+class InputBinding:
     """One input of the model: its name, the key of its array, and whether that lacks a last axis of 1."""
 
     input: str
     key: Key
-    grow: bool
+    add_axis: bool
 
 
-def route(name: str, spec: Mapping[Key, Leaf], inputs: InputShapes) -> tuple[Feed, ...]:
-    """Return the feed of each input, in the model's order.
+def bindings_for(name: str, spec: Mapping[Key, Leaf], inputs: InputShapes) -> tuple[InputBinding, ...]:
+    """Return the binding of each input, in the model's order.
 
     Args:
         name: the data set's, for messages.
@@ -32,7 +32,9 @@ def route(name: str, spec: Mapping[Key, Leaf], inputs: InputShapes) -> tuple[Fee
         DataError: an input without an array, an array without an input, or a shape that does not match.
     """
     keys = _keys(name, spec, inputs)
-    return tuple(_feed(name, spec[keys[wanted]], keys[wanted], wanted, shape[1:]) for wanted, shape in inputs.items())
+    return tuple(
+        _binding(name, spec[keys[wanted]], keys[wanted], wanted, shape[1:]) for wanted, shape in inputs.items()
+    )
 
 
 def _keys(name: str, spec: Mapping[Key, Leaf], inputs: InputShapes) -> dict[str, Key]:
@@ -77,11 +79,11 @@ def nearest(word: str, choices: Collection[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _feed(name: str, leaf: Leaf, key: Key, wanted: str, shape: tuple[int | None, ...]) -> Feed:
+def _binding(name: str, leaf: Leaf, key: Key, wanted: str, shape: tuple[int | None, ...]) -> InputBinding:
     if _matches(leaf.shape, shape):
-        return Feed(wanted, key, grow=False)
+        return InputBinding(wanted, key, add_axis=False)
     if _matches((*leaf.shape, 1), shape):
-        return Feed(wanted, key, grow=True)
+        return InputBinding(wanted, key, add_axis=True)
     raise DataError(
         f"{name}: {leaf.label} has samples of shape {leaf.shape}, the model's input {wanted!r} wants {shape}; "
         "give data of that shape"
@@ -94,7 +96,7 @@ def _matches(given: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> b
     )
 
 
-def feed(x: Arrays, feeds: tuple[Feed, ...]) -> dict[str, np.ndarray]:
-    """Return the input's name and array, (samples, ...), for each feed, in order."""
+def bind(x: Arrays, bindings: tuple[InputBinding, ...]) -> dict[str, np.ndarray]:
+    """Return the name and the array, (samples, ...), of each input, in the order of the bindings."""
     arrays = leaves(x)
-    return {way.input: arrays[way.key][..., None] if way.grow else arrays[way.key] for way in feeds}
+    return {each.input: arrays[each.key][..., None] if each.add_axis else arrays[each.key] for each in bindings}

@@ -1,7 +1,7 @@
-"""A folder of class folders of images; each image is decoded when its batch is due.
+"""A folder of class folders of images, which are decoded batch by batch.
 
 The class index is the position of the class folder's name among the sorted names. Images are resized to the model's
-input with bilinear interpolation (antialiased where they shrink), whatever their proportions. As in
+input with bilinear interpolation (antialiased where they shrink), without keeping their proportions. As in
 `keras.utils.image_dataset_from_directory`, the orientation tag of a photo is not applied and the first frame of a
 moving image counts.
 """
@@ -25,14 +25,14 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 Size = tuple[int | None, ...]
-"""Height, width and, unless images are to have no last axis, channels; None: as the first image has it."""
+"""Height, width and channels, or height and width of images without a channel axis; None: as in the first image."""
 
 
 class ImageSource(Source):
     """The images of one folder of class folders.
 
-    They come in an order that only their names decide and that mixes the classes, so that the first few hundred
-    are of all kinds. x is (samples, height, width, channels) uint8, y (samples,) int64.
+    Their order depends only on their names and mixes the classes, so that the first few hundred are of all classes. x
+    is (samples, height, width, channels) uint8, y (samples,) int64.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -105,7 +105,7 @@ class ImageSource(Source):
                 yield Batch(x, y)
 
     def _target(self) -> Size:
-        """The size to decode to, with what the model leaves open taken from the first image."""
+        """The size to decode to; sizes that the model leaves open are those of the first image."""
         if None not in self._size:
             return self._size
         with self._open(self._paths[0]) as image:
@@ -175,7 +175,7 @@ def open_images(folder: Path, name: str) -> Parts:
     _pillow()
     splits = {child.name: child for child in _folders(folder) if child.name in ("train", *TEST_SPLITS)}
     if not any(_folders(child) for child in splits.values()):
-        return Parts(whole=Dataset(ImageSource(folder, name)))
+        return Parts(unsplit=Dataset(ImageSource(folder, name)))
     sets = {
         split: Dataset(ImageSource(splits[split], f"{name.rstrip('/')}/{split}"))
         for split in ("train", *TEST_SPLITS)

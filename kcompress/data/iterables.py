@@ -1,6 +1,6 @@
-"""Anything that can be iterated again and again: `tf.data.Dataset`, `PyDataset`, a torch `DataLoader`, a list.
+"""Objects that can be iterated several times: `tf.data.Dataset`, `PyDataset`, a torch `DataLoader`, a list.
 
-It yields batches: (x, y), [x, y], or x alone. One pass tells how many samples it has, so that is not known before.
+They yield batches: (x, y), [x, y], or x alone. The number of samples is not known before all of them were read.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from kcompress.errors import DataError, KCompressError
 
 
 class IterableSource(Source):
-    """Batches from someone else's iterable, each checked against the first."""
+    """The batches of a user's iterable, each checked against the first."""
 
     def __init__(self, start: Callable[[], Iterator[object]], name: str, origin: tuple[object, ...]) -> None:
         """Look at the first batch.
@@ -81,7 +81,7 @@ class IterableSource(Source):
         return digest(self.read(1), self.name)
 
     def shuffles(self) -> bool:
-        """Return whether the first batch is another one each time."""
+        """Return whether two iterations start with different batches."""
         return digest([self._first()], self.name) != digest([self._first()], self.name)
 
 

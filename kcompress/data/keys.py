@@ -23,7 +23,7 @@ _ALLOWED = "x, y, x_train, y_train, x_test, y_test, or x_NAME, x_train_NAME, …
 
 
 @dataclass
-class Group:
+class SplitKeys:
     """The keys that make up one split: the names in the file, by input (None for the only one)."""
 
     x: dict[Key, str] = field(default_factory=dict)
@@ -36,38 +36,38 @@ def are_keys(keys: Iterable[str]) -> bool:
     return all(found) and any(match and match["role"] == "x" for match in found)
 
 
-def group_keys(keys: Iterable[str], name: str) -> dict[str, Group]:
-    """Sort keys into splits: {"": all samples}, or {"train": …, "test": …} with at least one of the two.
+def keys_by_split(keys: Iterable[str], name: str) -> dict[str, SplitKeys]:
+    """Return the keys of each split: {"": all samples}, or {"train": …, "test": …} with at least one of the two.
 
     Raises:
         DataError: a key that means nothing, labels without samples, or samples both with and without a split.
     """
-    groups: dict[str, Group] = {}
+    splits: dict[str, SplitKeys] = {}
     for key in keys:
         match = _KEY.fullmatch(key)
         if match is None:
             raise DataError(f"{name}: key {key!r} is not one of {_ALLOWED}; rename it or leave it out")
-        group = groups.setdefault(match["split"] or "", Group())
-        (group.x if match["role"] == "x" else group.y)[match["name"]] = key
-    if not groups:
+        split_keys = splits.setdefault(match["split"] or "", SplitKeys())
+        (split_keys.x if match["role"] == "x" else split_keys.y)[match["name"]] = key
+    if not splits:
         raise DataError(f"{name}: it holds no arrays; give {_ALLOWED}")
-    for split, group in groups.items():
-        _check(group, split, name)
-    if "" in groups and len(groups) > 1:
-        plain, parted = next(iter(groups[""].x.values())), next(iter(groups[max(groups)].x.values()))
+    for split, split_keys in splits.items():
+        _check(split_keys, split, name)
+    if "" in splits and len(splits) > 1:
+        plain, parted = next(iter(splits[""].x.values())), next(iter(splits[max(splits)].x.values()))
         raise DataError(f"{name}: it has both {plain} and {parted}; give samples with splits or without, not both")
-    held_out = next((split for split in TEST_SPLITS if split in groups), None)
+    held_out = next((split for split in TEST_SPLITS if split in splits), None)
     if held_out is not None:
-        groups["test"] = groups[held_out]
-    return {split: group for split, group in groups.items() if split in ("", "train", "test")}
+        splits["test"] = splits[held_out]
+    return {split: split_keys for split, split_keys in splits.items() if split in ("", "train", "test")}
 
 
-def _check(group: Group, split: str, name: str) -> None:
+def _check(split_keys: SplitKeys, split: str, name: str) -> None:
     suffix = f"_{split}" if split else ""
-    if not group.x:
-        labels = ", ".join(group.y.values())
+    if not split_keys.x:
+        labels = ", ".join(split_keys.y.values())
         raise DataError(f"{name}: it has {labels} but no x{suffix}; name the samples x{suffix}")
-    for role, keys in (("x", group.x), ("y", group.y)):
+    for role, keys in (("x", split_keys.x), ("y", split_keys.y)):
         if None in keys and len(keys) > 1:
             others = ", ".join(label for key, label in keys.items() if key is not None)
             raise DataError(

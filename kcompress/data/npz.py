@@ -18,7 +18,7 @@ import numpy as np
 
 from kcompress.data.batches import Batch, Key, pack
 from kcompress.data.dataset import Dataset, Parts
-from kcompress.data.keys import group_keys
+from kcompress.data.keys import keys_by_split
 from kcompress.data.source import Leaf, Source, check_numeric, common_length, hash_file, reason
 from kcompress.errors import DataError, KCompressError
 
@@ -109,12 +109,12 @@ def open_npz(path: Path, name: str) -> Parts:
     """Return the data sets in a `.npz` file; `keys` says which names its arrays may have.
 
     Raises:
-        DataError: not a whole zip file, names or dtypes that are not allowed, or a header that promises more than
+        DataError: not a complete zip file, names or dtypes that are not allowed, or a header that promises more than
             the zip holds.
     """
     with _reading(name), zipfile.ZipFile(path) as archive:
         files = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        groups = group_keys(files, name)
+        groups = keys_by_split(files, name)
         members = {
             key: _member(archive, files[key], key, name)
             for group in groups.values()
@@ -125,7 +125,7 @@ def open_npz(path: Path, name: str) -> Parts:
         x = {key: members[label] for key, label in group.x.items()}
         y = {key: members[label] for key, label in group.y.items()}
         parts[split] = Dataset(NpzSource(path, name, x, y, split))
-    return Parts(whole=parts.get(""), training=parts.get("train"), test=parts.get("test"))
+    return Parts(unsplit=parts.get(""), training=parts.get("train"), test=parts.get("test"))
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str, name: str) -> Member:

@@ -10,7 +10,7 @@ from kcompress.data.arrays import ArraySource, is_array, to_array, to_leaves
 from kcompress.data.batches import Key
 from kcompress.data.dataset import Dataset, Parts, Splits
 from kcompress.data.iterables import IterableSource, open_iterable
-from kcompress.data.keys import are_keys, group_keys
+from kcompress.data.keys import are_keys, keys_by_split
 from kcompress.data.source import reason, title
 from kcompress.data.specs import is_function, load_function, open_file
 from kcompress.errors import DataError, KCompressError
@@ -22,10 +22,10 @@ _ALLOWED = (
 
 
 def open_data(value: object, name: str) -> Parts:
-    """Return what a SPEC string, a path or a Python object offers.
+    """Return the data sets of a SPEC string, a path or a Python object.
 
     Args:
-        value: any of those that `resolve` lists.
+        value: anything that `resolve` takes.
         name: how messages call it if it is no file, such as `calibration`.
 
     Raises:
@@ -35,7 +35,7 @@ def open_data(value: object, name: str) -> Parts:
     if isinstance(value, Splits):
         return Parts(training=value.training, calibration=value.calibration, test=value.test)
     if isinstance(value, Dataset):
-        return Parts(whole=value)
+        return Parts(unsplit=value)
     if isinstance(value, str | Path):
         spec = str(value)
         return _call(load_function(spec), spec, (spec,)) if is_function(spec) else open_file(spec)
@@ -43,15 +43,15 @@ def open_data(value: object, name: str) -> Parts:
 
 
 def _open_object(value: object, name: str, origin: tuple[object, ...]) -> Parts:
-    """Open anything but strings; `origin` is what it comes from, or empty for its own arrays."""
+    """Open anything but strings; `origin` identifies its samples. If it is empty, the arrays of `value` do."""
     if is_array(value):
-        return Parts(whole=_pair((value, None), name, ("x", "y"), origin))
+        return Parts(unsplit=_pair((value, None), name, ("x", "y"), origin))
     if isinstance(value, Mapping):
         return _open_dict(value, name, origin)
     if isinstance(value, tuple):
         return _open_tuple(value, name, origin)
     if isinstance(value, Iterable):
-        return Parts(whole=Dataset(open_iterable(value, name, origin or (value,))))
+        return Parts(unsplit=Dataset(open_iterable(value, name, origin or (value,))))
     if callable(value):
         return _call(value, name, origin or (value,))
     raise DataError(f"{name}: {type(value).__name__} is not a kind of data; give {_ALLOWED}")
@@ -69,7 +69,7 @@ def _call(function: Callable[[], object], name: str, origin: tuple[object, ...])
             "give a function that needs no arguments"
         ) from error
     if isinstance(value, Iterator):
-        return Parts(whole=Dataset(IterableSource(cast(Callable[[], Iterator[object]], function), name, origin)))
+        return Parts(unsplit=Dataset(IterableSource(cast(Callable[[], Iterator[object]], function), name, origin)))
     if isinstance(value, Splits | Dataset | str | Path):
         return open_data(value, name)
     return _open_object(value, name, origin)
@@ -84,7 +84,7 @@ def _open_tuple(value: tuple[object, ...], name: str, origin: tuple[object, ...]
             training=_pair(training, name, ("x_train", "y_train"), _part(origin, "train")),
             test=_pair(test, name, ("x_test", "y_test"), _part(origin, "test")),
         )
-    return Parts(whole=_pair(value, name, ("x", "y"), origin))
+    return Parts(unsplit=_pair(value, name, ("x", "y"), origin))
 
 
 def _is_pair(value: object) -> TypeGuard[tuple[object, object]]:
@@ -104,22 +104,22 @@ def _pair(pair: tuple[object, object], name: str, roles: tuple[str, str], origin
 
 
 def _open_dict(value: Mapping[Any, object], name: str, origin: tuple[object, ...]) -> Parts:
-    """Open arrays by npz's keys or, if one of them is no such key, by input names."""
+    """Open arrays under the keys of an npz file. If a key is none of these, all keys are input names."""
     given = {str(key): item for key, item in value.items()}
     if not given:
         raise DataError(f"{name}: an empty dict; give {_ALLOWED}")
     arrays = {key: to_array(item, name, key) for key, item in given.items()}
     if not are_keys(arrays):
         x: dict[Key, np.ndarray] = dict(arrays.items())
-        return Parts(whole=Dataset(ArraySource(name, x, {}, list(arrays), origin or _given(given))))
+        return Parts(unsplit=Dataset(ArraySource(name, x, {}, list(arrays), origin or _given(given))))
     parts: dict[str, Dataset] = {}
-    for split, group in group_keys(arrays, name).items():
+    for split, group in keys_by_split(arrays, name).items():
         x = {key: arrays[label] for key, label in group.x.items()}
         y = {key: arrays[label] for key, label in group.y.items()}
         labels = [*group.x.values(), *group.y.values()]
         from_ = _part(origin, split) or tuple(given[label] for label in group.x.values())
         parts[split] = Dataset(ArraySource(name, x, y, labels, from_))
-    return Parts(whole=parts.get(""), training=parts.get("train"), test=parts.get("test"))
+    return Parts(unsplit=parts.get(""), training=parts.get("train"), test=parts.get("test"))
 
 
 def _part(origin: tuple[object, ...], split: str) -> tuple[object, ...]:
@@ -127,7 +127,7 @@ def _part(origin: tuple[object, ...], split: str) -> tuple[object, ...]:
 
 
 def _given(x: object) -> tuple[object, ...]:
-    """Return the arrays themselves: two data sets that share them hold the same samples."""
+    """Return the arrays of x, which identify the samples: data sets that share the arrays have the same samples."""
     if isinstance(x, Mapping):
         return tuple(x.values())
     return tuple(x) if isinstance(x, tuple) else (x,)

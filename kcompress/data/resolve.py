@@ -32,14 +32,14 @@ def resolve(data: object = None, calibration: object = None, test: object = None
     training, tested = given.training, given.test
     if test is not None:
         other = open_data(test, "test")
-        training, tested = training or given.whole, other.test or other.whole or other.training
-    elif given.whole is not None:
-        training, tested = given.whole.halves()
+        training, tested = training or given.unsplit, other.test or other.unsplit or other.training
+    elif given.unsplit is not None:
+        training, tested = given.unsplit.train_test_split()
     calibrating = given.calibration or training
     if calibration is not None:
         other = open_data(calibration, "calibration")
-        calibrating = other.calibration or other.training or other.whole or other.test
-        if test is None and given.whole and other.whole and given.whole.overlaps(other.whole):
+        calibrating = other.calibration or other.training or other.unsplit or other.test
+        if test is None and given.unsplit and other.unsplit and given.unsplit.overlaps(other.unsplit):
             calibrating = training
     for use, chosen in (("training", training), ("calibration", calibrating)):
         if chosen is not None and tested is not None and chosen.overlaps(tested):

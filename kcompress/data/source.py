@@ -1,6 +1,6 @@
-"""What a data set is read from: a file, a folder, arrays or an iterable.
+"""The base class of sources of samples: a file, a folder, arrays or an iterable.
 
-A source knows nothing of models, of splits or of batch sizes asked for; `Dataset` adds those.
+A source knows no models, splits or requested batch sizes; `Dataset` adds those.
 """
 
 import hashlib
@@ -45,7 +45,8 @@ class Source(ABC):
         labelled: whether batches have a y.
         classes: the names of the classes whose indices y holds, or None.
         spec: the arrays of x.
-        origin: equal (strings) or identical (anything else) for two sources that hold the same samples.
+        origin: identifies the samples. Two sources have the same ones if the parts are equal texts or identical
+            objects.
     """
 
     name: str
@@ -61,21 +62,21 @@ class Source(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Return a hex string that stays while the content does."""
+        """Return a hex string that changes if the content does."""
 
     def stream(self, size: int, cuts: tuple[bool, ...]) -> Iterator[Batch]:
-        """Yield the samples that are left after taking the test (True) or training (False) split, cut by cut."""
+        """Yield the samples of the test (True) or training split (False), of these the next split, and so on."""
         batches = self.read(size)
         for test in cuts:
             batches = split(batches, test)
         return batches
 
     def fitted(self, inputs: InputShapes) -> "Source":
-        """Return the source of the same samples in the form that suits these inputs best."""
+        """Return the source of the same samples in the shapes that these inputs need, if it can choose."""
         return self
 
     def with_classes(self, classes: tuple[str, ...]) -> "Source":
-        """Return the source of the same samples whose y are indices into these classes, all of its own among them."""
+        """Return the source of the same samples with y as indices into these classes, which include its own."""
         return self
 
     def shuffles(self) -> bool:

@@ -50,7 +50,7 @@ def open_file(spec: str) -> Parts:
     if suffix == ".npz":
         return open_npz(path, spec)
     if suffix == ".npy":
-        return Parts(whole=Dataset(NpySource(path, spec)))
+        return Parts(unsplit=Dataset(NpySource(path, spec)))
     return open_table(path, str(path), label)
 
 
@@ -117,7 +117,7 @@ def load_function(spec: str) -> Callable[[], object]:
 
 
 def _items(generator: Iterator[object], folder: Path) -> Iterator[object]:
-    """What a generator gives, whose function runs only when it is asked for more."""
+    """The items of a generator, whose code runs only while the next item is requested."""
     while True:
         with importing_from(folder):
             try:

@@ -15,7 +15,7 @@ from kcompress.data.table_file import TableFile
 from kcompress.errors import DataError
 
 LABELS = ("label", "target", "class", "y")
-"""What a column of labels is called if nobody names it."""
+"""The names by which a column of labels is found if the user does not name it."""
 
 _ROWS = 65536  # per batch, where one column is read alone
 
@@ -33,13 +33,13 @@ class _Target:
 class TableSource(Source):
     """A csv or parquet file.
 
-    x is (samples, features) float32, every column but the label's in the file's order; after `fitted` to inputs named
-    like columns, a dict of (samples,) float64, which is exact for integers up to 2^53. y is (samples,): int64 for whole
-    numbers as they are and for texts as the index among the sorted distinct ones, else float32.
+    x is (samples, features) float32: all columns but the label, in the order of the file. After `fitted` to inputs that
+    are named like columns, x is a dict of (samples,) float64, which is exact for integers up to 2^53. y is (samples,):
+    int64 for integers; int64 for texts, as indices into the sorted distinct texts; float32 for other numbers.
     """
 
     def __init__(self, path: Path, name: str, label: str | None) -> None:
-        """Read the column names and all labels; without a label, take the only column that is called like one.
+        """Read the column names and all labels; `label` names the label column, else it is the only one in LABELS.
 
         Raises:
             DataError: no such column, or a label is missing.
@@ -62,7 +62,7 @@ class TableSource(Source):
     def fitted(self, inputs: InputShapes) -> "TableSource":
         """Return the source that gives columns to the inputs of their names, or all feature columns to the only input.
 
-        Columns that no input is named like are then left out.
+        In the first case, the other columns are left out.
 
         Raises:
             DataError: a column that is used does not hold numbers, or one of several inputs has no column.
@@ -131,7 +131,7 @@ def open_table(path: Path, name: str, label: str | None) -> Parts:
     Raises:
         DataError: as `TableSource`.
     """
-    return Parts(whole=Dataset(TableSource(path, name, label)))
+    return Parts(unsplit=Dataset(TableSource(path, name, label)))
 
 
 def _label_column(name: str, columns: list[str], label: str | None) -> str:
@@ -154,7 +154,7 @@ def _label_column(name: str, columns: list[str], label: str | None) -> str:
 
 
 def _scan(file: TableFile, name: str, column: str) -> _Target:
-    """Read all labels once: how many there are, and which kind they are of."""
+    """Read all labels once, to count them and to find their dtype and classes."""
     if file.columns[column] == "other":
         raise DataError(f"{name}: label column {column!r} holds neither numbers nor texts; convert it to one of them")
     found = None if file.columns[column] == "text" else _scan_numbers(file, column)
@@ -169,16 +169,16 @@ def _scan(file: TableFile, name: str, column: str) -> _Target:
 def _scan_numbers(file: TableFile, column: str) -> tuple[_Target, int] | None:
     """Return the target and how many labels are missing, or None if some are texts after all."""
     rows = missing = 0
-    whole = file.columns[column] == "integer"
+    integral = file.columns[column] == "integer"
     try:
         for batch in file.read([column], [], _ROWS):
             values = batch[column]
             rows += len(values)
             missing += int(np.isnan(values).sum())
-            whole = whole and bool(np.all(values == np.floor(values)))
+            integral = integral and bool(np.all(values == np.floor(values)))
     except DataError:
         return None
-    return _Target(column, np.int64 if whole else np.float32, None, rows), missing
+    return _Target(column, np.int64 if integral else np.float32, None, rows), missing
 
 
 def _scan_texts(file: TableFile, column: str) -> tuple[_Target, int]:

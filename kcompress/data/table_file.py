@@ -1,4 +1,4 @@
-"""What PyArrow is needed for: the columns of a csv or parquet file, read by record batch."""
+"""The columns of a csv or parquet file, read with PyArrow, one record batch at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ class TableFile:
     """A csv file (comma-separated, names in the first row) or a parquet file.
 
     Attributes:
-        columns: what each column holds; in a csv file as its first megabyte has it.
+        columns: what each column holds; that of a csv file is found in its first megabyte.
         booleans: the columns of booleans, which are also in `columns`, as text.
     """
 

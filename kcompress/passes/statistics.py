@@ -76,5 +76,5 @@ def _check(found: Mapping[str, Moment | None], data: Dataset) -> None:
 def batches(model: Any, data: Dataset, samples: int) -> Iterator[dict[str, Any]]:
     """Batches of at most so many samples of the data, by the model's input names, of the size that it has fixed."""
     inputs = dict(signature(model).inputs)
-    fitted = data if data.feeds else data.fit_to(inputs)
+    fitted = data if data.bindings else data.fit_to(inputs)
     return fitted.inputs(BATCH, next(iter(inputs.values()))[0], samples)

@@ -159,7 +159,7 @@ def feed(
     Raises DataError for fewer samples than a batch has, UsageError for a batch that can't be divided.
     """
     sign = signature(model)
-    fitted = data if data.feeds else data.fit_to(sign.inputs)
+    fitted = data if data.bindings else data.fit_to(sign.inputs)
     samples = fitted.counted()
     fixed = sign.batch
     size = fixed or size or _size(samples, parts, data.name)

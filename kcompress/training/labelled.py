@@ -33,7 +33,7 @@ def labelled(model: Any, data: Dataset, size: int, limit: int | None = None, lab
     Raises DataError (while iterating) for data without labels, or without those of an output.
     """
     sign = signature(model)
-    fitted = data if data.feeds else data.fit_to(sign.inputs)
+    fitted = data if data.bindings else data.fit_to(sign.inputs)
     for batch in fitted.batches(sign.batch or size, limit):
         yield as_labelled(sign, data.name, batch, labels)
 

@@ -25,7 +25,7 @@ JUDGED = 10_000
 def at_most(data: Dataset, samples: int) -> Dataset:
     """Every fifth sample as often as it takes to be near this number."""
     while (data.samples or 0) > samples:
-        data = data.halves()[1]
+        data = data.train_test_split()[1]
     return data
 
 
@@ -96,7 +96,7 @@ class Job:
                         "validation data, or leave it out to set a fifth of the training data apart"
                     )
         else:
-            training, judged = training.halves()
+            training, judged = training.train_test_split()
         judged = at_most(judged, JUDGED)
         calibration = splits.calibration
         if calibration is None or calibration.overlaps(judged):

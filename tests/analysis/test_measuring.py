@@ -33,7 +33,7 @@ def data_for(model, count=200, labels=None, seed=1):
 
 def held(splits):
     """The samples that are looked at: every fifth of those that are not every fifth."""
-    (batch,) = splits.training.halves()[1].batches(10_000)
+    (batch,) = splits.training.train_test_split()[1].batches(10_000)
     return batch
 
 
@@ -202,7 +202,7 @@ def test_data_that_is_too_little_for_a_share_or_only_for_calibration_serves_as_i
     assert measure(model, only, fields={BITS: [8]}).reference.samples == 4
 
 
-def test_layers_that_a_pass_declines_are_told_with_the_reason():
+def test_layers_that_a_pass_declines_are_listed_with_the_reason():
     @k.saving.register_keras_serializable("tests.analysis")
     class Odd(k.layers.Layer):
         def build(self, shape):
@@ -244,7 +244,7 @@ def test_missing_or_empty_data_is_refused():
         measure(dense(), Splits(None, None, None))
     model = dense()
     empty = data_for(model).training
-    none = Dataset(empty.source, (*empty.cuts, True, True, True, True), empty.feeds)  # every 625th of 200
+    none = Dataset(empty.source, (*empty.cuts, True, True, True, True), empty.bindings)  # every 625th of 200
     with pytest.raises(DataError, match="no samples"):
         Probe(model, none, 10)
 
@@ -255,7 +255,7 @@ def test_labels_that_do_not_fit_are_refused():
         measure(model, data_for(model, labels=np.full(200, 7)), fields={BITS: [8]})
 
 
-def test_what_was_measured_is_kept_for_the_next_time(monkeypatch, cache):
+def test_scores_are_cached_for_the_next_time(monkeypatch, cache):
     model = dense()
     splits = data_for(model, labels=own_labels(model))
     first = measure(model, splits, fields={BITS: [8, 3], SPARSITY: [0.5]}, key="a")

@@ -97,7 +97,7 @@ def test_batches_that_differ_from_the_first_are_refused():
             list(data.batches(4))
 
 
-def test_an_error_inside_the_iterable_is_told_with_its_type():
+def test_an_error_inside_the_iterable_is_reported_with_its_type():
     def broken():
         yield X, Y
         raise KeyError("gone")

@@ -64,7 +64,7 @@ def test_a_source_with_splits_gives_each_use_its_own(folder):
     assert firsts(splits.test) == [7, 8, 9]
 
 
-def test_a_source_without_splits_is_used_whole(folder):
+def test_all_of_a_source_without_splits_is_used(folder):
     splits = resolve("split.npz", calibration=OTHER, test="x.npy")
     assert firsts(splits.training) == list(range(7))
     assert firsts(splits.calibration) == list(range(50, 60))
@@ -171,7 +171,7 @@ def test_a_function_of_a_module_in_the_current_folder_is_called(folder):
         resolve("mydata_none:load")
 
 
-def test_a_module_that_cannot_be_imported_is_told(folder):
+def test_a_module_that_cannot_be_imported_is_reported(folder):
     (folder / "mydata_b.py").write_text("1 / 0")
     with pytest.raises(DataError, match=r"importing mydata_b failed with ZeroDivisionError \(division by zero\)"):
         resolve("mydata_b:load")

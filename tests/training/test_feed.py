@@ -12,7 +12,7 @@ Y = np.arange(20) % 3
 
 
 def feed_of(tmp_path, size=6, seed=0, labels=True, data=(X, Y)):
-    return feed(dense(), open_data(data, "data").whole, size, seed, tmp_path, labels)
+    return feed(dense(), open_data(data, "data").unsplit, size, seed, tmp_path, labels)
 
 
 def drawn(read, epoch):

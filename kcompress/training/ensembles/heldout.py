@@ -46,7 +46,7 @@ def held_out(model: Any, reader: Any, data: Dataset, seed: int) -> HeldOut:
     sign = signature(model)
     run = compiled(model, sign.dtypes, lambda x: sign.pack(list(x.values())), lambda outputs, _: _flat(outputs))
     source = signature(reader)
-    fitted = data if data.feeds else data.fit_to(source.inputs)
+    fitted = data if data.bindings else data.fit_to(source.inputs)
     labels: list[list[Array]] = []
     predictions: list[list[Array]] = []
     for batch in rebatch(_picked(fitted.batches(READ), chosen), sign.batch or READ):

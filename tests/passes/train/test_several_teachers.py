@@ -22,7 +22,7 @@ def teacher(seed):
 
 
 def training(data):
-    return Splits(open_data(data, "data").whole, None, None)
+    return Splits(open_data(data, "data").unsplit, None, None)
 
 
 def context(data=None, seeds=(1, 2), digests=("a", "b")):

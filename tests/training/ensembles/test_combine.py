@@ -57,7 +57,7 @@ def regressor(factor, name="regressor"):
 
 
 def data(y, x=X):
-    return open_data((x, y), "data").whole
+    return open_data((x, y), "data").unsplit
 
 
 def combine(models, how, training=None, seed=0):
@@ -251,7 +251,7 @@ def both_inputs(count=60):
 def test_several_inputs_and_outputs_go_by_name(how):
     models, x = [two_in_two_out(), other_order()], both_inputs()
     y = {"score": np.random.default_rng(7).normal(size=(60, 2)), "kind": np.arange(60) % 3}
-    fitted = open_data((x, y), "data").whole.fit_to(signature(models[0]).inputs)
+    fitted = open_data((x, y), "data").unsplit.fit_to(signature(models[0]).inputs)
     found = ensemble(models, ["a", "b"], how, fitted, 0)
     assert signature(found.model).outputs == ("kind", "score")
     given = {key: np.asarray(value) for key, value in found.model(x).items()}
@@ -304,7 +304,7 @@ def test_other_shapes_are_refused_with_both(other, words):
 @pytest.mark.parametrize("how", ["weighted", "stacked"])
 def test_weights_and_heads_need_labels(how):
     models = [classifier(), classifier()]
-    for training in (None, open_data(X, "data").whole):
+    for training in (None, open_data(X, "data").unsplit):
         with pytest.raises(DataError, match=f"{how} needs labels; give training data with them, or average"):
             combine(models, how, training)
 

@@ -17,7 +17,7 @@ def numbered(batch=None):
 def held(count, seed=0, **options):
     numbers = np.arange(count, dtype=np.float32)[:, None]
     model = numbered(**options)
-    found = held_out(model, model, open_data((numbers, numbers), "data").whole, seed)
+    found = held_out(model, model, open_data((numbers, numbers), "data").unsplit, seed)
     return found.predictions[0][:, 0], found.labels[0][:, 0]
 
 

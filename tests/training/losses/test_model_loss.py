@@ -24,7 +24,7 @@ def model_of(units, activation=None, **compiled):
 
 
 def data(y):
-    return open_data((X, y), "data").whole
+    return open_data((X, y), "data").unsplit
 
 
 def per_sample(model, y):
@@ -88,7 +88,7 @@ def test_the_activation_inside_of_a_wrapper_is_found():
     model = k.Sequential([k.Input((5, 4)), nn.TimeDistributed(nn.Dense(1, bias_initializer=_quarter))])
     model.layers[0].layer.kernel.assign(np.zeros((4, 1)))
     y = np.tile([0, 1], (6, 3))[:, :5, None]
-    loss = loss_for(model, open_data((np.ones((6, 5, 4), np.float32), y), "data").whole)
+    loss = loss_for(model, open_data((np.ones((6, 5, 4), np.float32), y), "data").unsplit)
     assert loss.functions[0].get_config()["from_logits"] is True
 
 
@@ -186,7 +186,7 @@ def test_positions_of_a_sequence_are_averaged():
     model = seeded(k.Model(inputs, nn.Dense(3, "softmax")(inputs)))
     x = np.random.default_rng(3).normal(size=(6, 5, 4)).astype(np.float32)
     y = np.random.default_rng(3).integers(0, 3, (6, 5))
-    loss = np.asarray(loss_for(model, open_data((x, y), "data").whole)([y], [model(x)]))
+    loss = np.asarray(loss_for(model, open_data((x, y), "data").unsplit)([y], [model(x)]))
     np.testing.assert_allclose(loss, cross_entropy(np.asarray(model(x)), np.eye(3)[y]).mean(1), rtol=1e-5)
 
 
@@ -220,7 +220,7 @@ def test_several_losses_for_one_output_are_refused():
 
 def test_data_without_labels_are_refused():
     with pytest.raises(DataError, match="has no labels"):
-        loss_for(model_of(3), open_data(X, "data").whole)
+        loss_for(model_of(3), open_data(X, "data").unsplit)
 
 
 def test_later_batches_are_checked_too():

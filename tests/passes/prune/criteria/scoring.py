@@ -30,7 +30,7 @@ def ranked(known):
 
 
 def context(x, y=None, seed=0):
-    whole = open_data(x if y is None else (x, y), "data").whole
+    whole = open_data(x if y is None else (x, y), "data").unsplit
     return Context(Splits(whole, whole, None), seed=seed)
 
 
