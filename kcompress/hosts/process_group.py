@@ -98,7 +98,7 @@ _joined: dict[tuple[str, int, int], ProcessGroup] = {}
 def joined(hosts: ResolvedHosts | None) -> Iterator[ProcessGroup]:
     """Within it, this process is in the group of these processes; in a group of one without any.
 
-    Where an error ends it, the others are told and end too. Raises HostsError if another process does not answer in
+    If an error ends it, the others get a message and end too. Raises HostsError if another process does not answer in
     time, or gives up.
     """
     if hosts is None:

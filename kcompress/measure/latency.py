@@ -14,7 +14,7 @@ MIN_CALLS = 5
 def latency_ms(runner: Runner, sample: Tensors, seconds: float = 1.0) -> dict[str, float]:
     """`{"p50": ..., "p95": ...}` in milliseconds, from at most 200 calls or about `seconds` of calls, at least 5.
 
-    A file with a fixed batch size is timed on one whole batch.
+    A file with a fixed batch size is timed on one full batch.
     """
     for _ in range(WARM_UP):
         run_batches(runner, sample)

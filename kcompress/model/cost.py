@@ -21,7 +21,7 @@ Counter = Callable[[Mapping[str, Any], Any], int]
 
 
 def macs(model: Any) -> int | None:
-    """Multiply-adds of the whole model; None if an input has an unknown size besides the batch."""
+    """Multiply-adds of the model; None if an input has an unknown size besides the batch."""
     per_layer = macs_by_layer(model)
     return None if per_layer is None else sum(per_layer.values())
 

@@ -15,7 +15,7 @@ TINY, UNIT = 1e-30, 1e-7
 
 
 def logits(output: Array, kind: str) -> Array:
-    """The logits behind an output, float64, of the same shape; other values as they are.
+    """The logits that an output was made of, float64, of the same shape; other values as they are.
 
     `kind` says what the output holds: logits or probabilities (of classes along the last axis), sigmoid or
     binary_logits (of yes-or-no questions), else values.

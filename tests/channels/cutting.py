@@ -1,4 +1,4 @@
-"""Proof that a model that was cut computes what the whole one does where nothing reads what was dropped."""
+"""Proof that a model that was cut computes what the original does if nothing reads what was dropped."""
 
 import re
 from collections import Counter
@@ -41,13 +41,13 @@ def proved(
     for seed in some(range(seeds), lambda seed: seed == 0):
         dropped = some_units(found, seed)
         assert dropped.any() == (droppable > 0)
-        twin = cut(model, found, dropped)
-        assert_only_sizes_differ(model, twin, found, dropped)
-        assert (twin.count_params() < model.count_params()) == (droppable > 0)
-        whole = zeroed(model, found, dropped)
-        assert_zeroes(model, whole, found, dropped)
+        smaller = cut(model, found, dropped)
+        assert_only_sizes_differ(model, smaller, found, dropped)
+        assert (smaller.count_params() < model.count_params()) == (droppable > 0)
+        with_zeros = zeroed(model, found, dropped)
+        assert_zeroes(model, with_zeros, found, dropped)
         for length in lengths:
-            assert difference(whole, twin, samples(model, length)) < tolerance
+            assert difference(with_zeros, smaller, samples(model, length)) < tolerance
     return found
 
 
@@ -92,8 +92,8 @@ def zeroed(model: Any, found: Channels, dropped: Any) -> Any:
     mixed = np.zeros_like(dropped)
     for ids in found.mixed:
         mixed[found.units.of(ids)] = True
-    twin = copy(model)
-    for source, target in zip(variables(model), variables(twin), strict=True):
+    smaller = copy(model)
+    for source, target in zip(variables(model), variables(smaller), strict=True):
         slices = found.slices.get(id(source))
         values = np.asarray(source).copy()
         for number, ids in enumerate(slices.axes if slices else ()):
@@ -101,13 +101,13 @@ def zeroed(model: Any, found: Channels, dropped: Any) -> Any:
                 gone = ~found.units.stay(ids, dropped if number in slices.reads else dropped & mixed)
                 np.moveaxis(values, number, 0)[gone] = 0
         target.assign(values)
-    return twin
+    return smaller
 
 
-def assert_zeroes(model: Any, whole: Any, found: Channels, dropped: Any) -> None:
+def assert_zeroes(model: Any, with_zeros: Any, found: Channels, dropped: Any) -> None:
     """The library gives the weights that make a model the one above, and no others."""
     new = {id(variable): values for variable, values in zeroed_weights(model, found, dropped)}
-    for source, target in zip(variables(model), variables(whole), strict=True):
+    for source, target in zip(variables(model), variables(with_zeros), strict=True):
         np.testing.assert_array_equal(new.get(id(source), np.asarray(source)), np.asarray(target))
     assert bool(new) == bool(dropped.any())
 
@@ -137,19 +137,19 @@ def run(model: Any, tensors: Any) -> list[Any]:
     return [np.asarray(keras().ops.convert_to_numpy(t)).astype(np.float32) for t in keras().tree.flatten(outputs)]
 
 
-def assert_only_sizes_differ(model: Any, twin: Any, found: Channels, dropped: Any) -> None:
+def assert_only_sizes_differ(model: Any, smaller: Any, found: Channels, dropped: Any) -> None:
     """Names, order, what is trained, policies and settings are the same, and sizes are those that were predicted."""
-    assert signature(twin).inputs == signature(model).inputs
-    assert signature(twin).dtypes == signature(model).dtypes
-    assert signature(twin).outputs == signature(model).outputs
-    assert [t.shape for t in twin.outputs] == [t.shape for t in model.outputs]
-    assert list(map(named, twin.weights)) == list(map(named, model.weights))
-    for source, target in zip(variables(model), variables(twin), strict=True):
+    assert signature(smaller).inputs == signature(model).inputs
+    assert signature(smaller).dtypes == signature(model).dtypes
+    assert signature(smaller).outputs == signature(model).outputs
+    assert [t.shape for t in smaller.outputs] == [t.shape for t in model.outputs]
+    assert list(map(named, smaller.weights)) == list(map(named, model.weights))
+    for source, target in zip(variables(model), variables(smaller), strict=True):
         axes = found.slices[id(source)].axes if id(source) in found.slices else (None,) * len(source.shape)
         assert tuple(target.shape) == tuple(
             size if ids is None else found.kept(ids, dropped) for size, ids in zip(source.shape, axes, strict=True)
         )
-    for source, target in zip(model._flatten_layers(), twin._flatten_layers(), strict=True):
+    for source, target in zip(model._flatten_layers(), smaller._flatten_layers(), strict=True):
         assert (type(target), target.name, target.trainable) == (type(source), source.name, source.trainable)
         assert target.dtype_policy == source.dtype_policy
         if hasattr(source, "get_config"):

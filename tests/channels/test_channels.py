@@ -167,7 +167,7 @@ def test_a_model_with_a_constructor_of_its_own_stays_as_it_is():
         channels(Sized(8, name="sized"))
 
 
-def test_sources_are_told_in_order_with_what_they_make():
+def test_sources_are_listed_in_order_with_what_they_make():
     x = k.Input((5, 6))
     y = nn.MultiHeadAttention(2, 4, name="attention")(x, nn.Dense(7, name="dense")(x))
     model = k.Model(

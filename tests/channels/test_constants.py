@@ -100,7 +100,7 @@ def test_padding_keeps_zeros_only(layer):
     assert of(0.0) == [False, True, False, False]
 
 
-def test_what_padding_loses_is_told():
+def test_channels_that_padding_loses_have_a_reason():
     model = begun(nn.ZeroPadding2D(1, name="pad"), nn.Conv2D(2, 3))
     found = channels(model)
     ((ids, why),) = constants(found).lost

@@ -117,7 +117,7 @@ def test_what_is_made_of_what_is_made_of_others_goes_with_any_of_these():
     assert sorted(units.of(np.array([0]))) == sorted(units.of(np.array([2, 3, 4])))
 
 
-def test_a_pin_on_what_is_composed_pins_its_parts_and_the_first_reason_is_told():
+def test_a_pin_on_what_is_composed_pins_its_parts_and_the_first_reason_is_kept():
     identities = Identities()
     ids = identities.new(3)
     identities.compose(ids[:1], [ids[1:2], ids[2:]], "")

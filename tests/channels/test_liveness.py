@@ -42,7 +42,7 @@ def test_what_is_read_for_a_live_unit_is_live():
     }
 
 
-def test_what_counts_can_be_told():
+def test_what_counts_can_be_given():
     found = chain({})
     kernel = next(s.variable for s in found.slices.values() if s.variable.shape == (3, 2))
     counts = np.array([[False, False], [True, False], [False, True]])

@@ -43,11 +43,11 @@ def found(model):
         ("two_in_two_out", {(n, "inputs", -1) for n in ("inner/shared", "inner/out", "score", "kind")}),
     ],
 )
-def test_places_are_what_layers_sum_over_with_a_weight(name, expected):
+def test_inputs_are_listed_that_layers_sum_over_with_a_weight(name, expected):
     assert found(BUILDERS[name]()) == expected
 
 
-def test_an_axis_that_a_layer_only_passes_on_is_no_place():
+def test_an_axis_that_a_layer_only_passes_on_is_not_listed():
     inputs = k.Input((5, 4))
     x = nn.Permute((2, 1))(nn.Dense(6, name="first")(inputs))  # (6, 5)
     x = nn.Dense(3, name="second")(nn.Dense(5, name="along")(x))  # along the axis of length 5
@@ -62,7 +62,7 @@ def test_a_layer_inside_a_wrapper_reads_through_the_wrapper():
     assert found(model) == {("each", "inputs", -1), ("lstm", "sequences", -1)}
 
 
-def test_widths_of_keys_alone_are_read_but_at_no_place():
+def test_widths_of_keys_alone_are_read_but_not_in_a_summed_input():
     inputs = k.Input((5, 4))
     x = nn.MultiHeadAttention(2, 3, value_dim=6, name="attention")(inputs, inputs)
     model = k.Model(inputs, nn.Dense(2)(x))
@@ -73,7 +73,7 @@ def test_widths_of_keys_alone_are_read_but_at_no_place():
     assert widths["attention/value"] <= units_read(known) & seen
 
 
-def test_what_a_product_of_two_tensors_sums_over_is_read_but_at_no_place():
+def test_what_a_product_of_two_tensors_sums_over_is_read_but_not_in_a_summed_input():
     inputs = k.Input((5, 4))
     x = nn.Dot(2)([nn.Dense(6, name="one")(inputs), nn.Dense(6, name="other")(inputs)])
     model = k.Model(inputs, nn.Dense(2)(x))
@@ -97,7 +97,7 @@ def slopes(model, x, rows):
     return slope, seen
 
 
-def test_a_gate_gathers_value_times_gradient_over_positions():
+def test_the_gradient_of_a_mask_is_value_times_gradient_summed_over_positions():
     inputs = k.Input((7, 3))
     model = seeded(k.Model(inputs, nn.Dense(2, name="head")(nn.Dense(4, name="first")(inputs))))
     x = np.random.default_rng(0).random((5, 7, 3), np.float32)
@@ -108,7 +108,7 @@ def test_a_gate_gathers_value_times_gradient_over_positions():
     np.testing.assert_allclose(slope, expected, rtol=1e-5)  # float32
 
 
-def test_rows_of_a_sample_that_were_put_into_the_batch_share_its_gate():
+def test_rows_of_a_sample_that_were_put_into_the_batch_share_its_mask():
     inputs = k.Input((7, 3), batch_size=5)
     first, head = nn.Dense(4, name="first"), nn.Dense(2, name="head")
     model = seeded(k.Model(inputs, k.ops.reshape(head(k.ops.reshape(first(inputs), (35, 4))), (5, 7, 2))))
@@ -118,14 +118,14 @@ def test_rows_of_a_sample_that_were_put_into_the_batch_share_its_gate():
     np.testing.assert_allclose(slope, hidden.sum(1) * np.asarray(head.kernel).sum(1), rtol=1e-5)  # float32
 
 
-def test_a_place_whose_rows_are_no_multiple_of_the_samples_is_not_reached():
+def test_an_input_whose_rows_are_no_multiple_of_the_samples_is_not_masked():
     model = BUILDERS["dense"]()
     slope, reached = slopes(model, np.ones((5, 8), np.float32), 2)
     assert reached == set()
     assert not slope.any()
 
 
-def test_the_layers_are_as_before_after_gating():
+def test_the_layers_are_as_before_after_masking():
     model = BUILDERS["dense"]()
     slopes(model, np.ones((5, 8), np.float32), 5)
     assert all("call" not in vars(layer) for layer in model.layers)

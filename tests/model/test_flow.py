@@ -115,7 +115,7 @@ def test_a_model_with_a_call_of_its_own_is_one_call():
     assert flow(own).calls == ()
 
 
-def test_a_layer_in_a_wrapper_is_not_called_itself_and_a_wrapper_that_shares_one_is_told():
+def test_a_layer_in_a_wrapper_is_not_called_itself_and_a_wrapper_that_shares_one_is_seen():
     dense = nn.Dense(4, name="d")
     x = k.Input((5, 4), name="x")
     both = k.Model(x, nn.TimeDistributed(dense, name="each")(dense(x)))

@@ -1,4 +1,4 @@
-"""Whatever channels go, the smaller model gives what the whole one gives when nothing reads them."""
+"""Whatever channels go, the smaller model gives what the original gives if nothing reads them."""
 
 import inspect
 import re

@@ -27,7 +27,7 @@ def computed(found, inputs, outputs, batch):
 
 
 @pytest.mark.parametrize("build", [dense, residual, two_in_two_out])
-def test_stages_cut_at_every_call_give_what_the_whole_gives(build):
+def test_stages_cut_at_every_call_give_what_the_model_gives(build):
     model = build()
     graph, sign, batch = flow(model), signature(model), batch_for(model)
     found, one = stages(model, graph, range(1, len(graph.calls))), single_stage(model, sign)

@@ -33,7 +33,7 @@ def test_every_float16_is_on_the_grid(half):
 
 
 @given(st.floats(2.0**-14, 60000, width=16), st.sampled_from([-1, 1]))
-def test_a_value_between_two_float16_is_told(half, sign):
+def test_a_value_between_two_float16_is_not_on_the_grid(half, sign):
     between = np.float32(sign * half) * np.float32(1 + 2.0**-13)  # a quarter of the step, or an eighth
     assert not on_float16_grid(np.array([0.0, between], np.float32))
 

@@ -72,7 +72,7 @@ def reduced(e: Evaluation) -> list[Numbers]:
     over = range(given.ndim) if axis is None else [a % given.ndim for a in np.atleast_1d(axis).tolist()]
     if rest or any(shape[number] is None for number in over):
         return e.unknown()
-    whole = spread(given, shape, over)
-    (made,) = e.run([np.nan_to_num(whole)])
-    varies = np.isnan(whole).any(axis=tuple(over)).reshape(made.shape)
+    full = spread(given, shape, over)
+    (made,) = e.run([np.nan_to_num(full)])
+    varies = np.isnan(full).any(axis=tuple(over)).reshape(made.shape)
     return [np.where(varies | ~np.isfinite(made), np.nan, made)]

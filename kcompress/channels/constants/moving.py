@@ -26,11 +26,11 @@ def joined(e: Evaluation) -> list[Numbers]:
     if any(shape[axis] is None for shape in e.shapes):
         return e.unknown()
     common = [max(each.shape[n] for each in e.given) for n in range(rank)]
-    whole = []
+    full = []
     for each, shape in zip(e.given, e.shapes, strict=True):
         wanted = [shape[n] or 0 if n == axis else size for n, size in enumerate(common)]
-        whole.append(np.broadcast_to(each, wanted))
-    return [compact(each) for each in e.run(whole, moves=True)]
+        full.append(np.broadcast_to(each, wanted))
+    return [compact(each) for each in e.run(full, moves=True)]
 
 
 def laid_out(e: Evaluation) -> list[Numbers]:
@@ -38,8 +38,8 @@ def laid_out(e: Evaluation) -> list[Numbers]:
     known = all(size is not None for shape in e.shapes for size in shape[1:])
     if not known or any(shape[:1] != e.shapes[0][:1] for shape in e.made):
         return e.unknown()
-    whole = [spread(each, shape, range(each.ndim)) for each, shape in zip(e.given, e.shapes, strict=True)]
-    made = [compact(each) for each in e.run(whole, moves=True)]
+    full = [spread(each, shape, range(each.ndim)) for each, shape in zip(e.given, e.shapes, strict=True)]
+    made = [compact(each) for each in e.run(full, moves=True)]
     fits = all(
         each.ndim == len(shape) and all(n in (1, size) for n, size in zip(each.shape, shape, strict=True))
         for each, shape in zip(made, e.made, strict=True)

@@ -25,7 +25,7 @@ def over_channels(v: Visit) -> list[Axes]:
 
 
 def group(v: Visit) -> list[Axes]:
-    """Averages over each group of channels, which goes whole or not at all."""
+    """Averages over each group of channels, so that all channels of a group go or none."""
     (given,), layer = v.given, v.layer
     at = layer.axis % given.rank
     v.only(given, at, 0, does="averages over")

@@ -1,4 +1,4 @@
-"""Layers around layers: what the inner one does to the channels, told by its own rule."""
+"""Wrappers around layers, which apply the rule of the inner layer."""
 
 from typing import Any
 

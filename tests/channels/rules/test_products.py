@@ -44,7 +44,7 @@ def test_both_sides_of_a_product_give_up_the_same_channels(name):
     proved(projected(combine, *widths), droppable, {OUTPUT: 3}, seeds=3)
 
 
-def test_channels_that_are_only_summed_over_are_told():
+def test_channels_that_are_only_summed_over_are_listed():
     found = proved(projected(*FREE["matmul over channels"][:1], 8, 8), 8, {OUTPUT: 3})
     assert [len(ids) for ids in found.mixed] == [8]
     assert not proved(projected(*FREE["matmul over positions"][:1], 8, 7), 15, {OUTPUT: 3}).mixed

@@ -1,4 +1,4 @@
-"""What the places that read a unit are given of it on calibration data, averaged over samples and positions."""
+"""Criteria that average the values in which layers read a unit, over samples and positions of calibration data."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ class OutputCriterion(SampleCriterion):
 
     @abstractmethod
     def sums(self, x: NDArray[np.float32], over: tuple[int, ...]) -> NDArray[Any]:
-        """What is averaged, summed over these axes of what a place is given."""
+        """The quantity that is averaged, summed over these axes of a layer's input."""
 
     def observe(self, tally: Tally, model: Any, channels: Channels, data: Dataset, samples: int) -> None:
         found = summed_inputs(model, channels)
         numbers = by_layer(found)
-        sums, counts = [np.zeros(len(place.ids)) for place in found], [0] * len(found)
+        sums, counts = [np.zeros(len(each.ids)) for each in found], [0] * len(found)
 
         def seen(node: Node, given: Mapping[str, Any], _result: Any) -> None:
             for number in numbers[id(node.layer)]:
@@ -41,7 +41,7 @@ class OutputCriterion(SampleCriterion):
                 counts[number] += x.size // x.shape[axis]
 
         run(model, batches(model, data, samples), [found[first].node for first, *_ in numbers.values()], seen)
-        for place, total, count in zip(found, sums, counts, strict=True):
+        for each, total, count in zip(found, sums, counts, strict=True):
             if count:
-                units, parts = totals(channels.units, place.ids, np.stack([total / count, np.ones_like(total)], axis=1))
+                units, parts = totals(channels.units, each.ids, np.stack([total / count, np.ones_like(total)], axis=1))
                 tally.add(units, parts[:, 0] / parts[:, 1])

@@ -1,4 +1,4 @@
-"""Criteria that look at samples: what the places that read a unit are given."""
+"""Criteria that look at samples: the inputs in which layers read a unit."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class SampleCriterion(Criterion):
 
     @abstractmethod
     def observe(self, tally: Tally, model: Any, channels: Channels, data: Dataset, samples: int) -> None:
-        """Add to the tally what each place says of its units on at most so many samples."""
+        """Add to the tally the values that each input gives its units, on at most so many samples."""
 
     def collect(self, tally: Tally, model: Any, channels: Channels, ctx: Context, samples: int) -> None:
         data = self.data(ctx)

@@ -1,4 +1,4 @@
-"""E|Σ x · ∂L/∂x| with the sum over all places and positions where a sample's unit is read."""
+"""E|Σ x · ∂L/∂x| with the sum over all inputs, and positions in them, in which layers read a unit of a sample."""
 
 import math
 from collections.abc import Sequence
@@ -87,5 +87,5 @@ def _slopes(
         reached.update(now)
         return keras.ops.sum(values)
 
-    _, slopes = gradients(summed, [np.ones((rows, len(place.ids)), np.float32) for place in found])
+    _, slopes = gradients(summed, [np.ones((rows, len(each.ids)), np.float32) for each in found])
     return slopes, reached
