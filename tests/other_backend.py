@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from tests.conftest import ROOT
+from tests.shell import QUICK
 
 
 def call(backend: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -35,8 +36,7 @@ def call(backend: str, function: Callable[..., Any], *arguments: Any) -> Any:
 @cache
 def process(backend: str) -> "subprocess.Popen[str]":
     """The process of a backend."""
-    quick = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # most of the time is compiling
-    environment = {**os.environ, **quick, "KERAS_BACKEND": backend}
+    environment = {**os.environ, **QUICK, "KERAS_BACKEND": backend}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     started = subprocess.Popen([sys.executable, "-m", "tests.other_backend"], cwd=ROOT, env=environment, **pipes)
     atexit.register(started.communicate)  # the end of its input is that of the process

@@ -7,6 +7,30 @@ from pathlib import Path
 
 from tests import preloaded
 
+QUICK = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+"""Variables for JAX: most of the time of small runs is compiling."""
+BLOCK = """
+import importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "tf_keras", "tf2onnx", "ai_edge_litert", "ai_edge_quantizer"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+import importlib.util
+found = importlib.util.find_spec
+
+def find_spec(name, package=None):
+    try:
+        return found(name, package)
+    except ModuleNotFoundError:
+        return None
+
+importlib.util.find_spec = find_spec
+"""
+"""A sitecustomize that makes TensorFlow, and what needs it, unfindable."""
+
 
 def kcompress(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """`kcompress ARGUMENTS`, with extra environment variables; output and exit code come back.
@@ -29,6 +53,13 @@ def anew(*arguments: object, cwd: Path | None = None, **environment: str) -> sub
     command = [sys.executable, "-m", "kcompress.cli", *map(str, arguments)]
     env = {**os.environ, **environment}
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, check=False, timeout=300)
+
+
+def without_tensorflow(folder: Path) -> dict[str, str]:
+    """The variables of a process on JAX that does not find TensorFlow; `folder` is made for that."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(BLOCK)
+    return {**QUICK, "PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))}
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:

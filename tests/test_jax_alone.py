@@ -1,44 +1,18 @@
 """Keras on JAX: all but TensorFlow's own formats without TensorFlow, and those through a child process with it."""
 
 import json
-import os
 
 import numpy as np
 import pytest
 
 from tests.conftest import FIXTURES
-from tests.shell import assert_refused, kcompress
-
-BLOCK = """
-import importlib.abc, sys
-
-class Absent(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("tensorflow", "tf_keras", "tf2onnx", "ai_edge_litert", "ai_edge_quantizer"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Absent())
-import importlib.util
-found = importlib.util.find_spec
-
-def find_spec(name, package=None):
-    try:
-        return found(name, package)
-    except ModuleNotFoundError:
-        return None
-
-importlib.util.find_spec = find_spec
-"""
-"""A sitecustomize that makes TensorFlow, and what needs it, unfindable."""
+from tests.shell import assert_refused, kcompress, without_tensorflow
 
 
 @pytest.fixture
 def alone(tmp_path):
     """Environment variables of a process without TensorFlow."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(BLOCK)
-    path = os.pathsep.join(filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH")]))
-    return {"PYTHONPATH": path, "KERAS_BACKEND": ""}
+    return {**without_tensorflow(tmp_path / "site"), "KERAS_BACKEND": ""}
 
 
 @pytest.fixture
