@@ -42,7 +42,7 @@ def files(tmp_path_factory) -> tuple[Path, Path]:
 
 
 def find(files, tmp_path, **options):
-    settings = {"passes": STEPS, "trials": 6, "max_drop": 50.0, **options}
+    settings = {"passes": STEPS, "trials": 4, "max_drop": 50.0, **options}
     return kcompress.search(files[0], tmp_path / "o.keras", data=files[1], **settings)
 
 
@@ -62,7 +62,7 @@ def assert_figures_are_those_of_one(report, alone):
 @pytest.mark.slow
 def test_two_processes_do_all_trials_and_figures_are_those_of_one(files, tmp_path, alone):
     report = find(files, tmp_path, workers=2, threads=1, storage=f"sqlite:///{tmp_path}/s.db")
-    assert sorted(trial.number for trial in report.trials) == list(range(6))
+    assert sorted(trial.number for trial in report.trials) == list(range(4))
     assert_figures_are_those_of_one(report, alone)
     assert report.exit_code == 0
 
@@ -139,8 +139,8 @@ def _study(url):
 @pytest.mark.filterwarnings("ignore")  # of Ray's own
 def test_ray_carries_out_trials_on_two_workers(files, tmp_path, alone):
     pytest.importorskip("ray")
-    report = find(files, tmp_path, engine="ray", workers=2, trials=5)
-    assert len(report.trials) == 5
+    report = find(files, tmp_path, engine="ray", workers=2)
+    assert len(report.trials) == 4
     assert {trial.state for trial in report.trials} == {"done"}
     assert_figures_are_those_of_one(report, alone)
 
