@@ -1,4 +1,4 @@
-"""Means and variances of batch normalization, found anew for a model whose weights changed.
+"""Means and variances of batch normalization, estimated again for a model whose weights changed.
 
 Over batches b of the training data: mean = E_b[mean_b], variance = E_b[variance_b + mean_b²] − mean². Moving averages
 lag behind weights that still change, or that few steps changed. Source: Wu and Johnson, "Rethinking 'Batch' in

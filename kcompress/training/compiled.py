@@ -24,17 +24,17 @@ def compiled(model: Any, dtypes: Mapping[str, str], pack: Callable[[dict[str, An
         outputs, after = model.stateless_call(trainable, rest, pack(inputs), training=False)
         return list(choose(outputs, after))
 
-    step = on_backend(call)
+    compiled_call = on_backend(call)
     weights = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
 
     def run(batch: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         inputs = {name: keras.ops.convert_to_tensor(np.asarray(batch[name], kind)) for name, kind in dtypes.items()}
-        return [np.asarray(array) for array in to_arrays(step(*weights, inputs))]
+        return [np.asarray(array) for array in to_arrays(compiled_call(*weights, inputs))]
 
     return run
 
 
-def on_backend(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+def on_backend(function: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     """A function of tensors, compiled where the backend compiles; not anew for other tensors of the same shapes."""
     import keras
 
@@ -42,9 +42,9 @@ def on_backend(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     if backend == "jax":
         import jax
 
-        return jax.jit(step)  # type: ignore[no-any-return]
+        return jax.jit(function)  # type: ignore[no-any-return]
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(step, autograph=False, reduce_retracing=True)  # type: ignore[no-any-return]
-    return step
+        return tf.function(function, autograph=False, reduce_retracing=True)  # type: ignore[no-any-return]
+    return function

@@ -1,4 +1,4 @@
-"""Where a training runs: on one device, on copies of the model, or on one model whose kernels are split over devices.
+"""Devices of a training: one, several with a copy of the model each, or several that share the kernels of one model.
 
 A step sees the same samples as on one device, and its loss is their mean, so that losses and weights are those of one
 device; on TensorFlow only with layers that treat each sample by itself. On JAX the variables are laid out over the

@@ -28,7 +28,7 @@ IMPROVED = 1e-6
 
 
 class Watch:
-    """What a training tells while it goes on, and what is done meanwhile; all of it may be left out."""
+    """Callbacks of a training; each does nothing unless it is overridden."""
 
     def advance(self, steps: int) -> None:
         """So many steps were done."""

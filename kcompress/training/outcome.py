@@ -1,4 +1,4 @@
-"""How a training went, and how it is to go: its epochs, and the pieces that it is taken in."""
+"""The schedule of a training in steps and epochs, and its outcome."""
 
 import math
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Which layers of a student and a teacher are compared: by name, or the last of each spatial size in both."""
+"""Pairs of layers of a student and a teacher whose outputs are compared: by name, or the last of each spatial size."""
 
 import difflib
 from collections.abc import Sequence

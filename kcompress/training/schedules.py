@@ -1,4 +1,4 @@
-"""The optimizer of a training, with the learning rate over its steps: Keras's own, with a linear warm-up before it."""
+"""The optimizer of a training and its learning rate: a schedule of Keras's, with a linear warm-up before it."""
 
 import difflib
 import inspect

@@ -1,4 +1,4 @@
-"""Teachers, and what they make of the training data: computed once, and kept on disk for the next training."""
+"""Teachers, and their outputs for the training data: computed once, and kept on disk for the next training."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How much of a recipe's work a trial does: a share of its training, or none of it."""
+"""The part of a recipe's training that a trial does: a share of it, or none."""
 
 from collections.abc import Sequence
 

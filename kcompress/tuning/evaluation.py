@@ -1,4 +1,4 @@
-"""Builds candidates and measures them, on data that is neither trained on nor the test data.
+"""Builds candidates and measures them on validation data.
 
 The source is read once. Each candidate's training is shorter than the recipe says, and nothing of it is kept.
 """

@@ -1,9 +1,9 @@
-"""How the drop of a trial relates to the drop of the file in the end.
+"""What the drop of a trial says about the drop of the final file.
 
 Two things make a trial look worse. It gets only a share of the training; so one trial gets all of it too, and other
-trials may miss the budget by what that one won back. And it is judged on data that the source may know by heart, where
-every candidate seems to lose; so the loss of the mildest candidate (the bias) counts as none. Rebuilding has to prove
-both.
+trials may miss the budget by as many points as that one won back. And it is judged on data that the source may know by
+heart, where every candidate seems to lose; so the loss of the mildest candidate (the bias) counts as none. Rebuilding
+has to prove both.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What the candidates of a search have in common, as a worker in another process is told it."""
+"""What the candidates of a search have in common; workers in other processes get it as JSON."""
 
 import hashlib
 import json

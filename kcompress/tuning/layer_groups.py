@@ -21,7 +21,7 @@ from kcompress.tuning.marks import EACH, Value
 from kcompress.tuning.template import Layers, Place, Template
 
 POINTS = 4
-"""Values of a field that layers are told apart by, where sensitivities have no levels of their own."""
+"""How many values of a field are tried to tell layers apart, where sensitivity has no levels for it."""
 ROOM = 0.9
 """The share of a file's bytes that weights may take."""
 SHARES = (0.25, 0.5)

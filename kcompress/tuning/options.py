@@ -37,7 +37,7 @@ class SearchOptions(RunOptions):
     effort: float = setting(EFFORT, metavar="SHARE", gt=0, le=1)
     """The share of each training that a candidate gets, such as 0.1; the winner gets all of it."""
     timeout: float | None = setting(None, metavar="MINUTES", gt=0, allow_inf_nan=False, unset="no limit")
-    """The minutes after which no candidate is begun, such as 30."""
+    """The minutes after which no candidate is started, such as 30."""
     reports: Paths = setting((), option="--report", metavar="FILE")
     """A file to write the report to: .json, .md, .html, .png or .svg (repeatable)."""
     save_recipe: Path | None = setting(None, metavar="FILE", unset="OUTPUT.recipe.yaml")
@@ -64,7 +64,7 @@ class SearchOptions(RunOptions):
 
     @property
     def deadline(self) -> float:
-        """The time after which no trial is begun, in seconds since 1970."""
+        """The time after which no trial is started, in seconds since 1970."""
         return math.inf if self.timeout is None else time.time() + 60 * self.timeout
 
 

@@ -1,4 +1,4 @@
-"""The end of a search: candidates are rebuilt with all of the training, and judged by the file and the test data.
+"""The end of a search: the best candidates are built with all of the training, and measured on the test data.
 
 That is the same run as `kcompress compress` with the recipe that was found, so it makes the same file.
 """

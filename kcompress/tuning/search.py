@@ -35,7 +35,7 @@ INFORMED = ("bayes", "pareto")
 
 @dataclass(frozen=True)
 class Search:
-    """A search that is checked, and about to begin."""
+    """A search whose settings were checked."""
 
     job: Job
     splits: Splits

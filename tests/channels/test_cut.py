@@ -24,11 +24,11 @@ def compiled():
 def test_the_given_model_is_left_alone_and_shares_nothing_with_the_cut_one():
     model = compiled()
     before, found = fingerprint(model), channels(model)
-    twin = cut(model, found, some_units(found, 0))
-    for variable in twin.weights:
+    smaller = cut(model, found, some_units(found, 0))
+    for variable in smaller.weights:
         variable.assign(variable + 1)
     assert fingerprint(model) == before
-    assert not {id(layer) for layer in twin._flatten_layers()} & {id(layer) for layer in model._flatten_layers()}
+    assert not {id(layer) for layer in smaller._flatten_layers()} & {id(layer) for layer in model._flatten_layers()}
 
 
 def test_dropping_nothing_gives_a_copy():
@@ -40,10 +40,13 @@ def test_dropping_nothing_gives_a_copy():
 def test_the_compile_state_survives_and_the_cut_model_trains():
     model = compiled()
     found = channels(model)
-    twin = cut(model, found, some_units(found, 0))
-    assert twin.loss == "mse" and twin.optimizer.get_config() == model.optimizer.get_config()
-    twin.fit(np.ones((4, 12, 12, 3)), np.ones((4, 3)), verbose=0)
-    assert set(twin.evaluate(np.ones((4, 12, 12, 3)), np.ones((4, 3)), verbose=0, return_dict=True)) == {"loss", "mae"}
+    smaller = cut(model, found, some_units(found, 0))
+    assert smaller.loss == "mse" and smaller.optimizer.get_config() == model.optimizer.get_config()
+    smaller.fit(np.ones((4, 12, 12, 3)), np.ones((4, 3)), verbose=0)
+    assert set(smaller.evaluate(np.ones((4, 12, 12, 3)), np.ones((4, 3)), verbose=0, return_dict=True)) == {
+        "loss",
+        "mae",
+    }
 
 
 def test_regularizers_and_constraints_survive():
@@ -65,10 +68,10 @@ def test_a_cut_model_opens_from_its_file(tmp_path: Path):
     y = nn.Bidirectional(nn.GRU(4))(nn.Reshape((4, 5))(y))
     model = seeded(k.Model(i, nn.Dense(3)(y)))
     found = channels(model)
-    twin = cut(model, found, some_units(found, 1))
-    assert twin.count_params() < model.count_params()
-    twin.save(tmp_path / "cut.keras")
-    assert difference(twin, k.saving.load_model(tmp_path / "cut.keras")) == 0
+    smaller = cut(model, found, some_units(found, 1))
+    assert smaller.count_params() < model.count_params()
+    smaller.save(tmp_path / "cut.keras")
+    assert difference(smaller, k.saving.load_model(tmp_path / "cut.keras")) == 0
 
 
 def test_a_cut_model_can_be_cut_again():
@@ -92,9 +95,9 @@ def test_multiply_adds_are_those_of_a_model_that_was_built_so_small():
     dropped = np.zeros(found.units.count, bool)
     dropped[found.units.of(found.sources[0].ids)[:2]] = True
     dropped[found.units.of(found.sources[1].ids)[3:]] = True
-    twin = cut(model, found, dropped)
-    assert macs(twin) == macs(build(4, 3)) == 36 * 27 * 4 + 36 * 4 * 3 + 3 * 3
-    assert twin.count_params() == build(4, 3).count_params()
+    smaller = cut(model, found, dropped)
+    assert macs(smaller) == macs(build(4, 3)) == 36 * 27 * 4 + 36 * 4 * 3 + 3 * 3
+    assert smaller.count_params() == build(4, 3).count_params()
 
 
 def test_a_setting_is_filled_with_what_stays():

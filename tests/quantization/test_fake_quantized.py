@@ -1,4 +1,4 @@
-"""A twin computes as the file does, trains through its quantizers, and leaves the model as it was."""
+"""A fake-quantized model computes as the file does, trains through its quantizers, and leaves the model as it was."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def public(layer):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", some(["resnet8", "mobilenet"], lambda name: name == "resnet8"))
-def test_an_integer_file_chooses_as_its_twin_does(name, tmp_path):
+def test_an_integer_file_chooses_as_its_fake_quantized_model_does(name, tmp_path):
     model = k.models.load_model(FIXTURES / f"{name}.keras")
     splits = data.resolve(FIXTURES / "fashion_mnist.npz").fit_to(KerasRunner(model).inputs)
     context = Context(data=splits)
@@ -51,23 +51,23 @@ def test_an_integer_file_chooses_as_its_twin_does(name, tmp_path):
     limits = limits_of(result.model, (batch.x for batch in splits.calibration.batches(64, limit=256)))
     x = {name: np.concatenate([b.x[name] for b in splits.test.batches(500)]) for name in KerasRunner(model).inputs}
     with fake_quantized_model(result.model, plan, limits):
-        twin = np.asarray(result.model(next(iter(x.values()))))
+        fake_quantized = np.asarray(result.model(next(iter(x.values()))))
     (artifact,) = run_batches(formats()["tflite"].open(tmp_path / "m.tflite"), x)
-    assert np.mean(twin.argmax(1) == artifact.argmax(1)) >= 0.995
+    assert np.mean(fake_quantized.argmax(1) == artifact.argmax(1)) >= 0.995
     plain = np.asarray(result.model.predict(next(iter(x.values())), verbose=0))
-    assert np.abs(twin - artifact).mean() < 0.7 * np.abs(plain - artifact).mean()
+    assert np.abs(fake_quantized - artifact).mean() < 0.7 * np.abs(plain - artifact).mean()
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_a_twin_is_close_to_the_model_and_gone_afterwards(name):
+def test_a_fake_quantized_model_is_close_to_the_model_and_gone_afterwards(name):
     model = BUILDERS[name]()
     x = batch_for(model, 64)
     before, state = fingerprint(model), [public(node.layer) for node in nodes(model)]
     plain = KerasRunner(model)(x)
     plan = QuantPlan(find("quantize.weights")(bits=8).apply(model, Context()).formats)
     with fake_quantized_model(model, plan, limits_of(model, [x])):
-        twin = KerasRunner(model)(x)
-    for one, other in zip(plain, twin, strict=True):
+        fake_quantized = KerasRunner(model)(x)
+    for one, other in zip(plain, fake_quantized, strict=True):
         assert 0 < np.abs(one - other).max() < 0.03 * np.abs(one).max()  # 8-bit steps of a few layers
     for one, other in zip(plain, KerasRunner(model)(x), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -100,18 +100,18 @@ def test_training_goes_through_the_quantizers_and_bake_ends_on_the_grid():
     model = dense()
     k.utils.set_random_seed(0)  # of the order of samples
     result = find("quantize.weights")(bits=2).apply(model, Context())
-    plan, twin = QuantPlan(result.formats), result.model
+    plan, fake_quantized = QuantPlan(result.formats), result.model
     x = batch_for(model, 256)
     y = KerasRunner(model)(x)[0]
-    before = np.mean((KerasRunner(twin)(x)[0] - y) ** 2)
-    with fake_quantized_model(twin, plan, limits_of(twin, [x])):
-        twin.compile(k.optimizers.Adam(0.01), "mse")
-        twin.fit(x["x"], y, epochs=12, verbose=0)
-    bake(twin, plan)
-    for node in nodes(twin):
+    before = np.mean((KerasRunner(fake_quantized)(x)[0] - y) ** 2)
+    with fake_quantized_model(fake_quantized, plan, limits_of(fake_quantized, [x])):
+        fake_quantized.compile(k.optimizers.Adam(0.01), "mse")
+        fake_quantized.fit(x["x"], y, epochs=12, verbose=0)
+    bake(fake_quantized, plan)
+    for node in nodes(fake_quantized):
         for weight in node.kernels:
             assert plan.weights[node.qualified(weight)].holds(weight.values)
-    assert np.mean((KerasRunner(twin)(x)[0] - y) ** 2) < 0.5 * before
+    assert np.mean((KerasRunner(fake_quantized)(x)[0] - y) ** 2) < 0.5 * before
 
 
 def test_training_works_on_jax_too():
@@ -120,15 +120,17 @@ def test_training_works_on_jax_too():
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_a_twin_computes_in_the_dtype_of_its_layers(policy):
+def test_a_fake_quantized_model_computes_in_the_dtype_of_its_layers(policy):
     inputs = k.Input((6, 6, 3), name="image")
     model = seeded(k.Model(inputs, k.layers.Conv2D(4, 3, dtype=policy, name="conv")(inputs)))
     result = find("quantize.weights")(bits=4).apply(model, Context())
     x = batch_for(model, 8)["image"]
     with fake_quantized_model(result.model, QuantPlan(result.formats), {}):
-        twin = result.model(x)
-    assert str(k.backend.standardize_dtype(twin.dtype)) == policy.removeprefix("mixed_")
-    np.testing.assert_allclose(np.asarray(twin, np.float32), np.asarray(result.model(x), np.float32), atol=0.02)
+        fake_quantized = result.model(x)
+    assert str(k.backend.standardize_dtype(fake_quantized.dtype)) == policy.removeprefix("mixed_")
+    np.testing.assert_allclose(
+        np.asarray(fake_quantized, np.float32), np.asarray(result.model(x), np.float32), atol=0.02
+    )
 
 
 def test_nothing_is_rounded_inside_of_a_recurrent_layer():

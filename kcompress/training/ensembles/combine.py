@@ -87,7 +87,7 @@ def ensemble(
 
 
 def _kinds(found: Members, data: Dataset | None, reader: Any) -> list[list[OutputKind]]:
-    """What each member's outputs hold, in the first one's order, told by all together and by the labels."""
+    """What each member's outputs hold, in the first one's order; all members and the labels together decide."""
     views = [found.model(each, "member") for each in found.outputs]
     sign = signature(views[0])
     if data is None:

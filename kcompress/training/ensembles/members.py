@@ -1,4 +1,4 @@
-"""Models that take and give the same, side by side in one model: each nested under a name of its own.
+"""Models of the same inputs and outputs beside each other in one model, each nested under a name of its own.
 
 Inputs and outputs go by name where the names agree, else by position.
 """

@@ -1,4 +1,4 @@
-"""The head of a stacked ensemble: one dense layer on what all members say, which starts as their mean.
+"""The head of a stacked ensemble: one dense layer on the outputs of all members, which starts as their mean.
 
 Source: Wolpert, "Stacked Generalization", 1992. For classes it reads log-probabilities, for yes-or-no questions logits,
 and is trained on the cross-entropy, the best epoch on a part of the samples being kept; for values it is a ridge

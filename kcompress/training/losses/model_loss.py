@@ -1,8 +1,8 @@
 """The loss of a model on labelled data: its own where it was compiled with one, else one that its outputs call for.
 
 Class indices and one-hot labels call for cross-entropy, 0 and 1 for binary cross-entropy, other values for the mean
-squared error. Whether an output is made of logits or of probabilities is told by the activation that makes it, or
-where that is not known, by what the model gives for a first batch.
+squared error. Whether an output is logits or probabilities is seen from the activation that makes it, or
+where that is not known, from the outputs for a first batch.
 """
 
 import difflib

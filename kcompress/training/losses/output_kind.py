@@ -15,7 +15,7 @@ from kcompress.training.losses.soft_targets import OutputKind
 
 Array = NDArray[Any]
 LOGITS = {"softmax": False, "log_softmax": True, "sigmoid": False, "linear": True}
-"""Whether these activations make logits."""
+"""Whether what these activations give are logits."""
 ROUNDING = 1e-5
 """The most by which shares may fail to sum to 1."""
 CLASSES: dict[OutputKind, OutputKind] = {"logits": "logits", "probabilities": "logits", "sigmoid": "binary_logits"}

@@ -33,7 +33,7 @@ def run_trials(
     scratch: Path,
     hooks: Hooks,
 ) -> Study:
-    """Carry out all trials that are still to be done; the ledger with what came of them."""
+    """Carry out all trials that are still to be done; returns the study with their outcomes."""
     url = options.storage
     if url is None and not options.alone and options.engine == "process":
         url = str(scratch / JOURNAL)

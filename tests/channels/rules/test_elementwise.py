@@ -118,10 +118,10 @@ def test_the_shape_of_the_noise_of_a_dropout_is_cut():
     y = nn.Dropout(0.5, noise_shape=(None, 1, 1, 6))(nn.Conv2D(6, 3)(x))
     model = k.Model(x, head(nn.AlphaDropout(0.5, noise_shape=(None, 6, 6, 1))(y)))
     found = proved(model, 6, {OUTPUT: 3})
-    twin = cut(model, found, np.arange(found.units.count) < 2)
-    shapes = [layer.noise_shape for layer in twin.layers if hasattr(layer, "noise_shape")]
+    smaller = cut(model, found, np.arange(found.units.count) < 2)
+    shapes = [layer.noise_shape for layer in smaller.layers if hasattr(layer, "noise_shape")]
     assert shapes == [(None, 1, 1, 4), (None, 6, 6, 1)]
-    assert np.isfinite(twin(np.ones((2, 8, 8, 3)), training=True)).all()
+    assert np.isfinite(smaller(np.ones((2, 8, 8, 3)), training=True)).all()
 
 
 def test_pooling_of_one_and_three_axes_leaves_channels_to_themselves():

@@ -53,9 +53,9 @@ def test_an_embedding_that_was_given_its_vectors_can_be_cut():
     vectors = k.initializers.Constant(np.random.default_rng(0).random((50, 8), np.float32))
     model = chain((6,), nn.Embedding(50, 8, embeddings_initializer=vectors, trainable=False), nn.Flatten())
     found = channels(model)
-    twin = cut(model, found, np.arange(found.units.count) < 4)
-    np.testing.assert_allclose(twin.layers[0].embeddings, np.asarray(model.layers[0].embeddings)[:, 4:])
-    assert k.Sequential.from_config(twin.get_config()).layers[0].output_dim == 4
+    smaller = cut(model, found, np.arange(found.units.count) < 4)
+    np.testing.assert_allclose(smaller.layers[0].embeddings, np.asarray(model.layers[0].embeddings)[:, 4:])
+    assert k.Sequential.from_config(smaller.get_config()).layers[0].output_dim == 4
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -99,8 +99,8 @@ def test_groups_go_whole_and_places_go_from_all_groups():
     dropped = np.zeros(units.count, bool)
     (grouped,) = (found.fields[id(layer)] for layer in model.layers if getattr(layer, "groups", 1) > 1)
     dropped[units.of(grouped["groups"].ids[:1])] = True
-    twin = cut(model, found, dropped)
-    assert [(layer.filters, layer.groups) for layer in twin.layers[:2]] == [(9, 1), (6, 3)]
+    smaller = cut(model, found, dropped)
+    assert [(layer.filters, layer.groups) for layer in smaller.layers[:2]] == [(9, 1), (6, 3)]
 
 
 def test_inputs_that_are_read_in_groups_stay_whole_groups():
@@ -177,10 +177,10 @@ def test_a_layer_that_keras_quantized_or_with_lora_weights_stays_and_names_itsel
         assert {why} == {found.units.pinned[u] for u in found.units.of(found.sources[0].ids)}
         dropped = np.zeros(found.units.count, bool)
         dropped[found.units.of(found.sources[1].ids)[:2]] = True  # of the last hidden layer
-        twin = cut(model, found, dropped)
-        assert twin.layers[2].units == 3
+        smaller = cut(model, found, dropped)
+        assert smaller.layers[2].units == 3
         x = [np.random.default_rng(0).random((2, 6), np.float32)]
-        np.testing.assert_allclose(run(twin, x)[0], run(zeroed(model, found, dropped), x)[0], atol=1e-5)
+        np.testing.assert_allclose(run(smaller, x)[0], run(zeroed(model, found, dropped), x)[0], atol=1e-5)
 
 
 def test_seeded_weights_are_what_is_compared():
