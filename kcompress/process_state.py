@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-HELD = signal.SIGINT, signal.SIGTERM
+HELD = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name)]
 
 
 @contextmanager

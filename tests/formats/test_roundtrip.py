@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,21 @@ def model(request):
     return BUILDERS[request.param]()
 
 
+@pytest.fixture(scope="module")
+def float_files(tmp_path_factory):
+    """A model in a format, and what its writer said, once for all tests."""
+
+    @cache
+    def write(name, format_name):
+        path = tmp_path_factory.mktemp("float") / f"model.{format_name}"
+        return path, formats()[format_name].write(BUILDERS[name](), QuantPlan(), path, WriteOptions())
+
+    return write
+
+
 @pytest.mark.parametrize("format_name", WRITERS)
-def test_outputs_equal_those_of_the_source(format_name, model, tmp_path):
-    path = tmp_path / f"model.{format_name}"
-    written = formats()[format_name].write(model, QuantPlan(), path, WriteOptions())
+def test_outputs_equal_those_of_the_source(format_name, model, float_files):
+    path, written = float_files(model.name, format_name)
     x = batch_for(model)
     source, artifact = KerasRunner(model), formats()[format_name].open(path)
     assert set(artifact.inputs) == set(source.inputs)
@@ -47,11 +59,10 @@ def test_outputs_equal_those_of_the_source(format_name, model, tmp_path):
 
 
 @pytest.mark.parametrize("format_name", WRITERS)
-def test_float16_halves_the_weights_and_keeps_the_function(format_name, model, tmp_path):
+def test_float16_halves_the_weights_and_keeps_the_function(format_name, model, float_files, tmp_path):
     result = find("quantize.float16")().apply(model, Context())
     plan = QuantPlan(result.formats)
-    whole, half = tmp_path / f"whole.{format_name}", tmp_path / f"half.{format_name}"
-    formats()[format_name].write(model, QuantPlan(), whole, WriteOptions())
+    whole, half = float_files(model.name, format_name)[0], tmp_path / f"half.{format_name}"
     written = formats()[format_name].write(result.model, plan, half, WriteOptions())
     assert written.float_weights == ()
     x = batch_for(model)
@@ -114,9 +125,8 @@ def test_other_processes_give_same_bytes(tmp_path):
         assert (tmp_path / f"{name}1.{format_name}").read_bytes() == (tmp_path / f"{name}2.{format_name}").read_bytes()
 
 
-def test_recurrent_tflite_says_that_its_batch_is_fixed(tmp_path):
-    path = tmp_path / "model.tflite"
-    written = formats()["tflite"].write(BUILDERS["recurrent"](), QuantPlan(), path, WriteOptions())
+def test_recurrent_tflite_says_that_its_batch_is_fixed(float_files):
+    path, written = float_files("recurrent", "tflite")
     assert "batch size is fixed at 1" in written.notes[0]
     assert formats()["tflite"].open(path).inputs["series"][0] == 1
 

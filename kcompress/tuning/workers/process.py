@@ -30,14 +30,32 @@ def main(path: str, number: str) -> None:
             work(CandidateEvaluator(job), study, lambda: None)
 
 
-def _terminate(_signal: int, _frame: Any) -> None:
-    """End as an interrupt does, so that the trial is left to others."""
-    raise SystemExit(TERMINATED)
+def end_when_terminated() -> None:
+    """Have SIGTERM end the process as an interrupt does, so that the trial is left to others.
+
+    What is raised while Python deletes an object is lost, so it is raised again each second, where there are alarms.
+    """
+
+    def terminate(_signal: int, _frame: Any) -> None:
+        alarm(1)
+        raise SystemExit(TERMINATED)
+
+    for name in ("SIGTERM", "SIGALRM"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), terminate)
+
+
+def alarm(seconds: int) -> None:
+    """Have a SIGALRM come after so many seconds; 0 cancels it. Not every system has alarms."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(seconds)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminate)
+    end_when_terminated()
     try:
         main(*sys.argv[1:])
     except KCompressError as error:
         sys.exit(f"Error: {error}")
+    finally:
+        alarm(0)

@@ -128,6 +128,20 @@ def test_a_terminated_process_leaves_its_trial_at_once(files, tmp_path):
     assert {"COMPLETE"} <= states
 
 
+def test_a_signal_that_is_lost_comes_again():
+    """What is raised while an object is deleted is only printed."""
+    program = (
+        "import os, signal, time\n"
+        "from kcompress.tuning.workers.process import end_when_terminated\n"
+        "class Deleted:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.1)\n"
+        "end_when_terminated(); lost = Deleted(); del lost\n"
+        "print('lost', flush=True); time.sleep(60)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("lost\n", 143)
+
+
 def _study(url):
     import optuna
 
