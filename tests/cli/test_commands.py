@@ -111,27 +111,6 @@ def test_pruned_lenet_is_at_most_a_quarter_of_its_file(fixtures, tmp_path):
     assert report.artifact.bytes <= source.stat().st_size / 4
 
 
-@pytest.mark.slow
-def test_jax_does_the_same_and_converts_in_a_child(tmp_path):
-    pytest.importorskip("jax")
-    random = np.random.default_rng(0)
-    dense().save(tmp_path / "s.keras")
-    np.savez(tmp_path / "d.npz", x=random.random((40, 8), np.float32), y=np.arange(40) % 3)
-    written = {}
-    for backend in ("tensorflow", "jax"):
-        done = kcompress(
-            *("compress", "s.keras", f"{backend}.tflite", "--data", "d.npz", "--backend", backend, "--json"),
-            *("--apply", "prune.magnitude:sparsity=0.5", "--apply", "quantize.float16"),
-            cwd=tmp_path,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        written[backend] = json.loads(done.stdout)
-    ours, theirs = written["jax"], written["tensorflow"]
-    assert ours["artifact"]["nonzero"] == theirs["artifact"]["nonzero"]
-    assert ours["quality"]["artifact"] == theirs["quality"]["artifact"]
-    assert (tmp_path / "jax.tflite").read_bytes() == (tmp_path / "tensorflow.tflite").read_bytes()
-
-
 def test_a_missing_extra_is_named(tmp_path):
     dense().save(tmp_path / "s.keras")
     program = (

@@ -9,40 +9,43 @@ import sys
 import numpy as np
 import pytest
 
+from tests.models import dense
 from tests.shell import assert_refused, kcompress
 from tests.sweep import some
 
 PRUNE = "prune.magnitude:sparsity=0.9,schedule=polynomial"
 
 
-def arguments(fixtures, output, *steps, data=None, more=()):
+def arguments(fixtures, output, *steps, data=None, source=None, more=()):
     data = ("--data", data or fixtures / "fashion_mnist.npz")
     applied = [part for step in steps for part in ("--apply", step)]
-    return ["compress", fixtures / "lenet300.keras", output, *data, *applied, *more]
+    return ["compress", source or fixtures / "lenet300.keras", output, *data, *applied, *more]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", some(["tensorflow", "jax"], lambda backend: backend == "tensorflow"))
 def test_a_run_that_was_killed_in_a_training_ends_as_one_that_was_not(backend, fixtures, tmp_path):
-    with np.load(fixtures / "fashion_mnist.npz") as arrays:  # a quarter, in which two epochs still take a second
-        np.savez(tmp_path / "d.npz", **{name: values[:1500] for name, values in arrays.items()})
-    steps = (PRUNE, "train.distill:epochs=4,validation=0.1,batch=64")
+    x, y = np.random.default_rng(0).random((700, 8), np.float32), np.arange(700) % 3
+    np.savez(tmp_path / "d.npz", x_train=x[100:], y_train=y[100:], x_test=x[:100], y_test=y[:100])
+    dense().save(tmp_path / "small.keras")
+    steps = (PRUNE, "train.distill:epochs=6,validation=0.1,batch=16")  # of which the last four take a second or more
     env = {"KERAS_BACKEND": backend, "KCOMPRESS_CACHE": str(tmp_path / "one")}
-    whole = kcompress(*arguments(fixtures, tmp_path / "whole.keras", *steps, data=tmp_path / "d.npz"), **env)
+    given = {"data": tmp_path / "d.npz", "source": tmp_path / "small.keras"}
+    whole = kcompress(*arguments(fixtures, tmp_path / "whole.keras", *steps, **given), **env)
     assert whole.returncode == 0, whole.stderr
     env["KCOMPRESS_CACHE"] = str(tmp_path / "other")
-    cut = arguments(fixtures, tmp_path / "cut.keras", *steps, data=tmp_path / "d.npz")
+    cut = arguments(fixtures, tmp_path / "cut.keras", *steps, **given)
     command = [sys.executable, "-m", "kcompress.cli", *map(str, cut)]
     with subprocess.Popen(command, env={**os.environ, **env}, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "epoch 2 of 4" in line:
+            if "epoch 2 of 6" in line:
                 break
         process.send_signal(signal.SIGKILL)
     again = kcompress(*cut, **env)
     assert again.returncode == 0, again.stderr
-    assert "epoch 1 of 4" not in again.stderr
-    assert "epoch 4 of 4" in again.stderr
+    assert "epoch 1 of 6" not in again.stderr
+    assert "epoch 6 of 6" in again.stderr
     assert (tmp_path / "whole.keras").read_bytes() == (tmp_path / "cut.keras").read_bytes()
     assert not list((tmp_path / "other").glob("*unfinished"))
 
