@@ -1,4 +1,4 @@
-"""Commands in processes that begin with Keras loaded: loading takes longer than most commands do.
+"""Commands in processes that begin with Keras and kcompress loaded: loading takes longer than most commands do.
 
 Run as a module this is the server. It loads Keras, reads a request per line, and forks; the child becomes the command
 and ends as any interpreter does. Nothing is computed before, so that TensorFlow has no threads yet that a fork loses.
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 from tests.conftest import ROOT
@@ -22,6 +23,7 @@ from tests.conftest import ROOT
 OWN = ("KCOMPRESS_", "PYTEST_")
 """How variables begin that a command reads when it runs; others may have been read while loading."""
 SECONDS = 300
+COMMANDS = ("compress", "compare", "inspect", "ensemble", "search", "sensitivity")
 HEAVY = {"keras", "tensorflow", "jax", "torch", "onnx", "matplotlib"}
 
 
@@ -68,9 +70,14 @@ def serve(light: bool) -> bool:
     """Load Keras and fork for each request. True in a child, False at the end of the input."""
     from kcompress import backend
     from kcompress.measure import latency
+    from kcompress.passes import find, names
 
     if not light:
         backend.load()
+    for command in COMMANDS:
+        import_module(f"kcompress.api.{command}")
+    for name in names():
+        find(name)
     latency.MAX_CALLS = latency.MIN_CALLS  # as in the tests' own process
     gc.collect()
     gc.freeze()  # so that children need not look through what was loaded, each time they free memory

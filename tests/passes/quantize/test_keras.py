@@ -102,7 +102,7 @@ def test_the_file_opens_in_stock_keras_with_the_same_outputs(made, whole, float_
     formats()["keras"].write(result.model, QuantPlan(), path, WriteOptions())
     read, x = keras().saving.load_model(path, custom_objects={"Projection": Projection}), samples(whole)
     ours = outputs(result.model, x)
-    for again in (read, copy(read)):
+    for again in (read, copy(read)) if mode == "int4" else (read,):
         np.testing.assert_array_equal(outputs(again, x), ours)
     assert np.abs(ours - float_outputs).max() < 0.2  # probabilities; 4 bits of a random model
     with zipfile.ZipFile(path) as archive, archive.open(WEIGHTS) as member, h5py.File(member) as file:
