@@ -1,6 +1,6 @@
-"""Batches with labels, as a model takes and gives them."""
+"""Batches with labels, as a model takes and gives them, and inputs under the names of another model."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,3 +53,10 @@ def as_labelled(sign: Signature, name: str, batch: Batch, labels: bool = True) -
 def filled(array: NDArray[Any], rows: int) -> NDArray[Any]:
     """So many rows: the array's own, repeated where there are fewer."""
     return array if len(array) == rows else np.resize(array, (rows, *array.shape[1:]))
+
+
+def renamed(names: Collection[str], batch: Mapping[str, Any]) -> dict[str, Any]:
+    """A student's inputs, in order, under another model's names: by name where it has them all, else by position."""
+    if set(names) <= set(batch):
+        return {name: batch[name] for name in names}
+    return dict(zip(names, batch.values(), strict=False))

@@ -21,9 +21,10 @@ from kcompress.passes.selection import patterns
 from kcompress.passes.train._training import Setup, Task, TrainingPass, compiled
 from kcompress.training.ensembles.joint_teacher import joint_teacher
 from kcompress.training.feed import ArrayFeed, Feed
+from kcompress.training.labelled import renamed
 from kcompress.training.learner import distillation, model_view, precomputed_teacher
 from kcompress.training.losses.model_loss import loss_for
-from kcompress.training.losses.output_kind import output_kinds, renamed
+from kcompress.training.losses.output_kind import output_kinds
 from kcompress.training.losses.soft_targets import feature_loss, soft_targets
 from kcompress.training.losses.target_loss import Function, functions, no_loss
 from kcompress.training.pairing import pairs

@@ -22,8 +22,8 @@ from kcompress.numerics.mixture import closest, likeliest
 from kcompress.training.ensembles.heldout import HeldOut, held_out, target
 from kcompress.training.ensembles.members import Members, nest
 from kcompress.training.ensembles.stacking import dense, evidence, trained
-from kcompress.training.labelled import filled, labelled
-from kcompress.training.losses.output_kind import output_kinds, renamed
+from kcompress.training.labelled import filled, labelled, renamed
+from kcompress.training.losses.output_kind import output_kinds
 from kcompress.training.losses.soft_targets import OutputKind
 from kcompress.typing import Combination
 

@@ -13,8 +13,7 @@ from kcompress.errors import DataError
 from kcompress.measure.scoring import check_classes
 from kcompress.model.signature import signature
 from kcompress.training.compiled import compiled
-from kcompress.training.labelled import as_labelled, filled
-from kcompress.training.losses.output_kind import renamed
+from kcompress.training.labelled import as_labelled, filled, renamed
 from kcompress.training.losses.soft_targets import OutputKind
 
 Array = NDArray[Any]

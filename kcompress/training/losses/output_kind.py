@@ -1,6 +1,6 @@
 """What an output of a model holds, such as logits or probabilities, and which loss it calls for."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from kcompress.model.flow import Call, Flow, flow
 from kcompress.model.kernels import is_keras
 from kcompress.model.observe import outputs, to_arrays
 from kcompress.model.signature import signature
+from kcompress.training.labelled import renamed
 from kcompress.training.losses.soft_targets import OutputKind
 
 Array = NDArray[Any]
@@ -123,10 +124,3 @@ def _output_kinds(model: Any, batch: Mapping[str, NDArray[Any]], labels: Sequenc
         output_kind(model, n, None if labels is None else labels[n], np.asarray(to_arrays(output), np.float32))
         for n, output in enumerate(found)
     ]
-
-
-def renamed(names: Collection[str], batch: Mapping[str, Any]) -> dict[str, Any]:
-    """A student's inputs, in order, under another model's names: by name where it has them all, else by position."""
-    if set(names) <= set(batch):
-        return {name: batch[name] for name in names}
-    return dict(zip(names, batch.values(), strict=False))
