@@ -52,7 +52,7 @@ class IterableSource(Source):
             yield from self._start()
         except KCompressError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever the user's code raises
             raise DataError(
                 f"{self.name}: reading it failed with {type(error).__name__} ({reason(error)}); "
                 "correct the code behind it"

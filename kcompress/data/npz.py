@@ -160,7 +160,7 @@ def _reading(name: str) -> Iterator[None]:
         yield
     except KCompressError:
         raise
-    except Exception as error:
+    except Exception as error:  # of zipfile, zlib, NumPy and struct
         raise DataError(
             f"{name}: not a readable .npz file ({reason(error)}); write it anew with numpy.savez"
         ) from error

@@ -63,7 +63,7 @@ def _call(function: Callable[[], object], name: str, origin: tuple[object, ...])
         value = function()
     except KCompressError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever the user's function raises
         raise DataError(
             f"{name}: calling it failed with {type(error).__name__} ({reason(error)}); "
             "give a function that needs no arguments"

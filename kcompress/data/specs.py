@@ -99,7 +99,7 @@ def load_function(spec: str) -> Callable[[], object]:
         raise DataError(
             f"{spec}: there is no module {error.name!r}; run where {module_name.partition('.')[0]}.py is, or install it"
         ) from error
-    except Exception as error:
+    except Exception as error:  # whatever the user's module raises
         raise DataError(
             f"{spec}: importing {module_name} failed with {type(error).__name__} ({reason(error)}); correct the module"
         ) from error

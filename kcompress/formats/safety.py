@@ -142,7 +142,7 @@ def implied_bytes(path: Path, config: Any, trust: Sequence[str] = ()) -> int:
         with trusting(trust), variables_without_values():
             outline = keras.saving.deserialize_keras_object(_uncompiled(config), safe_mode=LAMBDA not in trust)
         implied = sum(4 * math.prod(map(int, variable.shape)) for variable in outline.variables)
-    except Exception as error:
+    except Exception as error:  # of any layer's constructor
         raise OutlineError(f"{path}: its config cannot be built ({one_line(error)}); save it with Keras 3") from error
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
     if implied > memory:

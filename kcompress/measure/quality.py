@@ -98,7 +98,7 @@ def _aligned(source: Runner, artifact: Runner, x: Tensors) -> list[Array]:
         outputs = run_batches(artifact, x)
     except KCompressError:
         raise
-    except Exception as error:
+    except Exception as error:  # of whichever runtime runs it
         raise ModelError(
             f"a model cannot run the test data ({one_line(error)}); compare models with the same inputs"
         ) from error
@@ -180,7 +180,7 @@ class Judge:
 
             try:
                 return scoring.per_sample(keras.ops.convert_to_numpy(self.metric.function(label, output)))
-            except Exception as error:
+            except Exception as error:  # of a metric of Keras or of the user's
                 raise DataError(
                     f"{self.name}: {self.metric.name} does not fit these labels ({one_line(error)})"
                 ) from error
@@ -204,7 +204,7 @@ class Judge:
             for metric, label, output in zip(metrics, labels, outputs, strict=True):
                 try:
                     metric.update_state(label, output)
-                except Exception as error:
+                except Exception as error:  # of a metric of Keras or of the user's
                     raise DataError(
                         f"{self.name}: {metric.name} does not fit these labels ({one_line(error)})"
                     ) from error

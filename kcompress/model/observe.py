@@ -44,7 +44,7 @@ def run(model: Any, batches: Iterable[Mapping[str, Any]], chosen: Iterable[Node]
             return
         try:
             seen(node, given, result)
-        except Exception as error:
+        except Exception as error:  # kept, for Keras wraps what is raised in a layer's call
             failed.append(error)
             raise
 
@@ -69,7 +69,7 @@ def outputs(model: Any, sign: Signature, batch: Mapping[str, Any]) -> list[Any]:
     try:
         with keras.StatelessScope():
             return list(keras.tree.flatten(model(inputs, training=False)))
-    except Exception as error:
+    except Exception as error:  # of any layer's call
         raise DataError(
             f"the model cannot be run on these samples ({_reason(error)}); give data like the training data"
         ) from error

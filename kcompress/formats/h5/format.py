@@ -36,7 +36,7 @@ class H5(Format):
                 return _load(path, compiled, trust)
             except KCompressError:
                 raise
-            except Exception as error:
+            except Exception as error:  # Keras 3 fails on a file of Keras 2 with an error of any kind
                 if not installed("tf_keras"):
                     raise MissingExtraError("tensorflow", f"reading {path.name}, a Keras 2 file,") from error
         elif not installed("tensorflow_model_optimization"):

@@ -46,7 +46,7 @@ def read_keras2(path: Path, wrapped: bool) -> Any:
             _check_equal(path, old, new)
     except KCompressError:
         raise
-    except Exception as error:
+    except Exception as error:  # so does Keras 2 on a damaged one
         raise ModelError(f"{path}: Keras 2 cannot read it ({one_line(error)}); save it again") from error
     return new
 

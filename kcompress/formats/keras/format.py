@@ -46,7 +46,7 @@ class Keras(Format):
                 return load(path, compile=keep_compiled, safe_mode=safe)
         except KCompressError:
             raise
-        except Exception as error:
+        except Exception as error:  # of any layer's constructor
             raise ModelError(f"{path}: cannot be loaded ({one_line(error)}); save it again with Keras 3") from error
 
     def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:

@@ -96,7 +96,7 @@ def _convert(model: Any, path: Path, batch: int | None) -> Any:
                 output_names=[t.name for t in frozen.outputs],
                 opset=OPSET,
             )
-        except Exception as error:
+        except Exception as error:  # of TensorFlow and tf2onnx, which have no common one
             raise explain_failure(path, error, lambda text: []) from error
     return proto
 
@@ -131,7 +131,7 @@ def _load(path: Path) -> Any:
 
     try:
         proto = onnx.load(path, load_external_data=False)
-    except Exception as error:
+    except Exception as error:  # of protobuf, which has one kind per implementation
         raise ModelError(f"{path}: not an ONNX model ({one_line(error)}); export it again") from error
     for tensor in proto.graph.initializer:
         for entry in tensor.external_data:
@@ -150,7 +150,7 @@ def _rename(graph: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         names = [*inputs, *(f"{name}_output" for name in outputs)]
     for name, value in ir.convenience.create_value_mapping(graph).items():
         if name in names:
-            value.name = f"{name}_inside"
+            value.name = f"{name}|renamed"  # no converter gives such a name
     for value, name in zip((*graph.inputs, *graph.outputs), names, strict=True):
         value.name = name
         if value.shape and not isinstance(value.shape[0], int):

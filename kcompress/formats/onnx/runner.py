@@ -21,7 +21,7 @@ class ORTRunner:
     def __init__(self, model: Path | bytes, edges: Mapping[str, Edge] | None = None) -> None:
         try:
             self._session = _session(model)
-        except Exception as error:
+        except Exception as error:  # ONNX Runtime's own have no common class
             raise ModelError(
                 f"{model if isinstance(model, Path) else 'model'}: ONNX Runtime cannot load it "
                 f"({one_line(error)}); export it again"
@@ -61,7 +61,7 @@ def optimized(proto: Any, extended: bool) -> Any:
         path = Path(folder, "model.onnx")
         try:
             _session(proto.SerializeToString(), graph_optimization_level=level, optimized_model_filepath=str(path))
-        except Exception as error:
+        except Exception as error:  # as above
             raise UnsupportedError(
                 f"ONNX Runtime cannot run this model ({one_line(error)}); leave activations in float, or give "
                 "another output format"

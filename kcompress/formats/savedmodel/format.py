@@ -68,7 +68,7 @@ class SavedModelRunner:
 
             try:
                 self._loaded = tf.saved_model.load(str(path))
-            except Exception as error:
+            except Exception as error:  # of TensorFlow, h5py or the file system
                 raise ModelError(f"{path}: cannot be loaded ({one_line(error)}); export it again") from error
         signatures = self._loaded.signatures
         name = SIGNATURE if SIGNATURE in signatures else next(iter(signatures), None)
@@ -99,7 +99,7 @@ def _check(path: Path, trust: Sequence[str]) -> Counter[str]:
     proto = Proto()
     try:
         proto.ParseFromString((path / "saved_model.pb").read_bytes())
-    except Exception as error:
+    except Exception as error:  # of protobuf, which has one kind per implementation
         raise ModelError(f"{path}: saved_model.pb is damaged ({one_line(error)}); export it again") from error
     operators: Counter[str] = Counter()
     for function, operator in _operators(proto):

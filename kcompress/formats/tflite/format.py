@@ -73,7 +73,7 @@ def _convert(model: Any, path: Path, batch: int | None) -> tuple[bytes, tuple[st
             frozen = frozen_graph(model, batch)
             graph = frozen.definition, list(frozen.inputs), list(frozen.outputs)
             return tf.compat.v1.lite.TFLiteConverter(*graph).convert(), ()
-    except Exception as error:
+    except Exception as error:  # of TensorFlow's converter, which has no public class
         if batch is None and "TensorList" in str(error):
             data, _ = _convert(model, path, 1)
             return data, ("the batch size is fixed at 1: LiteRT cannot run recurrent layers with a dynamic one",)
