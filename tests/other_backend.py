@@ -10,14 +10,16 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
-from tests.shell import QUICK
+from tests.shell import without_tensorflow
 
 
 def call(backend: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -36,7 +38,9 @@ def call(backend: str, function: Callable[..., Any], *arguments: Any) -> Any:
 @cache
 def process(backend: str) -> "subprocess.Popen[str]":
     """The process of a backend."""
-    environment = {**os.environ, **QUICK, "KERAS_BACKEND": backend}
+    site = tempfile.TemporaryDirectory()
+    atexit.register(site.cleanup)
+    environment = {**os.environ, **without_tensorflow(Path(site.name, "site")), "KERAS_BACKEND": backend}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     started = subprocess.Popen([sys.executable, "-m", "tests.other_backend"], cwd=ROOT, env=environment, **pipes)
     atexit.register(started.communicate)  # the end of its input is that of the process
@@ -60,5 +64,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # so that it can't be imported
     serve()

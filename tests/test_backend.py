@@ -136,3 +136,9 @@ def test_devices_made_of_a_processor_have_threads_enough_to_wait_for_each_other(
     monkeypatch.setenv("PJRT_NPROC", "3")
     backend.select("jax")
     assert os.environ["PJRT_NPROC"] == "3"
+
+
+def test_a_module_that_was_blocked_is_not_installed(monkeypatch):
+    assert backend.installed("json")
+    monkeypatch.setitem(sys.modules, "json", None)
+    assert not backend.installed("json")
