@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from kcompress.measure import latency
+from tests.quick import work_less
 
 settings.register_profile("same", derandomize=True, deadline=None)  # the same examples each time, however slow
 settings.load_profile("same")
@@ -58,9 +58,9 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def quick() -> Iterator[None]:
-    """A latency is the median of a few calls; those of 200, as users get, took a third of the time of a small run."""
+    """Less work than users get."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(latency, "MAX_CALLS", latency.MIN_CALLS)
+        work_less(patch.setattr)
         yield
 
 

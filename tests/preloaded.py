@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -32,23 +33,34 @@ def fits(arguments: list[str], extra: dict[str, str]) -> bool:
     from kcompress import backend
 
     asked = arguments[arguments.index("--backend") + 1] if "--backend" in arguments else "tensorflow"
-    return asked == backend.select() == "tensorflow" and not loading(extra)
+    return asked == backend.select() == "tensorflow" and all(
+        os.environ.get(name) == value for name, value in loading(extra).items()
+    )
 
 
 def run(
     arguments: list[str], cwd: Path | None, extra: dict[str, str], light: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """`kcompress ARGUMENTS`; output and exit code come back."""
+    with tempfile.TemporaryDirectory() as folder:
+        streams = [Path(folder, name) for name in ("out", "err")]
+        _, exit_code = start(arguments, cwd, extra, light, *streams)
+        code = exit_code()
+        return subprocess.CompletedProcess(arguments, code, *(stream.read_text() for stream in streams))
+
+
+def start(
+    arguments: list[str], cwd: Path | None, extra: dict[str, str], light: bool, out: Path, err: Path
+) -> tuple[int, Callable[[], int]]:
+    """Start `kcompress ARGUMENTS`: its process, and what waits for its exit code, before the next is started."""
     environment = {**os.environ, **extra}
     process = server(frozenset(loading(environment).items()), light)
     assert process.stdin is not None and process.stdout is not None
-    with tempfile.TemporaryDirectory() as folder:
-        streams = [str(Path(folder, name)) for name in ("out", "err")]
-        request = {"arguments": arguments, "cwd": str(cwd or Path.cwd()), "environment": environment}
-        process.stdin.write(json.dumps({**request, "streams": streams}) + "\n")
-        process.stdin.flush()
-        code = int(process.stdout.readline())
-        return subprocess.CompletedProcess(arguments, code, *(Path(stream).read_text() for stream in streams))
+    answers = process.stdout
+    request = {"arguments": arguments, "cwd": str(cwd or Path.cwd()), "environment": environment}
+    process.stdin.write(json.dumps({**request, "streams": [str(out), str(err)]}) + "\n")
+    process.stdin.flush()
+    return int(answers.readline()), lambda: int(answers.readline())
 
 
 def loading(environment: dict[str, str]) -> dict[str, str]:
@@ -69,8 +81,8 @@ def server(variables: frozenset[tuple[str, str]], light: bool) -> subprocess.Pop
 def serve(light: bool) -> bool:
     """Load Keras and fork for each request. True in a child, False at the end of the input."""
     from kcompress import backend
-    from kcompress.measure import latency
     from kcompress.passes import find, names
+    from tests.quick import work_less
 
     if not light:
         backend.load()
@@ -78,7 +90,7 @@ def serve(light: bool) -> bool:
         import_module(f"kcompress.api.{command}")
     for name in names():
         find(name)
-    latency.MAX_CALLS = latency.MIN_CALLS  # as in the tests' own process
+    work_less()
     gc.collect()
     gc.freeze()  # so that children need not look through what was loaded, each time they free memory
     for line in sys.stdin:
@@ -86,6 +98,7 @@ def serve(light: bool) -> bool:
         if child == 0:
             become(**json.loads(line))
             return True
+        print(child, flush=True)  # noqa: T201
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201
     return False
 

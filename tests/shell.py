@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests import preloaded
@@ -41,6 +43,23 @@ def kcompress(*arguments: object, cwd: Path | None = None, **environment: str) -
     if preloaded.fits(given, environment):
         return preloaded.run(given, cwd, environment)
     return anew(*arguments, cwd=cwd, **environment)
+
+
+@contextmanager
+def started(*arguments: object, out: Path, err: Path, **environment: str) -> Iterator[int]:
+    """The number of a process that `kcompress ARGUMENTS` runs in, for a test to end; its output goes to these files."""
+    given = list(map(str, arguments))
+    if preloaded.fits(given, environment):
+        process, wait = preloaded.start(given, None, environment, False, out, err)
+        yield process
+        wait()
+        return
+    command, env = [sys.executable, "-m", "kcompress.cli", *given], {**os.environ, **environment}
+    opened = [os.open(path, os.O_RDWR | os.O_CREAT) for path in (out, err)]
+    with subprocess.Popen(command, stdout=opened[0], stderr=opened[1], env=env) as new:
+        for descriptor in opened:
+            os.close(descriptor)
+        yield new.pid
 
 
 def light(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -16,6 +16,7 @@ from kcompress.passes.base import Context
 from tests.architectures import SIZES, built, images
 from tests.channels.cutting import OUTPUT, assert_only_sizes_differ, difference, some_units, zeroed
 from tests.formats.integers import faults, write
+from tests.sweep import some
 
 CLOSE = 1e-4  # float32 rounds at 1e-7, which tens of layers amplify
 CUT = {
@@ -35,7 +36,10 @@ def apply(name, model):
     return find(name)().apply(model, Context())
 
 
-@pytest.mark.parametrize(("name", "folded", "kept"), [("MobileNetV2", 52, 0), ("DenseNet121", 59, 62)])
+@pytest.mark.parametrize(
+    ("name", "folded", "kept"),
+    some([("MobileNetV2", 52, 0), ("DenseNet121", 59, 62)], lambda case: case[0] == "MobileNetV2"),
+)
 def test_outputs_stay_where_batch_normalization_is_folded(name, folded, kept):
     model, x = built(name), images(SIZES[name], 4)
     result = apply("fold.batchnorm", model)
@@ -53,7 +57,7 @@ def test_outputs_stay_where_layers_are_equalized():
     assert np.abs(new - old).max() <= CLOSE * np.abs(old).max()
 
 
-@pytest.mark.parametrize("name", CUT)
+@pytest.mark.parametrize("name", some(CUT, lambda name: name != "DenseNet121"))
 def test_without_a_part_of_its_channels_it_computes_the_same(name):
     model, x = built(name), images(SIZES[name], 2)
     found = channels(model)
@@ -71,7 +75,7 @@ def test_without_a_part_of_its_channels_it_computes_the_same(name):
     assert difference(model, smaller, [x]) > 0.1  # what was dropped counted
 
 
-@pytest.mark.parametrize("name", ["MobileNetV2", "MobileNetV3Small"])
+@pytest.mark.parametrize("name", some(["MobileNetV2", "MobileNetV3Small"], lambda name: name == "MobileNetV3Small"))
 def test_every_operator_of_a_static_file_computes_in_integers(name, tmp_path):
     _, written = write(built(name), images(SIZES[name], 8), tmp_path / "m.tflite")
     assert (written.float_weights, written.notes) == ((), ())

@@ -6,8 +6,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +55,7 @@ def test_commands_of_the_readme_run_in_order(quarter):
 def test_training_does_what_the_readme_says(quarter):
     commands = re.sub(r"\\\n\s*", " ", part("training")).strip().splitlines()
     for command, limit in zip(commands, (6.0, 6.0, 3.0), strict=True):  # points, of a short training
-        done = kcompress(*shlex.split(command)[1:], cwd=quarter)
+        done = kcompress(*shlex.split(command.replace("epochs=5", "epochs=2"))[1:], cwd=quarter)
         assert done.returncode == 0, done.stderr
         assert float(re.search(r"drop (-?[\d.]+) points", done.stdout)[1]) < limit, command
 
@@ -121,7 +119,7 @@ def test_layers_can_take_what_the_readme_says(folder):
 @pytest.mark.slow
 def test_the_search_of_the_readme_meets_its_budget(quarter):
     (command,) = re.sub(r"\\\n\s*", " ", part("search")).strip().splitlines()
-    done = kcompress(*shlex.split(command)[1:], cwd=quarter)
+    done = kcompress(*shlex.split(command.replace("--trials 8", "--trials 4"))[1:], cwd=quarter)
     assert done.returncode == 0, done.stderr
     assert "budget --max-drop met" in done.stdout
     assert {"found.keras", "found.keras.recipe.yaml", "found.html"} <= {path.name for path in quarter.iterdir()}
@@ -141,11 +139,10 @@ def test_recipe_of_the_readme_runs(quarter):
 
 
 @pytest.mark.slow
-def test_python_of_the_readme_runs(quarter):
-    done = subprocess.run(
-        [sys.executable, "-c", part("python")], cwd=quarter, capture_output=True, text=True, check=True
-    )
-    assert int(done.stdout.split()[0]) == (quarter / "small.keras").stat().st_size
+def test_python_of_the_readme_runs(quarter, monkeypatch, capsys):
+    monkeypatch.chdir(quarter)
+    exec(part("python"), {})
+    assert int(capsys.readouterr().out.split()[0]) == (quarter / "small.keras").stat().st_size
 
 
 @pytest.mark.slow

@@ -46,7 +46,11 @@ FAILURES = 5
 
 
 class Study:
-    """The trials of one search; several workers may each have one of the same study."""
+    """The trials of one search; several workers may each have one of the same study.
+
+    Signals that end the process wait while a trial is begun, finished or left: what was just created would be lost, and
+    a database whose writing was cut off keeps others from writing.
+    """
 
     def __init__(self, storage: Any, plan: StudySettings, dimensions: Sequence[Dimension], worker: str = "") -> None:
         import optuna
@@ -67,6 +71,7 @@ class Study:
         for values in starts:
             self.study.enqueue_trial(dict(values), skip_if_exists=True)
 
+    @signals_held()
     def next(self) -> TrialRequest | Literal["wait"] | None:
         """The next trial; None where there is none left, "wait" where others still work on the last ones."""
         while True:
@@ -96,7 +101,7 @@ class Study:
 
     def _ask(self, before: int) -> TrialRequest | None:
         """A new trial; None if it turned out to be one too many, or one that was done before, whose outcome it has."""
-        with without_warnings(), signals_held():  # or a trial that was just created might be lost
+        with without_warnings():
             self.study.sampler = sampler(self.plan.kind, self.plan.seed, before, self.worker)
             trial = self.study.ask()
             self._open[trial.number] = trial
@@ -131,6 +136,7 @@ class Study:
         else:
             self.done(trial.number, other.figures, 0.0, reason)
 
+    @signals_held()
     def done(
         self, number: int, figures: Figures, seconds: float, reason: str = "", full: Figures | None = None
     ) -> None:
@@ -151,6 +157,7 @@ class Study:
             return both[0] * math.exp(min(PENALTY * above, MOST_PENALTY))
         return both[1] + POINTS * above
 
+    @signals_held()
     def cut(self, number: int, figures: Figures, seconds: float, reason: str) -> None:
         """A trial was given up."""
         value = figures.bytes if self.plan.smallest else figures.drop
@@ -160,11 +167,13 @@ class Study:
         self._note(number, figures, seconds, reason)
         self._close(number, state=self._state.PRUNED)
 
+    @signals_held()
     def fail(self, number: int, reason: str) -> None:
         """Nothing can be built from a trial's values."""
         self._note(number, Figures(), 0.0, reason)
         self._close(number, state=self._state.FAIL)
 
+    @signals_held()
     def leave(self) -> None:
         """Leave the unfinished trials of this worker to others, or to another search of the same."""
         for number, trial in self._open.items():

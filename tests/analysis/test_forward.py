@@ -155,8 +155,9 @@ def test_one_stage_gives_what_the_changed_model_gives(name):
         theirs.assign(next((values for v, values in replaced if v is mine), mine))
     x = batch_for(other, 7)
     wanted = k.tree.flatten(other(x if len(x) > 1 else next(iter(x.values())), training=False))
+    close = 2e-3 if name == "mixed" else 1e-4  # compiled, in another order; float16 has 11 bits
     for a, b in zip(got, wanted, strict=True):
-        np.testing.assert_allclose(a, np.asarray(b), rtol=1e-4, atol=1e-5)  # compiled, in another order
+        np.testing.assert_allclose(a, np.asarray(b), rtol=close, atol=close / 10)
 
 
 @pytest.mark.parametrize("name", STAGED)

@@ -12,6 +12,7 @@ import yaml
 
 from kcompress.check.paths import MODEL_SUFFIXES
 from tests.check.conftest import commit, configure, git, run, write
+from tests.sweep import some
 
 PROJECT = Path(__file__).parents[2]
 
@@ -110,9 +111,14 @@ def test_the_published_hook_takes_every_model_file() -> None:
 
 
 @pytest.mark.slow
-def test_the_published_hook_stops_a_commit_that_grows_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("language", some(["system", "python"], lambda language: language == "system"))
+def test_the_published_hook_stops_a_commit_that_grows_a_model(
+    language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `python`, as published, pre-commit installs kcompress anew; else it is the one of this environment."""
     monkeypatch.setenv("PRE_COMMIT_HOME", str(tmp_path / "cache"))
-    project = clone_of_the_project(tmp_path / "project")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    project = clone_of_the_project(tmp_path / "project", language)
     configure("[tool.kcompress.check]\nmax-size = '250KB'\nmax-growth = '5%'")
     hooks = {"repos": [{"repo": str(project), "rev": "v0", "hooks": [{"id": "kcompress-check"}]}]}
     Path(".pre-commit-config.yaml").write_text(yaml.safe_dump(hooks))
@@ -141,14 +147,17 @@ def test_the_published_hook_stops_a_commit_that_grows_a_model(tmp_path: Path, mo
         assert line in stopped.stderr.splitlines()
 
 
-def clone_of_the_project(place: Path) -> Path:
-    """A repository of what the working tree holds now, committed or not, under the tag v0."""
+def clone_of_the_project(place: Path, language: str) -> Path:
+    """A repository of what the working tree holds now, committed or not, under the tag v0; its hook's language."""
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listing, cwd=PROJECT, check=True, capture_output=True, text=True).stdout.split("\0")
     for name in names:
         if name and (PROJECT / name).is_file():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, place / name)
+    hooks = place / ".pre-commit-hooks.yaml"
+    assert "language: python\n" in hooks.read_text()
+    hooks.write_text(hooks.read_text().replace("language: python\n", f"language: {language}\n"))
     commit(place)
     git("tag", "v0", at=place)
     return place

@@ -52,9 +52,11 @@ def test_every_command_has_help():
 
 @pytest.mark.slow
 def test_demo_writes_smaller_files_and_one_table_of_all_and_can_be_run_again(tmp_path, fixtures, monkeypatch, capsys):
-    """On less data and with less training than users get, whom `scripts/demo.sh` stands for."""
-    assert [step for passes in demonstration.JOBS.values() for step in passes].count("train.distill:epochs=3") == 1
-    less = {name: [p.replace("epochs=3", "steps=2") for p in passes] for name, passes in demonstration.JOBS.items()}
+    """Two of its files, on less data and with less training than users get, whom `scripts/demo.sh` stands for."""
+    jobs = demonstration.JOBS
+    assert [step for passes in jobs.values() for step in passes].count("train.distill:epochs=3") == 1
+    names = ("half.tflite", "int8.onnx")
+    less = {name: [step.replace("epochs=3", "steps=2") for step in jobs[name]] for name in names}
     monkeypatch.setattr(demonstration, "JOBS", less)
     (tmp_path / "files").mkdir()
     with np.load(fixtures / "fashion_mnist.npz") as arrays:
@@ -66,7 +68,7 @@ def test_demo_writes_smaller_files_and_one_table_of_all_and_can_be_run_again(tmp
     assert demonstration.run(tmp_path / "d", Hooks()) == 0
     printed = capsys.readouterr().out
     source = (tmp_path / "d" / "resnet8.keras").stat().st_size
-    for name in ("int8.tflite", "four-bits.tflite", "half.tflite", "int8.onnx"):
+    for name in names:
         assert (tmp_path / "d" / name).stat().st_size < source / 4
         assert printed.count(f"{name} ") >= 2
     assert printed.count("Compared with") == 1

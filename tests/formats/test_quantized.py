@@ -4,15 +4,12 @@ Covers: formats/activation_ranges.py, formats/integer_io.py, formats/onnx/weight
 formats/tflite/flatbuffer.py, formats/tflite/integers.py.
 """
 
-import os
-import subprocess
-import sys
 from itertools import product
 
 import numpy as np
 import pytest
 
-from kcompress import compress, data
+from kcompress import data
 from kcompress.formats import WriteOptions, formats, run_batches
 from kcompress.formats.keras.runner import KerasRunner
 from kcompress.formats.tflite.description import float_operators
@@ -242,30 +239,3 @@ def test_whole_numbers_of_another_type_are_values_to_a_file_with_int8_inputs(for
     run = formats()[format_name].open(path)
     for dtype in (np.uint8, np.int64):
         np.testing.assert_array_equal(run({"image": x.astype(dtype)})[0], run({"image": x.astype(np.float32)})[0])
-
-
-@pytest.mark.slow
-def test_another_backend_gives_the_same_integer_files(tmp_path):
-    """Which a child process with TensorFlow writes for it."""
-    pytest.importorskip("jax")
-    source, given = tmp_path / "dense.keras", tmp_path / "d.npz"
-    BUILDERS["dense"]().save(source)
-    np.savez(given, x=np.random.default_rng(0).random((100, 8), np.float32), y=np.arange(100) % 3)
-    program = (
-        "import sys, kcompress\n"
-        "source, data, *targets = sys.argv[1:]\n"
-        "for target in targets: kcompress.compress(source, target, data=data, passes=['quantize.int8'])"
-    )
-    command = [
-        sys.executable,
-        "-c",
-        program,
-        source,
-        given,
-        *(tmp_path / f"jax.{format_name}" for format_name in SETTINGS),
-    ]
-    subprocess.run(list(map(str, command)), env={**os.environ, "KERAS_BACKEND": "jax"}, check=True)
-    for format_name in SETTINGS:
-        compress(source, tmp_path / f"tensorflow.{format_name}", data=given, passes=["quantize.int8"])
-    for format_name in SETTINGS:
-        assert (tmp_path / f"jax.{format_name}").read_bytes() == (tmp_path / f"tensorflow.{format_name}").read_bytes()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kcompress.model.gradients import gradients
-from tests import other_backend
+from tests import other_process
 from tests.models import keras
 
 k = keras()
@@ -33,4 +33,4 @@ def test_arrays_are_left_alone():
 def test_another_backend_gives_the_same(backend):
     pytest.importorskip(backend)
     for test in (test_derivatives_are_those_of_the_formula, test_an_array_that_the_value_does_not_depend_on_has_zeros):
-        other_backend.call(backend, test)
+        other_process.call(backend, test)

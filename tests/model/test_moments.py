@@ -7,7 +7,7 @@ from kcompress.model.matrices import from_matrix, to_matrix
 from kcompress.model.moments import moments
 from kcompress.model.view import nodes
 from kcompress.numerics.rounding import error, nearest
-from tests import other_backend
+from tests import other_process
 from tests.models import BUILDERS, batch_for, keras, residual, two_in_two_out
 from tests.passes.models import KERNELS, everything
 from tests.sweep import some
@@ -115,7 +115,7 @@ def summary():
 @pytest.mark.slow
 def test_jax_gives_the_same_moments():
     pytest.importorskip("jax")
-    theirs, ours = other_backend.call("jax", summary), summary()
+    theirs, ours = other_process.call("jax", summary), summary()
     assert theirs["recurrent/both/forward_lstm/lstm_cell/kernel"] is None
     assert theirs.keys() == ours.keys()
     for name, sums in ours.items():

@@ -1,9 +1,5 @@
 """A copy computes the same and is independent."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -11,7 +7,8 @@ from kcompress.formats.keras.runner import KerasRunner
 from kcompress.model.rebuild import assign, copy, edited, fingerprint, renumber_shared
 from kcompress.model.signature import signature
 from kcompress.model.view import nodes
-from tests.models import BUILDERS, batch_for, dense, keras, seeded, two_in_two_out
+from tests import other_process
+from tests.models import BUILDERS, batch_for, dense, keras, residual, seeded, two_in_two_out
 
 k = keras()
 nn = k.layers
@@ -146,13 +143,11 @@ def test_a_fingerprint_tells_weights_names_and_settings_apart():
 @pytest.mark.slow
 def test_a_fingerprint_is_the_same_in_another_process():
     """A run that was killed finds its entry again; shared objects are numbered by their address in memory."""
-    code = (
-        "from tests.models import residual; from kcompress.model.rebuild import fingerprint as f; print(f(residual()))"
-    )
-    command = [sys.executable, "-c", code]
-    environment = {**os.environ, "PYTHONHASHSEED": "7"}
-    other = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert other.stdout.split()[-1] == fingerprint(BUILDERS["residual"]())
+    assert other_process.call("jax", of_residual) == of_residual()
+
+
+def of_residual():
+    return fingerprint(residual())
 
 
 def test_shared_objects_are_numbered_in_order():

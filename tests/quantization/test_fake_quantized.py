@@ -19,7 +19,7 @@ from kcompress.quantization.fake_quantized import (
     tapped,
 )
 from kcompress.quantization.plan import QuantPlan
-from tests import other_backend
+from tests import other_process
 from tests.conftest import FIXTURES
 from tests.models import BUILDERS, batch_for, dense, keras, residual, seeded
 from tests.sweep import some
@@ -116,7 +116,7 @@ def test_training_goes_through_the_quantizers_and_bake_ends_on_the_grid():
 
 def test_training_works_on_jax_too():
     pytest.importorskip("jax")
-    other_backend.call("jax", test_training_goes_through_the_quantizers_and_bake_ends_on_the_grid)
+    other_process.call("jax", test_training_goes_through_the_quantizers_and_bake_ends_on_the_grid)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

@@ -3,14 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from tests.models import dense
-from tests.shell import assert_refused, kcompress
+from tests.shell import assert_refused, kcompress, started
 from tests.sweep import some
 
 PRUNE = "prune.magnitude:sparsity=0.9,schedule=polynomial"
@@ -35,13 +33,11 @@ def test_a_run_that_was_killed_in_a_training_ends_as_one_that_was_not(backend, f
     assert whole.returncode == 0, whole.stderr
     env["KCOMPRESS_CACHE"] = str(tmp_path / "other")
     cut = arguments(fixtures, tmp_path / "cut.keras", *steps, **given)
-    command = [sys.executable, "-m", "kcompress.cli", *map(str, cut)]
-    with subprocess.Popen(command, env={**os.environ, **env}, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "epoch 2 of 6" in line:
-                break
-        process.send_signal(signal.SIGKILL)
+    said = tmp_path / "said"
+    os.mkfifo(said)
+    with started(*cut, out=tmp_path / "out", err=said, **env) as process, said.open() as lines:
+        assert any("epoch 2 of 6" in line for line in lines)
+        os.kill(process, signal.SIGKILL)
     again = kcompress(*cut, **env)
     assert again.returncode == 0, again.stderr
     assert "epoch 1 of 6" not in again.stderr

@@ -8,7 +8,7 @@ import pytest
 
 import kcompress
 from kcompress.passes.train import _training
-from tests import other_backend
+from tests import other_process
 from tests.models import keras, seeded
 
 SETTINGS = "steps=12,validation=0.1,schedule=cosine,warmup=0.02"
@@ -49,7 +49,7 @@ def losses():
 @pytest.mark.slow
 def test_losses_of_tensorflow_and_jax_are_the_same():
     pytest.importorskip("jax")
-    ours, theirs = losses(), other_backend.call("jax", losses)
+    ours, theirs = losses(), other_process.call("jax", losses)
     assert [len(each) for each in ours] == [4, 4]
     for found, others in zip(ours, theirs, strict=True):
         assert others == pytest.approx(found, abs=1e-3)

@@ -37,16 +37,16 @@ class Method:
     lp: int = 0
     long: bool = False
 
-    def packer(self) -> Any:
-        """An object with `compress` and `flush`."""
+    def packer(self, length: int) -> Any:
+        """An object with `compress` and `flush`, for so many bytes."""
         if self.kind == zipfile.ZIP_LZMA:
-            return _Lzma(self)
+            return _Lzma(self, length)
         if self.kind == zipfile.ZIP_BZIP2:
             return importlib.import_module("bz2").BZ2Compressor()
         return zlib.compressobj(6 if self.kind == zipfile.ZIP_DEFLATED else 0, zlib.DEFLATED, -15)
 
     def size(self, data: bytes) -> int:
-        packer = self.packer()
+        packer = self.packer(len(data))
         return len(packer.compress(data)) + len(packer.flush())
 
 
@@ -54,11 +54,15 @@ STORED, DEFLATED, BZIP2 = (Method(kind) for kind in (zipfile.ZIP_STORED, zipfile
 
 
 class _Lzma:
-    """A member under LZMA as zip wants it: version, length and values of the properties, raw stream with its end."""
+    """A member under LZMA as zip wants it: version, length and values of the properties, raw stream with its end.
 
-    def __init__(self, method: Method) -> None:
+    Tables for a large dictionary take longer to set up than a small member takes to compress.
+    """
+
+    def __init__(self, method: Method, length: int) -> None:
         library = importlib.import_module("lzma")
-        coder = {"lc": method.lc, "lp": method.lp, "pb": method.lp, "dict_size": DICTIONARY_BYTES}
+        reach = min(DICTIONARY_BYTES, max(4096, 1 << (length - 1).bit_length()))
+        coder = {"lc": method.lc, "lp": method.lp, "pb": method.lp, "dict_size": reach}
         search = {} if method.long else {"mf": library.MF_BT2, "depth": 4, "nice_len": 64}
         chain = [{"id": library.FILTER_LZMA1, "preset": 6, **coder, **search}]
         self._packer = library.LZMACompressor(library.FORMAT_RAW, filters=chain)
@@ -142,6 +146,6 @@ def write_zip(path: Path, members: Mapping[str, bytes | Path], methods: Mapping[
             with _stream(content) as source, archive.open(info, "w") as opened:
                 target: Any = opened
                 if method.kind == zipfile.ZIP_LZMA:
-                    set_compressor(target, method.packer())
+                    set_compressor(target, method.packer(info.file_size))
                 while piece := source.read(1 << 20):
                     target.write(piece)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from kcompress.errors import KCompressError
 from kcompress.measure.memory import frozen_heap
-from kcompress.process_state import signals_held
 from kcompress.tuning.evaluation import CandidateEvaluator, TrialPruned
 from kcompress.tuning.study import Study
 from kcompress.tuning.trials import TrialRequest
@@ -25,8 +24,7 @@ def work(evaluator: CandidateEvaluator, study: Study, report_trials: Callable[[]
                     carry_out(evaluator, study, request)
                 report_trials()
     except BaseException:
-        with signals_held():
-            study.leave()
+        study.leave()
         raise
 
 

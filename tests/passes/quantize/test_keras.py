@@ -41,7 +41,7 @@ QUANTIZED = {
 }
 BLOCKS = [*((mode, 128) for mode in MODES), ("int4", 16), ("int4", -1)]
 """Modes and block sizes."""
-STAND = [("int8", 128), ("int4", 16), ("float8", 128), ("gptq", 128)]
+STAND = [("int8", 128), ("int4", 16), ("gptq", 128)]
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 

@@ -5,7 +5,7 @@ from kcompress.data.objects import open_data
 from kcompress.errors import DataError, UnsupportedError
 from kcompress.training.labelled import labelled
 from kcompress.training.losses.model_loss import loss_for
-from tests import other_backend
+from tests import other_process
 from tests.models import keras, seeded
 
 k = keras()
@@ -239,7 +239,7 @@ def test_jax_gives_the_same_losses():
         test_a_loss_of_ones_own_takes_labels_of_any_shape,
     )
     for name in names:
-        other_backend.call("jax", name)
+        other_process.call("jax", name)
 
 
 def test_a_fixed_batch_is_filled_up_and_tells_how_many_samples_it_holds():

@@ -15,9 +15,9 @@ from kcompress.passes.base import Context
 from kcompress.passes.prune import criteria as criterion_package
 from kcompress.passes.prune.criteria import criteria
 from kcompress.passes.prune.structured import PruneStructured
-from tests import other_backend
+from tests import other_process
 from tests.models import batch_for, keras, seeded
-from tests.passes.prune.criteria.scoring import X, context, labels_for, mlp, scores_of
+from tests.passes.prune.criteria.scoring import BY_SAMPLES, X, context, labels_for, mlp, scores_of
 from tests.passes.prune.criteria.test_samples import (
     test_the_state_that_a_recurrent_layer_keeps_stays_and_does_not_count as stays_and_does_not_count,
 )
@@ -55,7 +55,7 @@ def test_the_model_is_left_alone(criterion):
 
 
 def summary():
-    """Scores of a model with a convolution, attention and a wrapper, by all criteria."""
+    """Scores of a model with a convolution, attention and a wrapper, by the criteria that look at samples."""
     inputs = k.Input((6, 4), name="x")
     x = nn.BatchNormalization(name="bn")(nn.Conv1D(5, 3, activation="relu", name="conv")(inputs))
     x = nn.MultiHeadAttention(2, 3, name="attention")(x, x)
@@ -63,13 +63,13 @@ def summary():
     model = seeded(k.Model(inputs, nn.Dense(3, "softmax", name="head")(x)))
     x = batch_for(model, 9)
     ctx = context(x, next(iter(labels_for(model, x).values())))
-    return [[scores.tolist() for scores in scores_of(model, criterion, ctx)] for criterion in criteria()]
+    return [[scores.tolist() for scores in scores_of(model, criterion, ctx)] for criterion in BY_SAMPLES]
 
 
 @pytest.mark.slow
 def test_jax_gives_the_same_scores():
     pytest.importorskip("jax")
-    other_backend.call("jax", stays_and_does_not_count, "taylor")
-    for theirs, ours in zip(other_backend.call("jax", summary), summary(), strict=True):
+    other_process.call("jax", stays_and_does_not_count, "taylor")
+    for theirs, ours in zip(other_process.call("jax", summary), summary(), strict=True):
         for one, other in zip(theirs, ours, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)  # float32 activations
