@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,7 @@ def fit(
     state = checkpoint.load(every, len(variables)) or State(Outcome(plan.epochs), math.inf, kept)
     outcome = state.outcome
     pace = _Pace(minutes * 60 if alone() else math.inf)  # several have to take the same pieces
+    training, judging = Pipeline(feed), None if validation is None else Pipeline(validation)
     watch.advance(outcome.steps)
     while outcome.steps < plan.steps and (patience is None or state.waited < patience):
         first, end = outcome.steps, plan.epoch(outcome.steps)[1]
@@ -79,7 +81,7 @@ def fit(
         if watch.due(first):
             watch.change(first, plan.steps)
         began = time.perf_counter()
-        loss, step = _run(learner, feed, first, stop - first, watch)
+        loss, step = _run(learner, training, first, stop - first, watch)
         seconds = time.perf_counter() - began
         pace.took(stop - first, seconds)
         values = _values(variables) if stop == end and step is None else []
@@ -90,7 +92,7 @@ def fit(
         state.seconds += seconds
         state.total += loss * (stop - first)
         if stop == end:
-            judged = None if validation is None else _loss(learner, validation)
+            judged = None if judging is None else _loss(learner, judging)
             _end_epoch(state, values, judged, plan, watch)
         if stop == end or pace.due:
             checkpoint.save(state, every)
@@ -142,7 +144,7 @@ class _Pace:
         self._since = time.perf_counter()
 
 
-def _run(learner: Any, feed: Feed, first: int, count: int, watch: Watch) -> tuple[float, int | None]:
+def _run(learner: Any, pipeline: "Pipeline", first: int, count: int, watch: Watch) -> tuple[float, int | None]:
     """Train on batches from `first` on; the mean loss, and the batch, from 1, at which it was not finite."""
     import keras
 
@@ -157,14 +159,14 @@ def _run(learner: Any, feed: Feed, first: int, count: int, watch: Watch) -> tupl
                 self.model.stop_training = True
             watch.advance(1)
 
-    data = pipeline(feed, first, count)
+    data = pipeline.batches(first, count)
     history = learner.fit(data, epochs=1, steps_per_epoch=count, shuffle=False, callbacks=[Watching()], verbose=0)
     return float(history.history["loss"][-1]), found[0] if found else None
 
 
-def _loss(learner: Any, validation: Feed) -> float:
-    data = pipeline(validation, 0, validation.per_epoch)
-    result = learner.evaluate(data, steps=validation.per_epoch, verbose=0, return_dict=True)
+def _loss(learner: Any, validation: "Pipeline") -> float:
+    count = validation.feed.per_epoch
+    result = learner.evaluate(validation.batches(0, count), steps=count, verbose=0, return_dict=True)
     return float(result["loss"])
 
 
@@ -192,43 +194,54 @@ def jit() -> bool:
     return bool(keras.backend.backend() == "jax")
 
 
-def pipeline(feed: Feed, first: int, count: int) -> Any:
-    """Batches `first` to `first + count` of a feed as `fit` takes them on this backend."""
-    import keras
+class Pipeline:
+    """A feed as Keras's `fit` takes it on this backend, a range of batches at a time.
 
-    if keras.backend.backend() == "tensorflow":
-        return _tensors(feed, first, count)
+    For TensorFlow there is one tf.data.Dataset, which takes as long to make as many small steps do.
+    """
 
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-        def __len__(self) -> int:
-            return count
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self._range = range(0)
 
-        def __getitem__(self, index: int) -> Any:
-            return _pair(feed.batch(first + index))
+    def batches(self, first: int, count: int) -> Any:
+        """Batches `first` to `first + count`; those asked for before are not to be read any more."""
+        import keras
 
-    return Batches()
+        if keras.backend.backend() == "tensorflow":
+            self._range = range(first, first + count)
+            return self._tensors
+        feed = self.feed
+
+        class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+            def __len__(self) -> int:
+                return count
+
+            def __getitem__(self, index: int) -> Any:
+                return _pair(feed.batch(first + index))
+
+        return Batches()
+
+    @cached_property
+    def _tensors(self) -> Any:
+        import tensorflow as tf
+
+        sample = _pair(self.feed.batch(self._range.start))
+        spec = tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape, array.dtype), sample)
+
+        def read() -> Iterator[Any]:
+            return (_pair(self.feed.batch(number)) for number in self._range)
+
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.threading.private_threadpool_size = 1
+        return tf.data.Dataset.from_generator(read, output_signature=spec).prefetch(BUFFERED).with_options(options)
 
 
 def _pair(batch: Batch) -> Any:
     """x and y, x alone without labels."""
     x, y = batch
     return (x, tuple(y)) if y else (x,)
-
-
-def _tensors(feed: Feed, first: int, count: int) -> Any:
-    import tensorflow as tf
-
-    sample = _pair(feed.batch(first))
-    spec = tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape, array.dtype), sample)
-
-    def batches() -> Iterator[Any]:
-        for number in range(first, first + count):
-            yield _pair(feed.batch(number))
-
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.threading.private_threadpool_size = 1
-    return tf.data.Dataset.from_generator(batches, output_signature=spec).prefetch(BUFFERED).with_options(options)
 
 
 @contextmanager

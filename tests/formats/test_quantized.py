@@ -44,7 +44,7 @@ def quantized(model, step):
 
 @pytest.mark.parametrize(
     ("name", "step"),
-    some(product(BUILDERS, STEPS), lambda case: case[0] == "residual" or case[1] in ("4 bits", "binary")),
+    some(product(BUILDERS, STEPS), lambda case: case[0] == "residual" or case[1] == "4 bits"),
 )
 @pytest.mark.parametrize("format_name", ["tflite", "onnx"])
 def test_weights_are_stored_as_integers_and_the_function_stays(format_name, name, step, tmp_path):

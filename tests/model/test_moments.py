@@ -10,7 +10,7 @@ from kcompress.numerics.rounding import error, nearest
 from tests import other_process
 from tests.models import BUILDERS, batch_for, keras, residual, two_in_two_out
 from tests.passes.models import KERNELS, everything
-from tests.sweep import some
+from tests.sweep import ALL, some
 
 k = keras()
 nn = k.layers
@@ -104,7 +104,7 @@ def test_the_model_keeps_its_weights(name):
 def summary():
     """Sums of every moment of some small models, as JSON gives them back."""
     found = {}
-    for build in some(BUILDERS.values(), lambda build: build.__name__ in ("residual", "recurrent")):
+    for build in some(BUILDERS.values(), lambda build: build.__name__ == "residual"):
         model = build()
         for name, moment in moments(model, [batch_for(model)], draw=50).items():
             sums = None if moment is None else [moment.rows, float(moment.second.sum()), float(moment.mean.sum())]
@@ -116,7 +116,7 @@ def summary():
 def test_jax_gives_the_same_moments():
     pytest.importorskip("jax")
     theirs, ours = other_process.call("jax", summary), summary()
-    assert theirs["recurrent/both/forward_lstm/lstm_cell/kernel"] is None
+    assert not ALL or theirs["recurrent/both/forward_lstm/lstm_cell/kernel"] is None
     assert theirs.keys() == ours.keys()
     for name, sums in ours.items():
         assert (sums is None) == (theirs[name] is None), name

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from kcompress.formats import WriteOptions, formats
-from kcompress.formats.keras import archive
 from kcompress.formats.keras.archive import BZIP2, DEFLATED, LITERALS, STORED, Method, best_method, write_zip
 from kcompress.formats.keras.format import WEIGHTS, load
 from kcompress.formats.keras.hdf5 import digest, repack
@@ -25,14 +24,14 @@ from kcompress.passes.base import Context
 from kcompress.quantization.plan import QuantPlan
 from tests.other_process import STOCK, call
 from tests.passes.models import Projection, everything
+from tests.quick import write_as_users_get
 from tests.stock import read
 from tests.sweep import some
 
 
 @pytest.fixture(autouse=True)
 def every_method(monkeypatch):
-    """As users get them."""
-    monkeypatch.setattr(archive, "LITERALS", LITERALS)
+    write_as_users_get(monkeypatch.setattr)
 
 
 def write(path, model, plan, **options):

@@ -13,11 +13,13 @@ from kcompress.errors import DataError, ModelError
 from kcompress.model.rebuild import fingerprint
 from kcompress.model.signature import signature
 from kcompress.model.view import nodes
+from kcompress.training.ensembles import stacking
 from kcompress.training.ensembles.combine import ensemble
 from kcompress.training.losses.model_loss import loss_for
 from kcompress.training.losses.output_kind import output_kinds
 from tests.models import keras, seeded, two_in_two_out
 from tests.other_process import STOCK, call
+from tests.quick import STEPS
 from tests.stock import read
 from tests.sweep import some
 
@@ -130,7 +132,8 @@ def test_weights_of_single_units_go_by_both_answers(activation):
     assert combine(models, "weighted", data(1 - y, X[keep])).weights["head"][0] < 0.1
 
 
-def test_a_head_turns_a_member_that_is_always_wrong_around():
+def test_a_head_turns_a_member_that_is_always_wrong_around(monkeypatch):
+    monkeypatch.setattr(stacking, "PLAN", STEPS)
     models = [classifier(skill=-0.05), classifier(skill=-0.1)]
     before, after = (run(combine(models, how, data(Y)).model) for how in ("average", "stacked"))
     assert (before.argmax(1) == Y).mean() < 0.2

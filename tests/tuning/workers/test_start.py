@@ -26,6 +26,7 @@ from kcompress.tuning.template import Template
 from kcompress.tuning.trials import StudySettings
 from kcompress.tuning.workers.start import environment
 from tests.models import dense
+from tests.quick import write_as_users_get
 
 STEPS = ["prune.magnitude:sparsity={search:[0.1,0.9]}"]
 
@@ -49,7 +50,9 @@ def find(files, tmp_path, **options):
 @pytest.fixture(scope="module")
 def alone(files, tmp_path_factory):
     """The figures of the trials of one worker, by their values."""
-    report = find(files, tmp_path_factory.mktemp("alone"))
+    with pytest.MonkeyPatch.context() as patch:
+        write_as_users_get(patch.setattr)
+        report = find(files, tmp_path_factory.mktemp("alone"))
     return {str(trial.values): trial.figures for trial in report.trials}
 
 
