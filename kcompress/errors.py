@@ -21,7 +21,7 @@ class KCompressError(Exception):
 
     def __str__(self) -> str:
         """The message on one line, whatever was quoted in it."""
-        return " ".join(super().__str__().splitlines())
+        return printable(" ".join(super().__str__().splitlines()))
 
 
 class UsageError(KCompressError, ValueError):
@@ -76,5 +76,22 @@ class UnsafeError(KCompressError):
 def one_line(error: BaseException) -> str:
     """The first informative line of an exception, shortened."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "..."
+    return shortened(lines[0] if lines else type(error).__name__, 200)
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """The beginning of a text that comes from elsewhere.
+
+    >>> shortened("a very long text", 10)
+    'a very ...'
+    """
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def printable(text: str) -> str:
+    r"""A text whose characters a terminal shows as they are; others, which it might obey, are written out.
+
+    >>> printable("red \x1b[31m")
+    'red \\x1b[31m'
+    """
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

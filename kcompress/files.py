@@ -1,11 +1,43 @@
-"""Files that appear whole or not at all: written to names of their own beside their places, then renamed."""
+"""Files that appear whole or not at all: written to names of their own beside their places, then renamed.
+
+And what there is at a path that is to be read: reading what is no file can wait forever.
+"""
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from kcompress.errors import KCompressError, OutputError, one_line
+
+SPECIAL = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFCHR: "a character device",
+}
+
+
+def kind_of(path: Path) -> str | None:
+    """`a file`, `a folder`, `a FIFO` or the like, through links; None where there is nothing that can be looked at."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return None
+    return "a folder" if stat.S_ISDIR(mode) else SPECIAL.get(stat.S_IFMT(mode), "a file")
+
+
+def check_file(path: Path, error: type[KCompressError], advice: str, most_bytes: int | None = None) -> None:
+    """Raise an error, with advice, unless there is a file at a path, of so many bytes at most."""
+    kind = kind_of(path)
+    if kind is None:
+        raise error(f"{path}: no such file; {advice}")
+    if kind != "a file":
+        raise error(f"{path}: is {kind}, not a file; {advice}")
+    size = path.stat().st_size
+    if most_bytes is not None and size > most_bytes:
+        raise error(f"{path}: takes {size:,} bytes, at most {most_bytes:,} are read; {advice}")
 
 
 def draft_of(target: Path) -> Path:

@@ -5,8 +5,9 @@ no longer has is an UnsupportedError that names it. No other module reads privat
 sees to.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,6 +17,8 @@ TRAINABLE = "_trainable"
 """The attribute behind `layer.trainable`, which can be set without setting it for all weights and layers inside."""
 ADDITIONAL_LOSS = "_aggregate_additional_loss"
 """The method of a trainer that adds losses of layers to that of the outputs; under MirroredStrategy it divides them."""
+INVALID = re.compile(r"[^A-Za-z0-9./_-]")
+"""What a scope of a TensorFlow graph may not have in its name; its first sign may be a letter, a digit or a dot."""
 LOWERED = "_lower_using_switch_merge"
 """The attribute of a GraphDef's loop by which TensorFlow takes it apart, which converters cannot put together again."""
 
@@ -83,6 +86,54 @@ def attention_output_shape(layer: Any) -> Any:
 def layers_as_listed(model: Any) -> list[Any]:
     """The layers of a model in its own list, to which input layers of a Sequential belong too."""
     return list(private(model, "_layers"))
+
+
+@contextmanager
+def any_layer_name() -> Iterator[None]:
+    """Meanwhile, layers may have names that TensorFlow's graphs do not take, such as `_conv_stem` or `my layer`.
+
+    A scope of a graph then has a name like it; names of layers and weights stay. Other backends take all names.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+    from keras.src.backend.tensorflow.core import name_scope
+
+    made = name_scope.__init__
+
+    def make(self: Any, name: str, **settings: Any) -> None:
+        made(self, name, **settings)
+        private(self, "_tf_name_scope")
+        plain = INVALID.sub("_", name)
+        plain = plain if plain[:1].isalnum() or plain[:1] == "." else f"x{plain}"
+        if plain != name:
+            self._tf_name_scope = tf.name_scope(plain)
+
+    name_scope.__init__ = make
+    try:
+        yield
+    finally:
+        name_scope.__init__ = made
+
+
+# What can be saved
+
+
+def exported() -> dict[str, Any]:
+    """What Keras exports, by its public name, such as `keras.layers.Dense`: the names by which its files call it."""
+    from keras.src import api_export
+
+    return dict(private(api_export, "REGISTERED_NAMES_TO_OBJS"))
+
+
+def saveable() -> type:
+    """The base of all classes that Keras builds from a file."""
+    from keras.src.saving.keras_saveable import KerasSaveable
+
+    return KerasSaveable  # type: ignore[no-any-return]
 
 
 # Graphs
@@ -228,6 +279,13 @@ def keras2_uses(model: Any, tensor: str) -> int:
 def keras2_structures(model: Any) -> tuple[Any, Any]:
     """The structures that a Functional model of tf_keras takes its inputs in and gives its outputs in."""
     return private(model, "_nested_inputs", "tf_keras"), private(model, "_nested_outputs", "tf_keras")
+
+
+def keras2_safe_mode() -> AbstractContextManager[Any]:
+    """Meanwhile, tf_keras refuses code in the files that it reads, `.h5` files included."""
+    from tf_keras.src.saving.serialization_lib import SafeModeScope
+
+    return SafeModeScope(True)  # type: ignore[no-any-return]
 
 
 def keras2_has_backward_layer(layer: Any) -> bool:

@@ -9,12 +9,14 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kcompress.errors import UsageError
+from kcompress.errors import UsageError, one_line
 from kcompress.fields import suggest
+from kcompress.files import check_file
 from kcompress.passes.capabilities import GoesInStages, TrainsModel
 from kcompress.passes.discovery import find, names
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".yaml", ".yml", ".toml", ".json")
 OPEN, CLOSE = "[{(", "]})"
 SEARCH = "search"
+MOST_BYTES, MOST_VALUES, MOST_DEPTH = 1_000_000, 100_000, 100
+"""The most that a recipe file may hold."""
 
 
 def build(given: "str | dict[str, Any] | Pass", where: str = "--apply") -> "Pass":
@@ -138,21 +142,44 @@ def _document(path: Path) -> Any:
 
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: a recipe cannot be a '{path.suffix}' file; allowed: {', '.join(SUFFIXES)}")
+    check_file(path, UsageError, "give a recipe file", MOST_BYTES)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise UsageError(f"{path}: cannot be read ({reason}); give a recipe file") from error
+    readers: dict[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": _json}
+    read = readers.get(path.suffix.lower(), _yaml)
     try:
-        if path.suffix.lower() == ".toml":
-            return tomllib.loads(text)
-        if path.suffix.lower() == ".json":
-            return json.loads(text, object_pairs_hook=_unique)
-        return _yaml(text)
+        document = read(text)
+        _check_extent(document)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else str(error).splitlines()[0]
-        raise UsageError(f"{path}: not valid {path.suffix[1:].upper()} ({place}); correct it there") from error
+        reason = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else one_line(error)
+        raise UsageError(f"{path}: not valid {path.suffix[1:].upper()} ({reason}); correct it there") from error
+    return document
+
+
+def _check_extent(document: Any) -> None:
+    """ValueError for more values than any recipe has, counted as often as YAML repeats them, or far inside each other.
+
+    A text of a few lines that repeats itself can stand for more of them than fit in memory.
+    """
+    level, count = [document], 0
+    for _ in range(MOST_DEPTH):
+        count += len(level)
+        if count > MOST_VALUES:
+            raise ValueError(f"it has more than {MOST_VALUES:,} values")
+        mappings = (item.values() for item in level if isinstance(item, dict))
+        lists = (item for item in level if isinstance(item, list))
+        level = list(islice(chain.from_iterable(chain(mappings, lists)), MOST_VALUES + 1))
+        if not level:
+            return
+    raise ValueError(f"it has lists or mappings more than {MOST_DEPTH} deep inside of each other")
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_unique)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.hostile.watch import VARIABLE, watch
 
 OWN = ("KCOMPRESS_", "PYTEST_")
 """How variables begin that a command reads when it runs; others may have been read while loading."""
@@ -113,6 +114,8 @@ def become(arguments: list[str], cwd: str, environment: dict[str, str], streams:
     os.chdir(cwd)
     sys.path[0] = cwd
     sys.argv = ["kcompress", *arguments]
+    if log := environment.get(VARIABLE):
+        watch(Path(log))
 
 
 if __name__ == "__main__" and serve(light := sys.argv[1:] == ["light"]):

@@ -8,6 +8,7 @@ from typing import Any
 from kcompress import backend
 from kcompress.data import resolve
 from kcompress.formats import Tensors, find
+from kcompress.formats.trusted import trusting
 from kcompress.measure.files import FileFigures
 from kcompress.measure.quality import Quality
 from kcompress.progress import Hooks
@@ -86,24 +87,25 @@ def compare(
     files = [Path(model) for model in models]
     for file in files:
         find(file)
-    preflight.reports(files, options)
+    preflight.reports([*files, options.test], options)
     data = resolve(test=options.test).test if options.test is not None else None
     backend.load()
     named = None if options.metric is None else scoring.metric_named(options.metric)
-    figures, runners = [], []
-    sample: Tensors | None = None
-    for file in files:
-        with hooks.progress(f"measuring {file.name}", None):
-            if data is not None and sample is None:
-                data = data.fit_to(find(file).open(file, options.trust).inputs)
-                sample = next(data.inputs(1, limit=1))
-            figure, runner = measure_file(file, sample, options.trust)
-        figures.append(figure)
-        runners.append(runner)
-    verdicts: Sequence[Quality | None] = [None] * len(files)
-    if data is not None:
-        with hooks.progress("measuring quality", data.samples) as advance:
-            verdicts = evaluate(runners[0], runners, data, named, advance)
+    with trusting(options.trust):
+        figures, runners = [], []
+        sample: Tensors | None = None
+        for file in files:
+            with hooks.progress(f"measuring {file.name}", None):
+                if data is not None and sample is None:
+                    data = data.fit_to(find(file).open(file, options.trust).inputs)
+                    sample = next(data.inputs(1, limit=1))
+                figure, runner = measure_file(file, sample, options.trust)
+            figures.append(figure)
+            runners.append(runner)
+        verdicts: Sequence[Quality | None] = [None] * len(files)
+        if data is not None:
+            with hooks.progress("measuring quality", data.samples) as advance:
+                verdicts = evaluate(runners[0], runners, data, named, advance)
     found = Comparison(tuple(Compared(*each) for each in zip(figures, verdicts, strict=True)))
     found.write(options.reports)
     return found

@@ -15,9 +15,10 @@ from kcompress.codec import decode, encode
 from kcompress.data import resolve
 from kcompress.files import whole, writing
 from kcompress.formats import WriteOptions, Written
-from kcompress.formats.safety import trusting
+from kcompress.formats.trusted import trusting
 from kcompress.hosts import Hosts, ProcessGroup, ResolvedHosts, joined
 from kcompress.measure.memory import frozen_heap, release
+from kcompress.passes.capabilities import ReadsModels
 from kcompress.progress import Hooks
 from kcompress.report import Report
 from kcompress.run import preflight
@@ -120,7 +121,9 @@ def _checked(
     passes = preflight.combining(recipes.resolve(options.recipe, options.passes), options.combine)
     resolved = preflight.distribution(passes, options.distribute, hosts)
     writes = resolved is None or resolved.process == 0
-    file_format = preflight.paths(source, output, options.reports, options.overwrite, writes)
+    inputs = [options.recipe, options.data, options.calibration, options.test, options.teachers]
+    inputs += [list(each.model_files()) for each in passes if isinstance(each, ReadsModels)]
+    file_format = preflight.paths(source, output, options.reports, options.overwrite, writes, inputs)
     preflight.holds(passes, file_format)
     data = resolve(options.data, options.calibration, options.test)
     preflight.needs(passes, data, options, options.metric)

@@ -15,7 +15,7 @@ from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
 from kcompress.files import whole, writing
 from kcompress.formats import Format, Runner, Tensors, WriteOptions, by_position
-from kcompress.formats.safety import trusting
+from kcompress.formats.trusted import trusting
 from kcompress.progress import Hooks
 from kcompress.quantization.plan import QuantPlan
 from kcompress.report.document import Document, Result
@@ -90,7 +90,8 @@ def ensemble(
         raise UsageError(f"an ensemble of {len(models)} model(s); give two or more, and the output behind them")
     with tempfile.TemporaryDirectory() as scratch:
         files = [saved(model, Path(scratch, str(number))) for number, model in enumerate(models, 1)]
-        formats = [preflight.paths(path, output, options.reports, options.overwrite) for path in files]
+        inputs = [files, options.data, options.test]
+        formats = [preflight.paths(path, output, options.reports, options.overwrite, others=inputs) for path in files]
         splits = resolve(options.data, None, options.test)
         _check(splits, options)
         backend.load()

@@ -1,12 +1,14 @@
 """What a model file holds, for a person or as JSON."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from kcompress import backend
 from kcompress.formats import Description, Row, file_bytes, find, gzip_bytes
+from kcompress.formats.trusted import trusting
 from kcompress.progress import Hooks
 from kcompress.report.document import Document, Result
 from kcompress.report.table import Table, count
@@ -83,7 +85,9 @@ def inspect(
     preflight.reports([path], options)
     if file_format.reads:
         backend.load()
-    found = Inspection(str(path), file_bytes(path), gzip_bytes(path), file_format.describe(path, options.trust))
+    with trusting(options.trust) if file_format.reads else nullcontext():
+        description = file_format.describe(path, options.trust)
+    found = Inspection(str(path), file_bytes(path), gzip_bytes(path), description)
     found.write(options.reports)
     return found
 

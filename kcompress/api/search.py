@@ -93,7 +93,8 @@ def search(
     files = SearchFiles(output, recipe_path, options.reports)
     with tempfile.TemporaryDirectory() as scratch, frozen_heap(), quiet_optuna():
         source = saved(model, Path(scratch))
-        file_format = files.check(source, options.overwrite)
+        read = (options.recipe, options.data, options.calibration, options.test, options.validation, options.teachers)
+        file_format = files.check(source, read, options.overwrite)
         splits = resolve(options.data, options.calibration, options.test)
         if splits.training is None:
             raise UsageError("candidates are judged on training data, and there is none; give it with --data")

@@ -13,7 +13,7 @@ from kcompress.analysis.options import SensitivityOptions
 from kcompress.analysis.score_cache import key_of
 from kcompress.data import resolve
 from kcompress.formats.keras.runner import KerasRunner
-from kcompress.formats.safety import trusting
+from kcompress.formats.trusted import trusting
 from kcompress.progress import Hooks
 from kcompress.report.document import check
 from kcompress.run import preflight
@@ -82,4 +82,4 @@ def _check(source: Path | None, options: SensitivityOptions) -> None:
     if source is not None:
         preflight.readable(source)
     check(options.reports, plotted=True)
-    preflight.targets(source, options.reports, options.overwrite)
+    preflight.targets([source, options.data, options.calibration], options.reports, options.overwrite)

@@ -1,21 +1,29 @@
 """The command line: parse, call one function, print, return an exit code.
 
-0 done; 1 a budget or a check was not met; 2 bad usage or bad input; 3 refused for safety; 130 interrupted.
+0 done; 1 a budget or a check was not met; 2 bad usage or bad input; 3 refused for safety; 70 an error that nobody
+foresaw; 130 interrupted.
 """
 
+import contextlib
 import importlib
+import os
 import signal
 import sys
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import click
 
 from kcompress import __version__
-from kcompress.errors import KCompressError
+from kcompress.cli import crash
+from kcompress.errors import KCompressError, printable
 
 PLACE = Path(__file__).parent / "commands"
-INTERRUPTED, TERMINATED = 130, 143
+UNFORESEEN, INTERRUPTED, TERMINATED = 70, 130, 143
+DEBUG = "KCOMPRESS_DEBUG"
+"""With this variable set, the traceback of an error that nobody foresaw is shown too."""
 
 
 class Commands(click.Group):
@@ -44,26 +52,71 @@ def _terminate(_signal: int, _frame: Any) -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on standard error."""
+    """Run the command line; a user's mistake is one line on standard error, and so is an error nobody foresaw."""
     signal.signal(signal.SIGTERM, _terminate)
+    sys.stdout, sys.stderr = (
+        None if stream is None else cast(TextIO, Forgiving(stream)) for stream in (sys.stdout, sys.stderr)
+    )
+    try:
+        code = _run()
+    except Exception as error:  # the last resort: what is not foreseen anywhere
+        code = UNFORESEEN
+        click.echo(f"Error: {crash.told(error)}", err=True)
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Carry out the command; its exit code."""
     try:
         code = cli.main(standalone_mode=False)
     except KCompressError as error:
+        click.echo(f"Error: {error}", err=True)
         from kcompress import hosts
 
-        click.echo(f"Error: {error}", err=True)
-        code = error.exit_code
-        hosts.exit_now(code)
+        hosts.exit_now(error.exit_code)
+        return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
-        code = 0
+        return 0
     except click.ClickException as error:
-        click.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
-        code = error.exit_code
+        click.echo(f"Error: {printable(' '.join(error.format_message().split()))}", err=True)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted; nothing was written.", err=True)
-        code = INTERRUPTED
-    sys.exit(code if isinstance(code, int) else 0)
+        return INTERRUPTED
+    except SystemExit as asked:
+        code = asked.code
+    return code if isinstance(code, int) else 0
+
+
+class Forgiving:
+    """A stream that is written to as long as that works; where it is closed or full, the exit code tells it too."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._tried():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._tried():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _tried(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                # So that Python, which writes what is left once more when it ends, finds nothing wrong.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 if __name__ == "__main__":

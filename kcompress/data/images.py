@@ -21,7 +21,10 @@ from kcompress.data.keys import TEST_SPLITS
 from kcompress.data.source import InputShapes, Leaf, Source
 from kcompress.errors import DataError, MissingExtraError
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+DECODERS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+"""Those of Pillow that are used, whatever a file is called: others start programs."""
+MOST_PIXELS = 80_000_000
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 Size = tuple[int | None, ...]
@@ -129,7 +132,7 @@ class ImageSource(Source):
             image = image.convert(mode)
             size = (target[1], target[0])
             return image if image.size == size else image.resize(size, _pillow().Resampling.BILINEAR)
-        except (OSError, ValueError, SyntaxError) as error:
+        except Exception as error:  # of whichever decoder
             raise self._unreadable(path, error) from error
 
     def _check_size(self, path: str, image: Any, target: Size) -> None:
@@ -144,9 +147,16 @@ class ImageSource(Source):
     def _open(self, path: str) -> Any:
         pillow = _pillow()
         try:
-            return pillow.open(self._folder / path)
-        except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
+            image = pillow.open(self._folder / path, formats=DECODERS)
+        except Exception as error:  # of whichever decoder
             raise self._unreadable(path, error) from error
+        if image.width * image.height > MOST_PIXELS:
+            image.close()
+            raise DataError(
+                f"{self._folder / path}: has {image.width:,} x {image.height:,} pixels, at most {MOST_PIXELS:,} in all "
+                "are read; give a smaller image"
+            )
+        return image
 
     def _unreadable(self, path: str, error: Exception) -> DataError:
         return DataError(

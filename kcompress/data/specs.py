@@ -22,6 +22,7 @@ from kcompress.data.npz import open_npz
 from kcompress.data.source import reason
 from kcompress.data.table import open_table
 from kcompress.errors import DataError, KCompressError, UsageError
+from kcompress.files import check_file, kind_of
 from kcompress.process_state import importing_from
 
 _SUFFIXES = (".npz", ".npy", ".csv", ".parquet")
@@ -44,7 +45,7 @@ def open_file(spec: str) -> Parts:
         UsageError: the string is no SPEC.
     """
     path, label = _locate(spec)
-    if path.is_dir():
+    if kind_of(path) == "a folder":
         return open_images(path, spec)
     suffix = path.suffix.lower()
     if suffix == ".npz":
@@ -68,16 +69,16 @@ def _locate(spec: str) -> tuple[Path, str | None]:
         raise UsageError(f"{spec!r} names no data; only a table takes a label behind a colon; give {_ALLOWED}")
     if not exists:
         raise DataError(f"{path}: no such file; give an existing one: {_ALLOWED}")
-    if not path.is_dir() and not known:
+    if kind_of(path) == "a folder":
+        return path, label
+    if not known:
         raise DataError(f"{spec}: files with suffix {path.suffix!r} cannot be read; give {_ALLOWED}")
+    check_file(path, DataError, f"give {_ALLOWED}")
     return path, label
 
 
 def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long, or a folder that is not ours to look into
-        return False
+    return kind_of(path) is not None
 
 
 def load_function(spec: str) -> Callable[[], object]:

@@ -1,6 +1,7 @@
 """What a file format is: the class that each format's package defines, and what its methods take and return."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from kcompress.backend import installed
 from kcompress.data import Dataset
-from kcompress.errors import MissingExtraError, UnsupportedError
+from kcompress.errors import KCompressError, MissingExtraError, ModelError, UnsupportedError, one_line
 from kcompress.numerics import affine
 from kcompress.quantization.plan import QuantPlan
 
@@ -87,6 +88,17 @@ class Written:
         if not self.float_operators:
             return self.notes
         return (*self.notes, f"computed in float: {counted(self.float_operators)}")
+
+
+@contextmanager
+def reading(path: Path, advice: str = "export it again") -> Iterator[None]:
+    """Meanwhile, an error of any kind is a ModelError of one line: parsers have many for damaged files."""
+    try:
+        yield
+    except KCompressError:
+        raise
+    except Exception as error:  # of flatbuffers, protobuf, NumPy or a runtime
+        raise ModelError(f"{path}: damaged ({one_line(error)}); {advice}") from error
 
 
 def counted(operators: Mapping[str, int]) -> str:

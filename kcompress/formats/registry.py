@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompress.errors import ModelError, UsageError
+from kcompress.files import check_file, kind_of
 from kcompress.formats.base import Format
 
 
@@ -27,12 +28,11 @@ def formats() -> dict[str, Format]:
 
 def find(path: Path) -> Format:
     """The format of an existing file or folder, by suffix; ModelError if there is none, or nothing at that path."""
-    if not path.exists():
-        raise ModelError(f"{path}: no such file; give a saved model ({_suffixes(formats().values())})")
-    if path.is_dir():
-        if (path / "saved_model.pb").exists():
+    if kind_of(path) == "a folder":
+        if kind_of(path / "saved_model.pb") == "a file":
             return formats()["savedmodel"]
         raise ModelError(f"{path}: a folder without saved_model.pb; give a model file or a SavedModel folder")
+    check_file(path, ModelError, f"give a saved model ({_suffixes(formats().values())})")
     for file_format in formats().values():
         if path.suffix.lower() in file_format.suffixes:
             return file_format

@@ -20,6 +20,7 @@ from kcompress.data import resolve
 from kcompress.errors import ModelError
 from kcompress.formats.base import WriteOptions, Written
 from kcompress.formats.registry import formats
+from kcompress.keras_internals import any_layer_name
 from kcompress.model.signature import signature
 from kcompress.quantization.plan import QuantPlan
 
@@ -56,7 +57,8 @@ def main(source: str, job: str) -> None:
     """Write the file that `job` describes; what the writer returns takes the place of the description."""
     keras = backend.load("tensorflow")
     document = json.loads(Path(job).read_text())
-    model = keras.saving.load_model(source, compile=False)
+    with any_layer_name():
+        model = keras.saving.load_model(source, compile=False)
     arrays = Path(source).with_name(CALIBRATION)
     calibration = None
     if arrays.exists():
@@ -64,12 +66,13 @@ def main(source: str, job: str) -> None:
             calibration = resolve(calibration=dict(file)).calibration
         assert calibration is not None
         calibration = calibration.fit_to(signature(model).inputs)
-    written = formats()[document["format"]].write(
-        model,
-        decode(QuantPlan, document["plan"]),
-        Path(document["output"]),
-        WriteOptions(document["batch"], calibration),
-    )
+    with any_layer_name():
+        written = formats()[document["format"]].write(
+            model,
+            decode(QuantPlan, document["plan"]),
+            Path(document["output"]),
+            WriteOptions(document["batch"], calibration),
+        )
     Path(job).write_text(json.dumps(asdict(written)))
 
 

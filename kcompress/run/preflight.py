@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kcompress import backend, hosts
 from kcompress.errors import ModelError, OutputError, UsageError
+from kcompress.files import check_file, kind_of
 from kcompress.formats import Format, find, for_output, formats
 from kcompress.hosts import Hosts, ResolvedHosts
 from kcompress.passes.capabilities import (
@@ -31,12 +32,12 @@ def paths(
     reports: Sequence[Path],
     overwrite: bool,
     writes: bool = True,
-    plotted: bool = False,
+    others: Sequence[Any] = (),
 ) -> Format:
     """Check that the source can be read and the output written; return the output's format.
 
     `source` is None where the model is given as an object. `writes` is False in a process that leaves writing to
-    another one.
+    another one. `others` is what else is read: data, a recipe, teachers; only paths are looked at.
     """
     file_format = for_output(output)
     if source is not None:
@@ -44,37 +45,55 @@ def paths(
     file_format.require(f"writing {output}", writing=True)
     if not writes:
         return file_format
-    check_reports(reports, plotted)
-    targets(source, [output, *reports], overwrite)
+    check_reports(reports)
+    targets([source, *others], [output, *reports], overwrite)
     return file_format
 
 
-def reports(models: Sequence[Path], options: ReportOptions) -> None:
+def reports(inputs: Sequence[Any], options: ReportOptions) -> None:
     """Check that the reports of a command that writes nothing else can be written."""
     check_reports(options.reports)
-    for model in models:
-        targets(model, options.reports, options.overwrite)
+    targets(inputs, options.reports, options.overwrite)
 
 
-def targets(source: Path | None, files: Sequence[Path], overwrite: bool) -> None:
-    """Check that these files can be written: the output first, all of them different, none of them there already."""
+def targets(inputs: Sequence[Any], files: Sequence[Path], overwrite: bool) -> None:
+    """Check that these files can be written: all of them different, none of them an input or there already."""
+    read = [path for given in inputs for path in _paths_in(given)]
     for target in files:
-        if source is not None and target.exists() and source.exists() and target.samefile(source):
-            raise OutputError(f"{target}: is the source itself, which is only read; give another output")
         check_folder(target)
+        if any(_is_part(target, path) for path in read):
+            raise OutputError(f"{target}: is an input itself, which is only read; give another path to write to")
         if target.exists() and not overwrite:
             raise OutputError(f"{target}: exists already; pass --overwrite to replace it, or give another path")
-    if len({path.absolute() for path in files}) < len(files):
+    different = {path.stat().st_ino if path.exists() else path.resolve() for path in files}
+    if len(different) < len(files):
         raise UsageError("the output and the reports must be different files; give each a path of its own")
+
+
+def _paths_in(given: Any) -> list[Path]:
+    """The existing files and folders that a setting names: a path, a SPEC of data, or several of them."""
+    if isinstance(given, (list, tuple)):
+        return [path for each in given if isinstance(each, (str, Path)) for path in _paths_in(each)]
+    if not isinstance(given, (str, Path)):
+        return []
+    path = Path(given)
+    return [each for each in (path, Path(str(given).rpartition(":")[0])) if str(each) != "." and kind_of(each)]
+
+
+def _is_part(target: Path, given: Path) -> bool:
+    """Whether what would be replaced is an input, by any path or link, or lies in a folder that is one."""
+    if not target.exists():
+        return False
+    return target.samefile(given) or (given.is_dir() and target.resolve().is_relative_to(given.resolve()))
 
 
 def check_folder(target: Path) -> None:
     """OutputError if a file could not be written at this path."""
-    folder = target.parent
-    if not folder.is_dir():
+    folder, kind = target.parent, kind_of(target)
+    if "\0" in str(target) or kind_of(folder) != "a folder":
         raise OutputError(f"{target}: no folder {folder}; make it first")
-    if target.is_dir():
-        raise OutputError(f"{target}: is a folder; give the path of a file")
+    if kind not in (None, "a file"):
+        raise OutputError(f"{target}: is {kind}; give the path of a file")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -146,8 +165,8 @@ def files(passes: "Sequence[Pass]") -> None:
 
 def readable(path: Path, use: str = "") -> None:
     """ModelError unless a Keras model can be read from this path. `use` says what it is for, such as `a teacher`."""
-    if use and not path.is_file():
-        raise ModelError(f"{path}: no such file; give the path of a saved model as {use}")
+    if use:
+        check_file(path, ModelError, f"give the path of a saved model as {use}")
     origin = find(path)
     if not origin.reads:
         origin.read(path)  # raises with what can be done instead

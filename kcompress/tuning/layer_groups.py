@@ -12,7 +12,7 @@ from kcompress.analysis.score_cache import key_of
 from kcompress.data import Splits
 from kcompress.errors import UsageError
 from kcompress.formats import find
-from kcompress.formats.safety import trusting
+from kcompress.formats.trusted import trusting
 from kcompress.model.view import nodes
 from kcompress.progress import Hooks
 from kcompress.recipe import build

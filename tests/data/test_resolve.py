@@ -188,7 +188,7 @@ def test_a_module_that_cannot_be_imported_is_reported(folder):
         ("a b:load", UsageError, "'a b:load' names no data"),
         ("", UsageError, "'' names no data"),
         ("none.csv:", UsageError, r"'none\.csv:' names no label"),
-        pytest.param("a\0b", DataError, "a\0b: no such file", id="no-path-at-all"),
+        pytest.param("a\0b", DataError, r"a\\x00b: no such file", id="no-path-at-all"),
         pytest.param("x" * 5000, DataError, "x{5000}: no such file", id="too-long"),
         (3, DataError, "data: int is not a kind of data"),
         ((X, Y, Y), DataError, "data: a tuple of 3"),

@@ -5,20 +5,23 @@ with Keras 3's layers; see `keras2`.
 """
 
 import contextlib
-import json
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kcompress.backend import installed
 from kcompress.errors import KCompressError, MissingExtraError, ModelError, UnsafeError, one_line
+from kcompress.formats.allowed import keras2, keras3, tfmot
 from kcompress.formats.base import Description, Format, Runner
+from kcompress.formats.gate import ForeignError, check_document, is_own, parsed
 from kcompress.formats.h5.keras2 import read_keras2
-from kcompress.formats.h5.tfmot import is_wrapped, without_wrappers
+from kcompress.formats.h5.tfmot import is_wrapped
 from kcompress.formats.keras.description import describe_model
 from kcompress.formats.keras.runner import KerasRunner
-from kcompress.formats.safety import LAMBDA, OutlineError, check_config, check_hdf5, check_size, implied_bytes, trusting
+from kcompress.formats.safety import OutlineError, check_hdf5, check_size, implied_bytes
+from kcompress.formats.trusted import Trusted, trusting
 
 BOMB_FACTOR = 20  # Keras never compresses its HDF5 files
 BOMB_BYTES = 64_000_000
@@ -29,19 +32,19 @@ class H5(Format):
     reads = True
 
     def read(self, path: Path, trust: Sequence[str] = ()) -> Any:
-        config, compiled = check(path, trust)
-        wrapped = is_wrapped(config)
-        if not wrapped:
+        content = opened(path, trust)
+        if not content.wrapped:
             try:
-                return _load(path, compiled, trust)
-            except KCompressError:
-                raise
+                return content.read_keras3()
+            except KCompressError as error:
+                if not isinstance(error, ForeignError) or not installed("tf_keras"):
+                    raise
             except Exception as error:  # Keras 3 fails on a file of Keras 2 with an error of any kind
                 if not installed("tf_keras"):
                     raise MissingExtraError("tensorflow", f"reading {path.name}, a Keras 2 file,") from error
         elif not installed("tensorflow_model_optimization"):
             raise MissingExtraError("tensorflow", f"reading {path.name}, a TensorFlow Model Optimization file,")
-        return read_keras2(path, wrapped)
+        return content.read_keras2()
 
     def open(self, path: Path, trust: Sequence[str] = ()) -> Runner:
         return KerasRunner(self.read(path, trust))
@@ -55,48 +58,76 @@ class H5(Format):
         return describe_model(self.name, model, stored)
 
 
-def check(path: Path, trust: Sequence[str]) -> tuple[dict[str, Any], bool]:
-    """Look into the file without building anything; return its config, and whether its compile state is Keras's own.
+@dataclass(frozen=True)
+class Content:
+    """What a file holds, of which nothing is built yet."""
 
-    Raises ModelError for a file that is damaged or holds weights only, UnsafeError for one that would run code, reach
-    outside itself, or expand beyond what its size accounts for.
+    path: Path
+    trust: Sequence[str]
+    config: dict[str, Any]
+    training: Any
+    """The compile state; None without one."""
+    expanded_bytes: int
+
+    @property
+    def wrapped(self) -> bool:
+        return is_wrapped(self.config)
+
+    def read_keras3(self) -> Any:
+        """The model, by Keras 3. UnsafeError before anything is built; on a file of Keras 2, an error of any kind."""
+        import keras
+
+        trusted, allowed = Trusted.of(self.trust), keras3(legacy=True)
+        check_document(self.path, self.config, allowed, trusted)
+        compiled = self.training is not None and is_own(self.path, self.training, allowed)
+        with contextlib.suppress(OutlineError):  # a Keras 2 config; Keras 2 will say whether the weights fit it
+            implied = implied_bytes(self.path, self.config, self.trust)
+            check_size(self.path, self.expanded_bytes, implied)
+        with trusting(self.trust), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about compile and optimizer state, which is not needed
+            return keras.saving.load_model(self.path, compile=compiled, safe_mode=trusted.safe_mode)
+
+    def read_keras2(self) -> Any:
+        """The model, by Keras 2 and built again by Keras 3. UnsafeError before anything is built."""
+        allowed = keras2() | tfmot() if self.wrapped else keras2()
+        check_document(self.path, self.config, allowed, Trusted())
+        if self.training is not None:
+            is_own(self.path, self.training, allowed)
+        return read_keras2(self.path, self.wrapped)
+
+
+def opened(path: Path, trust: Sequence[str]) -> Content:
+    """Look into the file without building anything.
+
+    Raises ModelError for a file that is damaged or holds weights only, UnsafeError for one that reaches outside itself,
+    or expands beyond what its size accounts for.
     """
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
-            raw, training = file.attrs.get("model_config"), file.attrs.get("training_config")
+            config, training = (_document(path, file, name) for name in ("model_config", "training_config"))
             expanded = check_hdf5(path, file)
-        if raw is None:
-            raise ModelError(f"{path}: holds weights only; give the whole model, saved by model.save")
-        config = json.loads(raw)
     except KCompressError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # of h5py, which passes on those of HDF5 under many names
         raise ModelError(f"{path}: damaged or no HDF5 file ({one_line(error)}); save the model again") from error
+    if config is None:
+        raise ModelError(f"{path}: holds weights only; give the whole model, saved by model.save")
+    if not isinstance(config, dict):
+        raise ModelError(f"{path}: model_config holds no model; save it again")
     if expanded > BOMB_BYTES and expanded > BOMB_FACTOR * path.stat().st_size:
         raise UnsafeError(
             f"{path}: expands from {path.stat().st_size:,} to {expanded:,} bytes; this looks like a decompression bomb"
         )
-    check_config(path, without_wrappers(config), trust)
-    with contextlib.suppress(OutlineError):  # a Keras 2 config; Keras 2 will say whether the weights fit it
-        check_size(path, expanded, implied_bytes(path, config, trust))
-    return config, _compiles(path, training)
+    return Content(path, trust, config, training, expanded)
 
 
-def _compiles(path: Path, training: Any) -> bool:
-    if training is None:
-        return False
-    try:
-        check_config(path, json.loads(training))
-    except (UnsafeError, ValueError):
-        return False
-    return True
-
-
-def _load(path: Path, compiled: bool, trust: Sequence[str]) -> Any:
-    import keras
-
-    with trusting(trust), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about compile and optimizer state, which is not needed
-        return keras.saving.load_model(path, compile=compiled, safe_mode=LAMBDA not in trust)
+def _document(path: Path, file: Any, name: str) -> Any:
+    """A JSON document among the attributes of an HDF5 file; None where there is none."""
+    raw = file.attrs.get(name)
+    if raw is None:
+        return None
+    if not isinstance(raw, (str, bytes)):
+        raise ModelError(f"{path}: {name} is no text; save the model again")
+    return parsed(path, raw, name)

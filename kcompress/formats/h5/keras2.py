@@ -15,12 +15,13 @@ import numpy as np
 
 from kcompress import backend
 from kcompress.errors import KCompressError, ModelError, UnsupportedError, one_line
-from kcompress.formats.h5.tensorflow_operators import OPERATORS
 from kcompress.formats.h5.tfmot import enter_scopes, is_placeholder, plain_activation, stripped
+from kcompress.formats.tensorflow_operators import OPERATORS
 from kcompress.keras_internals import (
     is_keras2_graph,
     keras2_has_backward_layer,
     keras2_input_layers,
+    keras2_safe_mode,
     keras2_structures,
     keras2_uses,
     nodes_in_order,
@@ -37,6 +38,7 @@ def read_keras2(path: Path, wrapped: bool) -> Any:
             warnings.simplefilter("ignore")  # deprecations inside Keras 2
             import tf_keras
 
+            scopes.enter_context(keras2_safe_mode())
             if wrapped:
                 enter_scopes(scopes)
             old = tf_keras.models.load_model(path, compile=False)

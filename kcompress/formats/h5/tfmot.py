@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from kcompress.formats.h5.tensorflow_operators import OPERATORS
-
 PRUNING, CLUSTERING, QUANTIZING = "PruneLowMagnitude", "ClusterWeights", ("QuantizeWrapper", "QuantizeWrapperV2")
 WRAPPERS = (PRUNING, CLUSTERING, *QUANTIZING)
 QUANTIZE_LAYER = "QuantizeLayer"
@@ -28,21 +26,6 @@ def _entries(item: Any) -> Iterator[dict[str, Any]]:
         yield item
     for value in item.values() if isinstance(item, dict) else item if isinstance(item, list) else ():
         yield from _entries(value)
-
-
-def without_wrappers(config: Any) -> Any:
-    """The same config as it is to be checked: wrappers and known operators taken out, what they hold kept."""
-    if isinstance(config, dict):
-        kind, inner = config.get("class_name"), config.get("config")
-        if isinstance(inner, dict):
-            if kind in WRAPPERS:
-                return without_wrappers(inner.get("layer"))
-            if kind in ACTIVATIONS:
-                return without_wrappers(inner.get("activation"))
-            if kind == QUANTIZE_LAYER or (kind == "TFOpLambda" and inner.get("function") in OPERATORS):
-                return {}
-        return {key: without_wrappers(value) for key, value in config.items()}
-    return [without_wrappers(item) for item in config] if isinstance(config, list) else config
 
 
 def enter_scopes(scopes: ExitStack) -> None:

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from kcompress.errors import KCompressError, ModelError, UnsafeError, one_line
+from kcompress.formats.allowed import keras3
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
+from kcompress.formats.gate import MOST_BYTES, check_document, is_own, parsed, too_large
 from kcompress.formats.keras.archive import STORED, best_method, write_zip
 from kcompress.formats.keras.description import describe_model
 from kcompress.formats.keras.hdf5 import digest, repack
 from kcompress.formats.keras.runner import KerasRunner
-from kcompress.formats.safety import LAMBDA, check_config, check_hdf5, check_size, implied_bytes, trusting
+from kcompress.formats.safety import check_hdf5, check_size, implied_bytes
+from kcompress.formats.trusted import Trusted, trusting
 from kcompress.keras_internals import layers_of
 from kcompress.model import keras_quantization as quantized
 from kcompress.model.rebuild import renumber_shared
@@ -28,7 +31,6 @@ from kcompress.numerics import affine
 from kcompress.quantization.plan import QuantPlan
 
 WEIGHTS = "model.weights.h5"
-CONFIG_LIMIT_BYTES = 100_000_000
 
 
 class Keras(Format):
@@ -38,12 +40,10 @@ class Keras(Format):
     reads = writes = True
 
     def read(self, path: Path, trust: Sequence[str] = ()) -> Any:
-        config = check(path, trust)
-        keep_compiled = _compiles_with_keras_only(path, config)
+        compiled = check(path, trust)
         try:
             with trusting(trust):
-                safe = LAMBDA not in trust
-                return load(path, compile=keep_compiled, safe_mode=safe)
+                return load(path, compile=compiled, safe_mode=Trusted.of(trust).safe_mode)
         except KCompressError:
             raise
         except Exception as error:  # of any layer's constructor
@@ -84,8 +84,8 @@ class Keras(Format):
         return describe_model(self.name, model, stored)
 
 
-def check(path: Path, trust: Sequence[str]) -> dict[str, Any]:
-    """Look into an archive without building anything; return its config.
+def check(path: Path, trust: Sequence[str]) -> bool:
+    """Look into an archive without building anything; return whether its compile state is Keras's own.
 
     Raises ModelError for a file that is damaged or no Keras archive, UnsafeError for one that would run code, reach
     outside itself, or expand beyond what its config accounts for.
@@ -101,21 +101,34 @@ def check(path: Path, trust: Sequence[str]) -> dict[str, Any]:
             missing = [name for name in ("config.json", WEIGHTS) if name not in names]
             if missing:
                 raise ModelError(f"{path}: no {missing[0]} in the archive; give a model saved whole by Keras 3")
-            if archive.getinfo("config.json").file_size > CONFIG_LIMIT_BYTES:
-                raise UnsafeError(f"{path}: config.json claims over {CONFIG_LIMIT_BYTES:,} bytes; get the file again")
-            config = json.loads(archive.read("config.json"))
-            check_config(path, config, trust)
+            config, metadata = (_document(path, archive, name) for name in ("config.json", "metadata.json"))
+            if not isinstance(config, dict):
+                raise ModelError(f"{path}: config.json holds no model; save it again with Keras 3")
+            trusted, allowed = Trusted.of(trust), keras3()
+            compiled = config.pop("compile_config", None)
+            check_document(path, [config, metadata], allowed, trusted)
+            own = is_own(path, compiled, allowed)
             implied = implied_bytes(path, config, trust)
             check_size(path, sum(info.file_size for info in archive.infolist()), implied)
             with archive.open(WEIGHTS) as member, h5py.File(member, "r") as file:
                 check_size(path, check_hdf5(path, file), implied)
     except KCompressError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
+    except Exception as error:  # of zipfile, of one of four decompressors, or of h5py
         raise ModelError(
             f"{path}: damaged or not a .keras archive ({one_line(error)}); save the model again"
         ) from error
-    return dict(config)
+    return own
+
+
+def _document(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
+    """A JSON member of an archive; None where there is no such member."""
+    if name not in archive.namelist():
+        return None
+    size = archive.getinfo(name).file_size
+    if size > MOST_BYTES:
+        raise too_large(path, name, size)
+    return parsed(path, archive.read(name), name)
 
 
 def load(path: Path, **options: Any) -> Any:
@@ -125,15 +138,6 @@ def load(path: Path, **options: Any) -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
         return keras.saving.load_model(path, **options)
-
-
-def _compiles_with_keras_only(path: Path, config: dict[str, Any]) -> bool:
-    """Whether the compile state names Keras's own losses and metrics; else the model is loaded without it."""
-    try:
-        check_config(path, config.get("compile_config") or {})
-    except UnsafeError:
-        return False
-    return True
 
 
 def _layouts(model: Any, plan: QuantPlan) -> dict[str, tuple[int, ...]]:

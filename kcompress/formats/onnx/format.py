@@ -6,7 +6,7 @@ runtime makes integer operators of it, and what it computes in floats all the sa
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from kcompress import backend
 from kcompress.errors import ModelError, UnsafeError, one_line
-from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
+from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written, reading
 from kcompress.formats.frozen_graph import explain_failure, frozen_graph
 from kcompress.formats.onnx.description import describe
 from kcompress.formats.onnx.graph import constant, replace
@@ -70,12 +70,14 @@ class ONNX(Format):
 
     def open(self, path: Path, trust: Sequence[str] = ()) -> Runner:
         self.require(f"running {path.name}")
-        return ORTRunner(path, edges(_load(path)))
+        with reading(path):
+            return ORTRunner(path, edges(_load(path)))
 
     def describe(self, path: Path, trust: Sequence[str] = (), runner: Runner | None = None) -> Description:
         self.require(f"reading {path.name}")
-        proto = _load(path)
-        return describe(self.name, proto, runner or ORTRunner(path))
+        with reading(path):
+            proto = _load(path)
+            return describe(self.name, proto, runner or ORTRunner(path))
 
 
 def _convert(model: Any, path: Path, batch: int | None) -> Any:
@@ -133,12 +135,25 @@ def _load(path: Path) -> Any:
         proto = onnx.load(path, load_external_data=False)
     except Exception as error:  # of protobuf, which has one kind per implementation
         raise ModelError(f"{path}: not an ONNX model ({one_line(error)}); export it again") from error
-    for tensor in proto.graph.initializer:
+    for tensor in _tensors(proto):
         for entry in tensor.external_data:
             place = Path(entry.value) if entry.key == "location" else None
             if place and (place.is_absolute() or ".." in place.parts):
                 raise UnsafeError(f"{path}: weight '{tensor.name}' lies outside the folder, at {place}; move it beside")
     return proto
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """All tensors in a message: also those in attributes of nodes, in subgraphs, functions and sparse tensors."""
+    waiting = [message]
+    while waiting:
+        message = waiting.pop()
+        if message.DESCRIPTOR.name == "TensorProto":
+            yield message
+            continue
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                waiting += [value] if hasattr(value, "ListFields") else value
 
 
 def _rename(graph: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:

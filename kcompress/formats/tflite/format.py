@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompress import backend
-from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
+from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written, reading
 from kcompress.formats.frozen_graph import explain_failure, frozen_graph
 from kcompress.formats.stored_tensors import match_plan
 from kcompress.formats.tensorflow_process import in_child, on_tensorflow
@@ -57,11 +57,14 @@ class TFLite(Format):
 
     def open(self, path: Path, trust: Sequence[str] = ()) -> Runner:
         self.require(f"running {path.name}")
-        return LiteRTRunner(path)
+        with reading(path, "convert it again"):
+            return LiteRTRunner(path)
 
     def describe(self, path: Path, trust: Sequence[str] = (), runner: Runner | None = None) -> Description:
         self.require(f"reading {path.name}")
-        return describe(self.name, unpack(path.read_bytes()), runner or LiteRTRunner(path))
+        with reading(path, "convert it again"):
+            opened = runner or LiteRTRunner(path)  # the runtime's verifier first
+            return describe(self.name, unpack(path.read_bytes()), opened)
 
 
 def _convert(model: Any, path: Path, batch: int | None) -> tuple[bytes, tuple[str, ...]]:

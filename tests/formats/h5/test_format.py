@@ -1,6 +1,6 @@
 """`.h5` files of Keras 3, of Keras 2 (also those that Keras 3 rejects) and of TensorFlow Model Optimization.
 
-Covers: formats/h5/format.py, formats/h5/keras2.py, formats/h5/tensorflow_operators.py, formats/h5/tfmot.py.
+Covers: formats/h5/format.py, formats/h5/keras2.py, formats/tensorflow_operators.py, formats/h5/tfmot.py.
 """
 
 import numpy as np
