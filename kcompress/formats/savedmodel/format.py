@@ -12,17 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress import backend
-from kcompress.errors import ModelError, UnsafeError, UnsupportedError, one_line
-from kcompress.formats.base import Description, Format, Row, Runner, Tensors
+from kcompress.errors import ModelError, UnsafeError, UnsupportedError, one_line, shortened
+from kcompress.files import check_file
+from kcompress.formats.base import Description, Format, Row, Runner, Tensors, reading
 from kcompress.formats.batches import cast_inputs
+from kcompress.formats.savedmodel.operators import COMPUTE, SAVING, SAVING_FUNCTIONS
 
 TRUST = "tensorflow"
-UNSAFE = {
-    *("ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc", "LoadAndRemapMatrix"),
-    *("FixedLengthRecordReaderV2", "TFRecordReaderV2", "TextLineReaderV2", "WholeFileReaderV2", "IdentityReaderV2"),
-    *("TFRecordDataset", "TextLineDataset", "FixedLengthRecordDataset", "FixedLengthRecordDatasetV2", "RpcCall"),
-}
-SAVER = ("SaveV2", "RestoreV2", "MergeV2Checkpoints")
+MOST_BYTES = 2_000_000_000  # as many as protobuf reads
 SIGNATURE = "serving_default"
 
 
@@ -89,35 +86,53 @@ class SavedModelRunner:
 
 
 def _check(path: Path, trust: Sequence[str]) -> Counter[str]:
-    """Count the operators of all graphs without loading them; UnsafeError for one that reaches outside.
+    """Count the operators of all graphs without loading them; UnsafeError for one that does more than compute.
 
-    Saving and restoring is let through where every SavedModel has it, outside its functions or in those that save.
+    Saving and restoring is let through where every SavedModel has it: outside of its functions, which TensorFlow 2 does
+    not run, and in two functions that nothing else calls.
     """
     with backend.silenced():
         from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as Proto
 
     proto = Proto()
-    try:
-        proto.ParseFromString((path / "saved_model.pb").read_bytes())
-    except Exception as error:  # of protobuf, which has one kind per implementation
-        raise ModelError(f"{path}: saved_model.pb is damaged ({one_line(error)}); export it again") from error
+    file = path / "saved_model.pb"
+    check_file(file, ModelError, "export it again", MOST_BYTES)
+    with reading(path):
+        proto.ParseFromString(file.read_bytes())
     operators: Counter[str] = Counter()
-    for function, operator in _operators(proto):
-        saving = "save" in function or "restore" in function
-        if TRUST not in trust and (operator in UNSAFE or (operator in SAVER and function and not saving)):
-            raise UnsafeError(
-                f"{path}: its graph has the operator {operator}, which reaches outside the model; "
-                f"pass --trust {TRUST} if the model is yours"
-            )
-        if operator not in SAVER:
-            operators[operator] += 1
+    for meta in proto.meta_graphs:
+        second, functions = meta.HasField("object_graph_def"), meta.graph_def.library.function
+        called = {name for function in functions for name in _called(function.node_def)}
+        allowed = COMPUTE | {function.signature.name for function in functions}
+        for function, operator in _operators(meta.graph_def):
+            saves = operator in SAVING and (second if not function else _only_saves(function, called))
+            if TRUST not in trust and operator not in allowed and not saves:
+                raise UnsafeError(
+                    f"{path}: its graph has the operator {shortened(operator)}, none of those that only compute; "
+                    f"pass --trust {TRUST} if the model is yours"
+                )
+            if operator not in SAVING:
+                operators[operator] += 1
     return operators
 
 
-def _operators(proto: Any) -> Iterator[tuple[str, str]]:
-    for meta in proto.meta_graphs:
-        for node in meta.graph_def.node:
-            yield "", node.op
-        for function in meta.graph_def.library.function:
-            for node in function.node_def:
-                yield function.signature.name, node.op
+def _only_saves(function: str, called: set[str]) -> bool:
+    return function.startswith(SAVING_FUNCTIONS) and function not in called
+
+
+def _operators(graph: Any) -> Iterator[tuple[str, str]]:
+    """The function, "" for none, and the operator of every node."""
+    for node in graph.node:
+        yield "", node.op
+    for function in graph.library.function:
+        for node in function.node_def:
+            yield function.signature.name, node.op
+
+
+def _called(nodes: Any) -> Iterator[str]:
+    """The functions that nodes name in their settings, or call as operators."""
+    for node in nodes:
+        yield node.op
+        for value in node.attr.values():
+            yield value.func.name
+            yield from (function.name for function in value.list.func)

@@ -3,6 +3,7 @@
 Covers: formats/savedmodel/format.py.
 """
 
+import inspect
 import shutil
 
 import numpy as np
@@ -13,7 +14,7 @@ from kcompress.api import inspect as inspection
 from kcompress.api.compress import compress
 from kcompress.errors import ModelError, UnsafeError, UnsupportedError
 from kcompress.formats import find
-from tests.models import batch_for, dense, keras, two_in_two_out
+from tests.models import batch_for, dense, keras, recurrent, residual, tokens, two_in_two_out
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,86 @@ def test_a_graph_that_reads_files_is_refused_unless_trusted(tmp_path):
     with pytest.raises(UnsafeError, match="ReadFile"):
         find(tmp_path / "reader").open(tmp_path / "reader")
     find(tmp_path / "reader").open(tmp_path / "reader", trust=["tensorflow"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [residual, recurrent, tokens])
+def test_what_keras_exports_only_computes(build, tmp_path):
+    build().export(tmp_path / "m", format="tf_saved_model", verbose=False)
+    assert inspection.inspect(tmp_path / "m").description.parameters == build().count_params()
+
+
+def exported(module, path, **signatures):
+    import tensorflow as tf
+
+    tf.saved_model.save(module, str(path), signatures=signatures)
+    return path
+
+
+def test_writing_is_refused_wherever_it_hides(tmp_path):
+    """In a function that another one calls, in a branch, in one that is called as those are that save, in a table."""
+    keras()
+    import tensorflow as tf
+
+    names = tf.lookup.TextFileInitializer(
+        str(tmp_path / "names"),
+        tf.string,
+        tf.lookup.TextFileIndex.WHOLE_LINE,
+        tf.int64,
+        tf.lookup.TextFileIndex.LINE_NUMBER,
+    )
+    (tmp_path / "names").write_text("a\nb\n")
+
+    class Hidden(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+        def traced_save_1(self, x):
+            tf.raw_ops.SaveV2(prefix=x, tensor_names=["a"], shape_and_slices=[""], tensors=[tf.constant(1.0)])
+            return x
+
+        @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+        def saving(self, x):
+            return {"y": self.traced_save_1(x)}
+
+        @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+        def branch(self, x):
+            return {"y": tf.cond(tf.equal(x, "a"), lambda: tf.io.read_file(x), lambda: x)}
+
+    class Table(tf.Module):
+        def __init__(self):
+            self.table = tf.lookup.StaticHashTable(names, -1)
+
+        @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+        def serve(self, x):
+            return {"y": self.table.lookup(x)}
+
+    hidden, table = Hidden(), Table()
+    for number, (module, function, operator) in enumerate(
+        [
+            (hidden, hidden.saving, "SaveV2"),
+            (hidden, hidden.branch, "."),
+            (table, table.serve, "InitializeTableFromText"),
+        ]
+    ):
+        path = exported(module, tmp_path / str(number), serving_default=function)
+        for use in (inspection.inspect, find(path).open):
+            with pytest.raises(UnsafeError, match=operator):
+                use(path)
+
+
+def test_no_operator_of_the_list_names_a_file_or_a_program():
+    """By what TensorFlow itself says of their settings and inputs."""
+    keras()
+    import tensorflow as tf
+
+    from kcompress.formats.savedmodel.operators import COMPUTE
+
+    words = ("file", "path", "memory_region", "token", "address", "prefix", "program")
+    registry = tf.raw_ops
+    for name in COMPUTE:
+        operator = getattr(registry, name, None)
+        if operator is not None:
+            taken = inspect.signature(operator).parameters
+            assert not [each for each in taken if any(word in each for word in words)], name
 
 
 def test_a_damaged_folder_is_refused(folder, tmp_path):

@@ -1,0 +1,83 @@
+"""The operators of TensorFlow that a graph may have: those that only compute, on values that are in memory.
+
+None reads or writes a file, starts a program, asks a network or calls Python. An operator that is not here is refused;
+one that belongs here, and is missing, is added to its line.
+"""
+
+_NAMES = """
+Abs Acos Acosh Add AddN AddV2 Angle Asin Asinh Atan Atan2 Atanh BesselI0e BesselI1e BitwiseAnd BitwiseOr BitwiseXor
+Ceil ClipByValue Complex ComplexAbs Conj Cos Cosh Digamma Div DivNoNan Erf Erfc Erfinv Exp Expm1 Floor FloorDiv
+FloorMod Igamma Igammac Imag Invert IsFinite IsInf IsNan LeftShift Lgamma Log Log1p Maximum Minimum Mod Mul MulNoNan
+Ndtri Neg NextAfter OnesLike Polygamma Pow Real RealDiv Reciprocal RightShift Rint Round Rsqrt Sigmoid Sign Sin Sinh
+Sqrt Square SquaredDifference Sub Tan Tanh TruncateDiv TruncateMod Xdivy Xlog1py Xlogy ZerosLike Zeta
+ApproximateEqual Equal Greater GreaterEqual Less LessEqual LogicalAnd LogicalNot LogicalOr NotEqual Select SelectV2
+All Any ArgMax ArgMin Bincount Cumprod Cumsum CumulativeLogsumexp DenseBincount Max Mean Min Prod SegmentMax
+SegmentMaxV2 SegmentMean SegmentMin SegmentMinV2 SegmentProd SegmentSum SegmentSumV2 Sum UnsortedSegmentMax
+UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum HistogramFixedWidth
+BatchMatMul BatchMatMulV2 BatchMatMulV3 Cholesky Cross Diag DiagPart Einsum Eig MatMul MatrixBandPart
+MatrixDeterminant MatrixDiag MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3 MatrixInverse
+MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 MatrixSolve MatrixTriangularSolve Qr SelfAdjointEigV2 Svd TensorDiag
+TensorDiagPart LogMatrixDeterminant
+AvgPool AvgPool3D BiasAdd BiasAddV1 Conv Conv2D Conv2DBackpropInput Conv2DBackpropInputV2 Conv3D Conv3DBackpropInputV2
+DepthwiseConv2dNative DepthwiseConv2dNativeBackpropInput Dilation2D Elu FusedBatchNorm FusedBatchNormV2
+FusedBatchNormV3 GatherNd InTopK InTopKV2 L2Loss LRN LeakyRelu LogSoftmax MaxPool MaxPool3D MaxPoolV2
+MaxPoolWithArgmax NthElement Relu Relu6 Selu Softmax SoftmaxCrossEntropyWithLogits Softplus Softsign
+SparseSoftmaxCrossEntropyWithLogits TopK TopKV2 _FusedBatchNormEx _FusedConv2D _FusedMatMul CudnnRNN CudnnRNNV2
+CudnnRNNV3 BlockLSTM BlockLSTMV2 GRUBlockCell LSTMBlockCell
+BatchToSpace BatchToSpaceND Bitcast BroadcastArgs BroadcastTo Bucketize Cast CheckNumerics CheckNumericsV2 Concat
+ConcatV2 Const DepthToSpace DynamicPartition DynamicStitch EditDistance Empty EnsureShape ExpandDims
+ExtractImagePatches ExtractVolumePatches Fill Gather GatherV2 GuaranteeConst Identity IdentityN InvertPermutation
+LinSpace ListDiff LowerBound MirrorPad OneHot Pack Pad PadV2 ParallelConcat ParallelDynamicStitch Placeholder
+PlaceholderWithDefault PreventGradient QuantizeAndDequantize QuantizeAndDequantizeV2 QuantizeAndDequantizeV3
+QuantizeAndDequantizeV4 Range Rank Reshape Reverse ReverseSequence ReverseV2 Roll ScatterNd ScatterNdNonAliasingAdd
+Shape ShapeN Size Slice Snapshot SpaceToBatch SpaceToBatchND SpaceToDepth Split SplitV Squeeze StopGradient
+StridedSlice TensorScatterAdd TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate
+TensorStridedSliceUpdate Tile Transpose Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2 Unpack UnravelIndex
+UpperBound Where NoOp Assert
+AdjustContrastv2 AdjustHue AdjustSaturation CombinedNonMaxSuppression CropAndResize GenerateBoundingBoxProposals
+HSVToRGB ImageProjectiveTransformV2 ImageProjectiveTransformV3 NonMaxSuppression NonMaxSuppressionV2
+NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 NonMaxSuppressionWithOverlaps RGBToHSV ResizeArea
+ResizeBicubic ResizeBilinear ResizeNearestNeighbor ScaleAndTranslate DecodeJpeg DecodePng DecodeImage DecodeBmp
+DecodeRaw EncodeJpeg EncodePng
+FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel Dequantize Quantize QuantizeV2
+FFT FFT2D FFT3D IFFT IFFT2D IFFT3D IRFFT IRFFT2D IRFFT3D RFFT RFFT2D RFFT3D AudioSpectrogram Mfcc
+Multinomial ParameterizedTruncatedNormal RandomGamma RandomPoissonV2 RandomShuffle RandomStandardNormal RandomUniform
+RandomUniformInt RngReadAndSkip RngSkip StatefulStandardNormalV2 StatefulUniform StatefulUniformFullInt
+StatefulUniformInt StatelessMultinomial StatelessParameterizedTruncatedNormal StatelessRandomBinomial
+StatelessRandomGammaV2 StatelessRandomGetAlg StatelessRandomGetKeyCounter StatelessRandomGetKeyCounterAlg
+StatelessRandomNormal StatelessRandomNormalV2 StatelessRandomUniform StatelessRandomUniformFullInt
+StatelessRandomUniformFullIntV2 StatelessRandomUniformInt StatelessRandomUniformIntV2 StatelessRandomUniformV2
+StatelessShuffle StatelessTruncatedNormal StatelessTruncatedNormalV2 TruncatedNormal
+Case Enter Exit If LoopCond Merge NextIteration PartitionedCall RefEnter RefExit RefIdentity RefMerge RefNextIteration
+RefSwitch StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile Switch SymbolicGradient While
+ControlTrigger DeviceIndex XlaDotV2 XlaGather XlaScatter XlaReduce XlaVariadicReduceV2 XlaSort
+EmptyTensorList TensorArrayCloseV3 TensorArrayConcatV3 TensorArrayGatherV3 TensorArrayReadV3 TensorArrayScatterV3
+TensorArraySizeV3 TensorArraySplitV3 TensorArrayV3 TensorArrayWriteV3 TensorListConcat TensorListConcatV2
+TensorListElementShape TensorListFromTensor TensorListGather TensorListGetItem TensorListLength TensorListPopBack
+TensorListPushBack TensorListReserve TensorListResize TensorListScatter TensorListScatterIntoExistingList
+TensorListScatterV2 TensorListSetItem TensorListSplit TensorListStack
+Assign AssignAdd AssignAddVariableOp AssignSub AssignSubVariableOp AssignVariableOp DestroyResourceOp
+DisableCopyOnRead IsVariableInitialized ReadVariableOp ResourceGather ResourceGatherNd ResourceScatterAdd
+ResourceScatterUpdate ResourceStridedSliceAssign VarHandleOp VarIsInitializedOp Variable VariableShape VariableV2
+_ReadVariablesOp
+AnonymousHashTable AnonymousMutableHashTable HashTable HashTableV2 InitializeTable InitializeTableV2 LookupTableExport
+LookupTableExportV2 LookupTableFind LookupTableFindV2 LookupTableImport LookupTableImportV2 LookupTableInsert
+LookupTableInsertV2 LookupTableSize LookupTableSizeV2 MutableDenseHashTableV2 MutableHashTable MutableHashTableV2
+AsString Base64Decode DecodeBase64 EncodeBase64 ReduceJoin RegexFullMatch RegexReplace StaticRegexFullMatch
+StaticRegexReplace StringFormat StringJoin StringLength StringLower StringNGrams StringSplit StringSplitV2 StringStrip
+StringToHashBucket StringToHashBucketFast StringToHashBucketStrong StringToNumber StringUpper Substr UnicodeDecode
+UnicodeDecodeWithOffsets UnicodeEncode UnicodeScript UnicodeTranscode UnsortedSegmentJoin ParseExample ParseExampleV2
+ParseSingleExample ParseTensor
+RaggedBincount RaggedCross RaggedGather RaggedRange RaggedTensorFromVariant RaggedTensorToSparse RaggedTensorToTensor
+RaggedTensorToVariant
+DeserializeSparse SerializeManySparse SerializeSparse SparseAdd SparseBincount SparseConcat SparseCross
+SparseCrossHashed SparseCrossV2 SparseDenseCwiseAdd SparseDenseCwiseMul SparseFillEmptyRows SparseReduceMax
+SparseReduceSum SparseReorder SparseReshape SparseSegmentMean SparseSegmentMeanWithNumSegments SparseSegmentSqrtN
+SparseSegmentSqrtNWithNumSegments SparseSegmentSum SparseSegmentSumWithNumSegments SparseSlice SparseSoftmax
+SparseSplit SparseTensorDenseMatMul SparseToDense SparseToSparseSetOperation DenseToDenseSetOperation
+DenseToSparseSetOperation SetSize
+"""
+COMPUTE = frozenset(_NAMES.split())
+SAVING = frozenset(["SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"])
+"""What every SavedModel has to save itself, in functions that nothing calls when it is loaded or run."""
+SAVING_FUNCTIONS = ("__inference__traced_save_", "__inference__traced_restore_")
