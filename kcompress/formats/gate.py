@@ -62,9 +62,18 @@ def is_own(path: Path, compiled: Any, allowed: Allowed) -> bool:
 
 
 def check_document(path: Path, document: Any, allowed: Allowed, trusted: Trusted, what: str = "its config") -> None:
-    """Raise UnsafeError, naming the layer, if a document names anything that is not allowed, ModelError if too deep."""
+    """Raise UnsafeError, naming the layer, if a document names anything that is not allowed, ModelError if too deep.
+
+    It is a ForeignError only where nothing in the document holds code.
+    """
+    foreign = None
     for entry in _entries(path, document, what):
-        _Entry(path, entry).check(allowed, trusted)
+        try:
+            _Entry(path, entry).check(allowed, trusted)
+        except ForeignError as error:
+            foreign = foreign or error
+    if foreign is not None:
+        raise foreign
 
 
 def _entries(path: Path, document: Any, what: str) -> Iterator[dict[str, Any]]:

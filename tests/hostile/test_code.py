@@ -102,6 +102,10 @@ KERAS = {  # what is done to a model's config, and words of the refusal
         lambda config: config["compile_config"].update(loss=LAMBDA),
         "runs code from the file",
     ),
+    "in the compile state, behind a custom loss": (
+        lambda config: config["compile_config"].update(loss=function("builtins", "mine"), metrics=[[LAMBDA]]),
+        "runs code from the file",
+    ),
     "in the compile state of a layer": (
         lambda config: layers(config)[1].update(compile_config={"loss": LAMBDA}),
         "runs code from the file",
