@@ -67,7 +67,7 @@ KERAS = {  # what is done to a model's config, and words of the refusal
         with_layer(entry("keras.src.layers.core.lambda_layer", "Lambda", name="evil", function=LAMBDA)),
         "runs code from the file",
     ),
-    "a name with a dot": (with_layer(entry("keras", "layers.Lambda", name="evil", function=LAMBDA)), FOREIGN),
+    "a name with a dot": (with_layer(entry("keras", "layers.Dense", name="evil", units=2)), FOREIGN),
     # CVE-2025-12058: vocabularies at paths and addresses
     "StringLookup of a path": (with_layer(entry("keras.layers", "StringLookup", vocabulary="/etc/passwd")), "another"),
     "IntegerLookup of a path": (with_layer(entry("keras.layers", "IntegerLookup", vocabulary="v.txt")), "another"),
