@@ -1,6 +1,6 @@
 """A SavedModel folder can be inspected, run and compared; what cannot be done with it is said.
 
-Covers: formats/savedmodel/format.py.
+Covers: formats/savedmodel/format.py, formats/savedmodel/operators.py.
 """
 
 import inspect
