@@ -103,7 +103,7 @@ def test_writing_is_refused_wherever_it_hides(tmp_path):
     )
     (tmp_path / "names").write_text("a\nb\n")
 
-    class Hidden(tf.Module):
+    class Saving(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
         def traced_save_1(self, x):
             tf.raw_ops.SaveV2(prefix=x, tensor_names=["a"], shape_and_slices=[""], tensors=[tf.constant(1.0)])
@@ -113,6 +113,7 @@ def test_writing_is_refused_wherever_it_hides(tmp_path):
         def saving(self, x):
             return {"y": self.traced_save_1(x)}
 
+    class Branch(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
         def branch(self, x):
             return {"y": tf.cond(tf.equal(x, "a"), lambda: tf.io.read_file(x), lambda: x)}
@@ -125,11 +126,11 @@ def test_writing_is_refused_wherever_it_hides(tmp_path):
         def serve(self, x):
             return {"y": self.table.lookup(x)}
 
-    hidden, table = Hidden(), Table()
+    saving, branch, table = Saving(), Branch(), Table()
     for number, (module, function, operator) in enumerate(
         [
-            (hidden, hidden.saving, "SaveV2"),
-            (hidden, hidden.branch, "."),
+            (saving, saving.saving, "SaveV2"),
+            (branch, branch.branch, "ReadFile"),
             (table, table.serve, "InitializeTableFromText"),
         ]
     ):
