@@ -17,7 +17,6 @@ from typing import Any, TextIO, cast
 import click
 
 from kcompress import __version__
-from kcompress.cli import crash
 from kcompress.errors import KCompressError, printable
 
 PLACE = Path(__file__).parent / "commands"
@@ -61,6 +60,8 @@ def main() -> None:
         code = _run()
     except Exception as error:  # the last resort: what is not foreseen anywhere
         code = UNFORESEEN
+        from kcompress.cli import crash
+
         click.echo(f"Error: {crash.told(error)}", err=True)
         if os.environ.get(DEBUG):
             traceback.print_exc()

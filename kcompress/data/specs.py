@@ -37,6 +37,14 @@ def is_function(spec: str) -> bool:
     return _FUNCTION.fullmatch(spec) is not None and not spec.lower().partition(":")[0].endswith(_SUFFIXES)
 
 
+def path_of(spec: str) -> Path | None:
+    """Return the file or folder that a SPEC names, whether it is there or not; None for a function."""
+    table = _TABLE.fullmatch(spec)
+    if table and not _exists(Path(spec)):
+        return Path(table["path"])
+    return None if is_function(spec) else Path(spec)
+
+
 def open_file(spec: str) -> Parts:
     """Return the data sets of a SPEC that names a file or a folder.
 

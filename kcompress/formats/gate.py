@@ -16,9 +16,9 @@ from kcompress.formats.allowed import RUNS_CODE, Allowed
 from kcompress.formats.trusted import LAMBDA, Trusted
 
 MOST_BYTES = 16_000_000
-"""A config of 1,000 layers takes 1 MB; its values take some 30 times as much in memory."""
+"""The most that is read of a document: its values take many times as much in memory."""
 MOST_DEPTH = 200
-"""Lists and mappings inside of each other; a model inside a model takes six."""
+"""Lists and mappings inside of each other."""
 PATH = re.compile(r"[/\\]|~/|[A-Za-z]:[\\/]|[A-Za-z][A-Za-z0-9+.-]*://")
 """How a text begins that says where a file is."""
 NAMES_FILES = ("vocabulary", "idf_weights")

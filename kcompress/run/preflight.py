@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kcompress import backend, hosts
+from kcompress.data.specs import path_of
 from kcompress.errors import ModelError, OutputError, UsageError
 from kcompress.files import check_file, kind_of
 from kcompress.formats import Format, find, for_output, formats
@@ -65,7 +66,7 @@ def targets(inputs: Sequence[Any], files: Sequence[Path], overwrite: bool) -> No
             raise OutputError(f"{target}: is an input itself, which is only read; give another path to write to")
         if target.exists() and not overwrite:
             raise OutputError(f"{target}: exists already; pass --overwrite to replace it, or give another path")
-    different = {path.stat().st_ino if path.exists() else path.resolve() for path in files}
+    different = {(path.stat().st_dev, path.stat().st_ino) if path.exists() else path.resolve() for path in files}
     if len(different) < len(files):
         raise UsageError("the output and the reports must be different files; give each a path of its own")
 
@@ -74,10 +75,8 @@ def _paths_in(given: Any) -> list[Path]:
     """The existing files and folders that a setting names: a path, a SPEC of data, or several of them."""
     if isinstance(given, (list, tuple)):
         return [path for each in given if isinstance(each, (str, Path)) for path in _paths_in(each)]
-    if not isinstance(given, (str, Path)):
-        return []
-    path = Path(given)
-    return [each for each in (path, Path(str(given).rpartition(":")[0])) if str(each) != "." and kind_of(each)]
+    path = path_of(str(given)) if isinstance(given, (str, Path)) else None
+    return [path] if path is not None and kind_of(path) else []
 
 
 def _is_part(target: Path, given: Path) -> bool:

@@ -214,10 +214,12 @@ def test_every_command_refuses_it(command, place):
 
 
 def test_what_is_refused_runs_code_where_it_is_trusted(place):
-    """So the file is one that would have."""
+    """So the file is one that would have, and the hook one that would have seen it."""
     edited(place / "m.keras", KERAS["Lambda"][0])
-    kcompress("inspect", "m.keras", "--trust", "keras.layers.Lambda", cwd=place)
+    log = place.parent / "log"
+    kcompress("inspect", "m.keras", "--trust", "keras.layers.Lambda", cwd=place, **{VARIABLE: str(log)})
     assert (place / "canary.txt").exists()
+    assert "marshal.loads" in log.read_text()
 
 
 def test_a_custom_loss_is_no_code_and_the_model_is_read_without_it(place):

@@ -113,6 +113,13 @@ def test_what_is_read_is_never_replaced(case, place):
     assert {path.name: path.read_bytes() for path in place.iterdir()} == before
 
 
+def test_a_function_is_no_folder_of_the_same_name(place):
+    Path("mine").mkdir()
+    Path("mine/r.json").write_text("{}")
+    command = ("compress", "m.keras", "o.keras", "--overwrite", "--data", "mine:load", "--report", "mine/r.json")
+    assert_refused(light(*command, cwd=place), 2, "mine:load")  # which is not there; the report may be replaced
+
+
 def test_a_file_in_a_folder_that_is_read_is_an_input_too(place):
     Path("images/a").mkdir(parents=True)
     Path("images/a/x.json").write_text("{}")

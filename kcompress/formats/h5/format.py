@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from kcompress.backend import installed
-from kcompress.errors import KCompressError, MissingExtraError, ModelError, UnsafeError, one_line
+from kcompress.errors import KCompressError, MissingExtraError, ModelError, UnsafeError
 from kcompress.formats.allowed import keras2, keras3, tfmot
-from kcompress.formats.base import Description, Format, Runner
+from kcompress.formats.base import Description, Format, Runner, reading
 from kcompress.formats.gate import ForeignError, check_document, is_own, parsed
 from kcompress.formats.h5.keras2 import read_keras2
 from kcompress.formats.h5.tfmot import is_wrapped
@@ -104,14 +104,9 @@ def opened(path: Path, trust: Sequence[str]) -> Content:
     """
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            config, training = (_document(path, file, name) for name in ("model_config", "training_config"))
-            expanded = check_hdf5(path, file)
-    except KCompressError:
-        raise
-    except Exception as error:  # of h5py, which passes on those of HDF5 under many names
-        raise ModelError(f"{path}: damaged or no HDF5 file ({one_line(error)}); save the model again") from error
+    with reading(path, "save the model again"), h5py.File(path, "r") as file:
+        config, training = (_document(path, file, name) for name in ("model_config", "training_config"))
+        expanded = check_hdf5(path, file)
     if config is None:
         raise ModelError(f"{path}: holds weights only; give the whole model, saved by model.save")
     if not isinstance(config, dict):

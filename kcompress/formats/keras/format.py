@@ -15,7 +15,7 @@ from typing import Any
 
 from kcompress.errors import KCompressError, ModelError, UnsafeError, one_line
 from kcompress.formats.allowed import keras3
-from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written
+from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written, reading
 from kcompress.formats.gate import MOST_BYTES, check_document, is_own, parsed, too_large
 from kcompress.formats.keras.archive import STORED, best_method, write_zip
 from kcompress.formats.keras.description import describe_model
@@ -92,32 +92,25 @@ def check(path: Path, trust: Sequence[str]) -> bool:
     """
     import h5py
 
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            outside = next((n for n in names if n.startswith(("/", "\\")) or ".." in Path(n).parts), None)
-            if outside:
-                raise UnsafeError(f"{path}: member '{outside}' points outside the archive; get the file again")
-            missing = [name for name in ("config.json", WEIGHTS) if name not in names]
-            if missing:
-                raise ModelError(f"{path}: no {missing[0]} in the archive; give a model saved whole by Keras 3")
-            config, metadata = (_document(path, archive, name) for name in ("config.json", "metadata.json"))
-            if not isinstance(config, dict):
-                raise ModelError(f"{path}: config.json holds no model; save it again with Keras 3")
-            trusted, allowed = Trusted.of(trust), keras3()
-            compiled = config.pop("compile_config", None)
-            check_document(path, [config, metadata], allowed, trusted)
-            own = is_own(path, compiled, allowed)
-            implied = implied_bytes(path, config, trust)
-            check_size(path, sum(info.file_size for info in archive.infolist()), implied)
-            with archive.open(WEIGHTS) as member, h5py.File(member, "r") as file:
-                check_size(path, check_hdf5(path, file), implied)
-    except KCompressError:
-        raise
-    except Exception as error:  # of zipfile, of one of four decompressors, or of h5py
-        raise ModelError(
-            f"{path}: damaged or not a .keras archive ({one_line(error)}); save the model again"
-        ) from error
+    with reading(path, "save the model again, as a .keras archive"), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        outside = next((n for n in names if n.startswith(("/", "\\")) or ".." in Path(n).parts), None)
+        if outside:
+            raise UnsafeError(f"{path}: member '{outside}' points outside the archive; get the file again")
+        missing = [name for name in ("config.json", WEIGHTS) if name not in names]
+        if missing:
+            raise ModelError(f"{path}: no {missing[0]} in the archive; give a model saved whole by Keras 3")
+        config, metadata = (_document(path, archive, name) for name in ("config.json", "metadata.json"))
+        if not isinstance(config, dict):
+            raise ModelError(f"{path}: config.json holds no model; save it again with Keras 3")
+        trusted, allowed = Trusted.of(trust), keras3()
+        compiled = config.pop("compile_config", None)
+        check_document(path, [config, metadata], allowed, trusted)
+        own = is_own(path, compiled, allowed)
+        implied = implied_bytes(path, config, trust)
+        check_size(path, sum(info.file_size for info in archive.infolist()), implied)
+        with archive.open(WEIGHTS) as member, h5py.File(member, "r") as file:
+            check_size(path, check_hdf5(path, file), implied)
     return own
 
 

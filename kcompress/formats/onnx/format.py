@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kcompress import backend
-from kcompress.errors import ModelError, UnsafeError, one_line
+from kcompress.errors import UnsafeError
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written, reading
 from kcompress.formats.frozen_graph import explain_failure, frozen_graph
 from kcompress.formats.onnx.description import describe
@@ -131,10 +131,7 @@ def _load(path: Path) -> Any:
     """Parse the file without following references to other files; refuse those that lead out of its folder."""
     import onnx
 
-    try:
-        proto = onnx.load(path, load_external_data=False)
-    except Exception as error:  # of protobuf, which has one kind per implementation
-        raise ModelError(f"{path}: not an ONNX model ({one_line(error)}); export it again") from error
+    proto = onnx.load(path, load_external_data=False)
     for tensor in _tensors(proto):
         for entry in tensor.external_data:
             place = Path(entry.value) if entry.key == "location" else None

@@ -103,6 +103,7 @@ def _check(path: Path, trust: Sequence[str]) -> Counter[str]:
     for meta in proto.meta_graphs:
         second, functions = meta.HasField("object_graph_def"), meta.graph_def.library.function
         called = {name for function in functions for name in _called(function.node_def)}
+        called |= set(meta.object_graph_def.concrete_functions)  # which loading and running call by name
         allowed = COMPUTE | {function.signature.name for function in functions}
         for function, operator in _operators(meta.graph_def):
             saves = operator in SAVING and (second if not function else _only_saves(function, called))

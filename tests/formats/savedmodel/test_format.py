@@ -14,6 +14,7 @@ from kcompress.api import inspect as inspection
 from kcompress.api.compress import compress
 from kcompress.errors import ModelError, UnsafeError, UnsupportedError
 from kcompress.formats import find
+from kcompress.formats.savedmodel.format import _check
 from tests.models import batch_for, dense, keras, recurrent, residual, tokens, two_in_two_out
 
 
@@ -138,6 +139,25 @@ def test_writing_is_refused_wherever_it_hides(tmp_path):
         for use in (inspection.inspect, find(path).open):
             with pytest.raises(UnsafeError, match=operator):
                 use(path)
+
+
+def test_a_function_that_can_be_called_is_none_of_those_that_only_save(tmp_path):
+    """Whatever it is called: a file may give any name to what is run."""
+    keras()
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    proto, name = SavedModel(), "__inference__traced_save_1"
+    meta = proto.meta_graphs.add()
+    function = meta.graph_def.library.function.add()
+    function.signature.name = name
+    function.node_def.add(op="SaveV2")
+    meta.object_graph_def.nodes.add()
+    (tmp_path / "saved_model.pb").write_bytes(proto.SerializeToString())
+    assert _check(tmp_path, ()) == {}
+    meta.object_graph_def.concrete_functions[name].SetInParent()
+    (tmp_path / "saved_model.pb").write_bytes(proto.SerializeToString())
+    with pytest.raises(UnsafeError, match="SaveV2"):
+        _check(tmp_path, ())
 
 
 def test_no_operator_of_the_list_names_a_file_or_a_program():
