@@ -88,7 +88,7 @@ def _run() -> int:
         click.echo("Interrupted; nothing was written.", err=True)
         return INTERRUPTED
     except SystemExit as asked:
-        code = asked.code
+        return asked.code if isinstance(asked.code, int) else int(asked.code is not None)
     return code if isinstance(code, int) else 0
 
 
