@@ -3,7 +3,7 @@
 The order, lowest first; a part imports itself and what stands below it, not what stands beside it:
 
     errors
-    numerics, keras_internals, process_state, backend, sizes, typing, fields
+    numerics, keras_internals, process_state, child_processes, memory, backend, sizes, typing, fields
     codec, files, progress
     cache
     settings
@@ -41,6 +41,8 @@ ORDER = (
         "numerics",
         "keras_internals",
         "process_state",
+        "child_processes",
+        "memory",
         "backend",
         "sizes",
         "typing",

@@ -17,7 +17,7 @@ from kcompress.files import whole, writing
 from kcompress.formats import WriteOptions, Written
 from kcompress.formats.trusted import trusting
 from kcompress.hosts import Hosts, ProcessGroup, ResolvedHosts, joined
-from kcompress.measure.memory import frozen_heap, release
+from kcompress.memory import frozen_heap, release
 from kcompress.passes.capabilities import ReadsModels
 from kcompress.progress import Hooks
 from kcompress.report import Report

@@ -11,7 +11,7 @@ from kcompress.cache import digest_of_model
 from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
 from kcompress.formats import Format
-from kcompress.measure.memory import frozen_heap
+from kcompress.memory import frozen_heap
 from kcompress.progress import Hooks
 from kcompress.run import preflight
 from kcompress.run.options import Budgets

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -25,6 +25,18 @@ class Runner(Protocol):
 
     def __call__(self, x: Tensors) -> list[NDArray[Any]]:
         """Run one batch; float inputs are cast to the model's dtype. One array per output, in order."""
+
+
+@runtime_checkable
+class OwnProcess(Protocol):
+    """A Runner whose model runs in a process of its own, which measures it.
+
+    `seconds` counts the time that it has computed; `peak_bytes` is the memory that its process has needed more since
+    before it loaded the model, None where that is not known.
+    """
+
+    seconds: float
+    peak_bytes: int | None
 
 
 @dataclass(frozen=True)

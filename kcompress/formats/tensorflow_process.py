@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kcompress import backend
+from kcompress.child_processes import command, environment
 from kcompress.codec import decode, plain
 from kcompress.data import resolve
 from kcompress.errors import ModelError
@@ -43,9 +43,9 @@ def in_child(format_name: str, model: Any, plan: QuantPlan, path: Path, options:
             np.savez(Path(folder, CALIBRATION), allow_pickle=False, **samples)
         task = {"plan": plain(plan), "format": format_name, "batch": options.batch, "output": str(path)}
         job.write_text(json.dumps(task))
-        command = [sys.executable, "-m", "kcompress.formats.tensorflow_process", str(source), str(job)]
-        environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        own = environment(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3")
+        child = command("kcompress.formats.tensorflow_process", str(source), str(job))
+        done = subprocess.run(child, capture_output=True, text=True, env=own, check=False)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise ModelError(f"{path}: conversion in a TensorFlow process failed: {lines[-1]}")

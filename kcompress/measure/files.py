@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.formats import Runner, Tensors, by_position, file_bytes, find, gzip_bytes
+from kcompress.formats import OwnProcess, Runner, Tensors, by_position, file_bytes, find, gzip_bytes
 from kcompress.measure.latency import latency_ms
-from kcompress.measure.memory import peak_memory
+from kcompress.memory import PeakMemory
 
 UNKNOWN_SIZE = 16  # taken for an input dimension, other than the batch, that the model leaves open
 
@@ -34,14 +34,15 @@ class FileFigures:
 def measure_file(path: Path, sample: Tensors | None, trust: Sequence[str] = ()) -> tuple[FileFigures, Runner]:
     """Measure a model file, and return the runner that was loaded for it. `sample` is a batch of one.
 
-    Peak memory is the memory that the process needs more to load the file and to make the first calls.
+    Peak memory is the memory that the process which runs it needs more to load the file and to make the first calls.
     """
     file_format = find(path)
-    with peak_memory() as peak:
-        runner = file_format.open(path, trust)
-        inputs = made_up_sample(runner) if sample is None else by_position(sample, runner.inputs)
-        milliseconds = latency_ms(runner, inputs)
-        rise = peak()
+    peak = PeakMemory()
+    peak.reset()
+    runner = file_format.open(path, trust)
+    inputs = made_up_sample(runner) if sample is None else by_position(sample, runner.inputs)
+    milliseconds = latency_ms(runner, inputs)
+    rise = runner.peak_bytes if isinstance(runner, OwnProcess) else peak.rise()
     description = file_format.describe(path, trust, runner)
     figures = FileFigures(
         path=str(path),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kcompress.formats import find
-from kcompress.measure.memory import release
+from kcompress.memory import release
 from kcompress.model.cost import macs
 from kcompress.model.view import nonzero, parameters
 from kcompress.passes.capabilities import PrunesGradually, SharesStatistics, TrainsModel

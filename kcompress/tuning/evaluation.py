@@ -19,7 +19,7 @@ from kcompress.data import Dataset
 from kcompress.files import writing
 from kcompress.formats import Runner, Tensors, WriteOptions, by_position, file_bytes, for_output
 from kcompress.formats.trusted import trusting
-from kcompress.measure.memory import release
+from kcompress.memory import release
 from kcompress.passes.base import Pass
 from kcompress.passes.capabilities import TrainsModel
 from kcompress.process_state import quiet_logger

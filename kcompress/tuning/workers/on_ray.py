@@ -18,7 +18,7 @@ from kcompress.tuning.options import SearchOptions
 from kcompress.tuning.report.progress import TrialReporter
 from kcompress.tuning.study import Study
 from kcompress.tuning.trials import TrialRequest
-from kcompress.tuning.workers.start import environment
+from kcompress.tuning.workers.start import thread_limits
 
 WAIT_SECONDS = 1.0
 _evaluators: dict[str, CandidateEvaluator] = {}
@@ -35,7 +35,7 @@ def run_on_ray(job: Job, study: Study, options: SearchOptions, report_trials: Tr
     try:
         threads = options.threads or 1
         most = options.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
-        settings = {"env_vars": {**environment(threads), **_backend()}}
+        settings = {"env_vars": {**thread_limits(threads), **_backend()}}
         task = ray.remote(num_cpus=threads, max_retries=1, runtime_env=settings)(_carry_out)
         while True:
             request = study.next() if len(running) < most else "wait"

@@ -3,11 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from kcompress.child_processes import command, environment
 from kcompress.codec import plain
 from kcompress.errors import KCompressError
 from kcompress.progress import Hooks
@@ -55,7 +55,7 @@ def run_trials(
     return study
 
 
-def environment(threads: int) -> dict[str, str]:
+def thread_limits(threads: int) -> dict[str, str]:
     """What makes libraries of a process use so many threads."""
     count = str(threads)
     names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OPENBLAS_NUM_THREADS")
@@ -78,16 +78,14 @@ def _processes(
     """Start the workers and wait until all trials are done, or all workers have ended."""
     path = scratch / "job.json"
     path.write_text(json.dumps({"job": job.to_json(), "plan": plain(plan), "storage": url}))
-    own = {**os.environ, **environment(options.threads_each)}
+    own = environment(**thread_limits(options.threads_each))
     errors = [scratch / f"worker-{number}.txt" for number in range(options.workers or 1)]
     running: list[subprocess.Popen[bytes]] = []
     try:
         for number, error in enumerate(errors):
-            command = [sys.executable, "-m", "kcompress.tuning.workers.process", str(path), str(number)]
+            child = command("kcompress.tuning.workers.process", str(path), str(number))
             with error.open("wb") as stream:
-                running.append(
-                    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=own)
-                )
+                running.append(subprocess.Popen(child, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=own))
         while any(process.poll() is None for process in running):
             time.sleep(LOOK_SECONDS)
             report_trials()

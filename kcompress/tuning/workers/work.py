@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from kcompress.errors import KCompressError
-from kcompress.measure.memory import frozen_heap
+from kcompress.memory import frozen_heap
 from kcompress.tuning.evaluation import CandidateEvaluator, TrialPruned
 from kcompress.tuning.study import Study
 from kcompress.tuning.trials import TrialRequest

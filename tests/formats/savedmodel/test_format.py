@@ -1,9 +1,10 @@
 """A SavedModel folder can be inspected, run and compared; what cannot be done with it is said.
 
-Covers: formats/savedmodel/format.py, formats/savedmodel/operators.py.
+Covers: formats/savedmodel/format.py, formats/savedmodel/graph.py, formats/savedmodel/operators.py.
 """
 
 import inspect
+import os
 import shutil
 
 import numpy as np
@@ -14,7 +15,7 @@ from kcompress.api import inspect as inspection
 from kcompress.api.compress import compress
 from kcompress.errors import ModelError, UnsafeError, UnsupportedError
 from kcompress.formats import find
-from kcompress.formats.savedmodel.format import _check
+from kcompress.formats.savedmodel.graph import checked_operators
 from tests.models import batch_for, dense, keras, recurrent, residual, tokens, two_in_two_out
 
 
@@ -152,12 +153,10 @@ def test_a_function_that_can_be_called_is_none_of_those_that_only_save(tmp_path)
     function.signature.name = name
     function.node_def.add(op="SaveV2")
     meta.object_graph_def.nodes.add()
-    (tmp_path / "saved_model.pb").write_bytes(proto.SerializeToString())
-    assert _check(tmp_path, ()) == {}
+    assert checked_operators(tmp_path, proto, ()) == {}
     meta.object_graph_def.concrete_functions[name].SetInParent()
-    (tmp_path / "saved_model.pb").write_bytes(proto.SerializeToString())
     with pytest.raises(UnsafeError, match="SaveV2"):
-        _check(tmp_path, ())
+        checked_operators(tmp_path, proto, ())
 
 
 def test_no_operator_of_the_list_names_a_file_or_a_program():
@@ -184,3 +183,74 @@ def test_a_damaged_folder_is_refused(folder, tmp_path):
     (tmp_path / "m" / "saved_model.pb").unlink()
     with pytest.raises(ModelError, match=r"without saved_model\.pb"):
         inspection.inspect(tmp_path / "m")
+
+
+def test_only_variables_that_the_signature_uses_are_counted(tmp_path):
+    keras()
+    import tensorflow as tf
+
+    class Module(tf.Module):
+        def __init__(self):
+            self.used, self.unused = tf.Variable([[1.0, 0.0]]), tf.Variable(tf.ones([5]))
+            self.steps = tf.Variable(3)
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.float32)])
+        def serve(self, x):
+            return {"y": x @ self.used + tf.cast(self.steps, tf.float32)}
+
+    module = Module()
+    found = inspection.inspect(exported(module, tmp_path / "m", serving_default=module.serve)).description
+    assert (found.parameters, found.nonzero, found.weight_bytes) == (2, 1, 8)
+    assert (found.inputs, found.outputs) == ({"x": (None, 1)}, ("y",))
+
+
+def test_a_file_of_tensorflow_1_is_inspected_and_run(tmp_path):
+    keras()
+    import tensorflow as tf
+
+    one = tf.compat.v1
+    with tf.Graph().as_default(), one.Session() as session:
+        x = one.placeholder(tf.float32, [None, 3], "x")
+        kernel = one.get_variable("kernel", initializer=np.float32([[1, 0], [2, 0], [3, 0]]))
+        one.get_variable("unused", initializer=np.zeros(9, np.float32))
+        y = tf.matmul(x, kernel)
+        session.run(one.global_variables_initializer())
+        one.saved_model.simple_save(session, str(tmp_path / "m"), {"x": x}, {"y": y})
+    with pytest.raises(UnsafeError, match="pass --trust tensorflow"):  # saving is part of its only graph
+        inspection.inspect(tmp_path / "m")
+    found = inspection.inspect(tmp_path / "m", trust=["tensorflow"]).description
+    assert (found.parameters, found.nonzero) == (6, 3)
+    runner = find(tmp_path / "m").open(tmp_path / "m", trust=["tensorflow"])
+    np.testing.assert_array_equal(runner({"x": np.ones((2, 3))})[0], [[6, 0], [6, 0]])
+
+
+def test_damaged_variables_are_a_refusal(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "m")
+    data = next((tmp_path / "m" / "variables").glob("*.data*"))
+    data.write_bytes(data.read_bytes()[:40])
+    with pytest.raises(ModelError, match="damaged"):
+        inspection.inspect(tmp_path / "m")
+    data.unlink()
+    os.mkfifo(data)
+    for use in (inspection.inspect, find(tmp_path / "m").open):
+        with pytest.raises(ModelError, match="is a FIFO"):
+            use(tmp_path / "m")
+
+
+def test_variables_that_its_files_have_no_room_for_are_not_read(folder, monkeypatch):
+    import tensorflow as tf
+
+    whole = tf.train.load_checkpoint
+
+    class Claiming:
+        def __init__(self, path):
+            self.has_tensor, self.get_tensor = (reader := whole(path)).has_tensor, reader.get_tensor
+            self.get_variable_to_dtype_map = reader.get_variable_to_dtype_map
+            self.shapes = {name: [10**6, 10**6, 10**6] for name in reader.get_variable_to_shape_map()}
+
+        def get_variable_to_shape_map(self):
+            return self.shapes
+
+    monkeypatch.setattr(tf.train, "load_checkpoint", Claiming)
+    with pytest.raises(ModelError, match="variables take"):
+        inspection.inspect(folder)

@@ -24,7 +24,7 @@ from kcompress.tuning.storage import open_storage
 from kcompress.tuning.study import Study
 from kcompress.tuning.template import Template
 from kcompress.tuning.trials import StudySettings
-from kcompress.tuning.workers.start import environment
+from kcompress.tuning.workers.start import thread_limits
 from tests.models import dense
 from tests.quick import write_as_users_get
 
@@ -72,7 +72,7 @@ def test_two_processes_do_all_trials_and_figures_are_those_of_one(files, tmp_pat
 
 @pytest.mark.slow
 def test_what_ends_all_workers_is_told_on_one_line(files, tmp_path, monkeypatch):
-    monkeypatch.setattr("kcompress.tuning.workers.start.environment", lambda threads: {"KERAS_BACKEND": "nonsense"})
+    monkeypatch.setattr("kcompress.tuning.workers.start.thread_limits", lambda threads: {"KERAS_BACKEND": "nonsense"})
     with pytest.raises(KCompressError, match=r"all workers ended.*nonsense") as caught:
         find(files, tmp_path, workers=2)
     assert "\n" not in str(caught.value)
@@ -165,8 +165,8 @@ def test_ray_carries_out_trials_on_two_workers(files, tmp_path, alone):
 def test_threads_are_shared_out():
     assert SearchOptions(workers=2, threads=3).threads_each == 3
     assert SearchOptions(workers=10_000).threads_each == 1
-    assert environment(1)["TF_NUM_INTRAOP_THREADS"] == "1"
-    assert "multi_thread_eigen=false" in environment(1)["XLA_FLAGS"]
-    assert "XLA_FLAGS" not in environment(2)
+    assert thread_limits(1)["TF_NUM_INTRAOP_THREADS"] == "1"
+    assert "multi_thread_eigen=false" in thread_limits(1)["XLA_FLAGS"]
+    assert "XLA_FLAGS" not in thread_limits(2)
     assert SearchOptions().alone and SearchOptions(workers=1).alone
     assert not (SearchOptions(threads=1).alone or SearchOptions(workers=2).alone or SearchOptions(engine="ray").alone)

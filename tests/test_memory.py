@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kcompress import compress
-from kcompress.measure.memory import CLEAR, frozen_heap, peak_memory
+from kcompress.memory import CLEAR, PeakMemory, frozen_heap
 from kcompress.progress import Hooks
 from tests.models import dense
 
@@ -17,17 +17,19 @@ pytestmark = pytest.mark.skipif(not CLEAR.exists(), reason="only Linux keeps a h
 def test_an_allocation_that_is_freed_again_is_seen():
     earlier = np.ones(300 * MEGABYTE, np.uint8)
     del earlier
-    with peak_memory() as peak:
-        work = np.ones(100 * MEGABYTE, np.uint8)
-        del work
-        rise = peak()
+    peak = PeakMemory()
+    peak.reset()
+    work = np.ones(100 * MEGABYTE, np.uint8)
+    del work
+    rise = peak.rise()
     assert 95 * MEGABYTE < rise < 130 * MEGABYTE
 
 
 def test_what_was_there_before_does_not_count():
     kept = np.ones(100 * MEGABYTE, np.uint8)
-    with peak_memory() as peak:
-        rise = peak()
+    peak = PeakMemory()
+    peak.reset()
+    rise = peak.rise()
     assert rise < 20 * MEGABYTE
     assert kept.size
 

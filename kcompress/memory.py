@@ -6,24 +6,37 @@ systems there is no figure.
 
 import ctypes
 import gc
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-RESET_PEAK = "5"
+RESET_PEAK = b"5"
 
 
-@contextmanager
-def peak_memory() -> Iterator[Callable[[], int | None]]:
-    """`with peak_memory() as peak: work()`, then `peak()` is the rise in bytes, or None where it cannot be measured."""
-    release()
-    try:
-        CLEAR.write_text(RESET_PEAK)
-        start: int | None = _status("VmRSS")
-    except (OSError, KeyError):
-        start = None
-    yield lambda: None if start is None else max(0, _status("VmHWM") - start)
+class PeakMemory:
+    """`peak.reset()`, work, then `peak.rise()` is the rise in bytes, or None where it cannot be measured."""
+
+    def __init__(self) -> None:
+        self._start: int | None = None
+        try:
+            self._clear: int | None = os.open(CLEAR, os.O_WRONLY)  # before a process may be kept from that
+        except OSError:
+            self._clear = None
+
+    def reset(self) -> None:
+        release()
+        if self._clear is not None:
+            os.write(self._clear, RESET_PEAK)
+            self._start = _status("VmRSS")
+
+    def rise(self) -> int | None:
+        return None if self._start is None else max(0, _status("VmHWM") - self._start)
+
+    def __del__(self) -> None:
+        if self._clear is not None:
+            os.close(self._clear)
 
 
 def _status(key: str) -> int:
