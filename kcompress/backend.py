@@ -15,6 +15,8 @@ from typing import Any, Literal
 from kcompress.errors import MissingExtraError, UsageError
 
 BACKENDS = ("tensorflow", "jax", "torch")
+MOST_CALLS = 10_000
+"""Python's limit on calls inside of calls: Keras goes through a graph by one or two for each layer of a path."""
 
 
 def installed(module: str) -> bool:
@@ -63,6 +65,7 @@ def _emulated() -> int:
 def load(name: str | None = None) -> Any:
     """Import Keras on the selected backend and return it; what libraries print while loading is dropped."""
     chosen = select(name)
+    sys.setrecursionlimit(max(MOST_CALLS, sys.getrecursionlimit()))
     if "keras" not in sys.modules:
         with silenced():
             import keras  # noqa: F401

@@ -12,6 +12,8 @@ from kcompress.check.paths import glob_files, location, matches
 from kcompress.errors import UsageError
 from kcompress.sizes import parse_percent, parse_size
 
+MOST_BYTES = 1_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class SizeLimits:
@@ -56,10 +58,17 @@ def read_config(folder: Path) -> Config:
     folder = folder.resolve()
     for file in (place / "pyproject.toml" for place in (folder, *folder.parents)):
         # The search for the word spares parsing, and complaining about, a project that does not use kcompress.
-        if not file.is_file() or b"kcompress" not in (content := file.read_bytes()):
+        if not file.is_file():
+            continue
+        size = file.stat().st_size
+        if size > MOST_BYTES:
+            raise UsageError(f"{str(file)!r} takes {size:,} bytes, at most {MOST_BYTES:,} are read; make it shorter")
+        if b"kcompress" not in (content := file.read_bytes()):
             continue
         try:
             table: Any = tomllib.loads(content.decode())
+        except RecursionError as error:
+            raise UsageError(f"{str(file)!r} has too many lists or tables inside of each other; correct it") from error
         except ValueError as error:
             raise UsageError(f"{str(file)!r} cannot be read: {error}; correct it") from error
         for key in ("tool", "kcompress", "check"):
@@ -80,7 +89,7 @@ def _read_table(table: Any, file: Path) -> Config:
         overrides.append((_read_patterns(entry.get("paths"), entry_where), read_limits(entry, entry_where)))
     return Config(
         root=file.parent,
-        paths=_read_patterns(table["paths"], where) if "paths" in table else (),
+        paths=_inside(_read_patterns(table["paths"], where), where) if "paths" in table else (),
         defaults=read_limits(table, where),
         overrides=overrides,
     )
@@ -102,6 +111,17 @@ def _read_patterns(value: Any, where: str) -> list[str]:
     patterns = [value] if isinstance(value, str) else value
     if not isinstance(patterns, list) or not patterns or not all(isinstance(one, str) and one for one in patterns):
         raise UsageError(f"{where}: paths is {value!r}; give one or more patterns, such as ['models/**/*.tflite']")
+    return patterns
+
+
+def _inside(patterns: Sequence[str], where: str) -> Sequence[str]:
+    """The patterns; UsageError for one that leads out of the folder, which a stranger's repository could ask for."""
+    for pattern in map(PurePath, patterns):
+        if pattern.is_absolute() or ".." in pattern.parts:
+            raise UsageError(
+                f"{where}: paths has {str(pattern)!r}, which may lead out of the folder of pyproject.toml; give a "
+                "pattern within it, or name such files on the command line"
+            )
     return patterns
 
 

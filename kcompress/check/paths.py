@@ -3,7 +3,7 @@
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from fnmatch import fnmatchcase
+from fnmatch import fnmatch, fnmatchcase
 from pathlib import Path, PurePath
 
 from kcompress.errors import UsageError
@@ -44,23 +44,79 @@ def _walk(folder: str) -> Iterator[Path]:
 
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
-        yield from (Path(place, name) for name in names if name.lower().endswith(MODEL_SUFFIXES))
+        found = (Path(place, name) for name in names if name.lower().endswith(MODEL_SUFFIXES))
+        yield from (file for file in found if file.is_file())
 
 
 def glob_files(pattern: str, root: str = "") -> list[str]:
-    """The files below `root` that match, sorted; one in a skipped folder only if the pattern names that folder."""
-    skipped = SKIPPED_FOLDERS.difference(PurePath(pattern).parts)
-    names = glob.glob(pattern, root_dir=root or None, recursive=True)  # noqa: PTH207 (Path.glob enters hidden folders)
-    return sorted(name for name in names if skipped.isdisjoint(PurePath(name).parts) and Path(root, name).is_file())
+    """The files below `root` that match, sorted; one in a skipped folder only if the pattern names that folder.
+
+    Each folder is looked through once for each place in the pattern that it can stand at, whatever links lead to it.
+    """
+    parts = PurePath(pattern).parts
+    fixed = next((number for number, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    rest = parts[fixed:]
+    skipped = SKIPPED_FOLDERS.difference(parts)
+    waiting = [(PurePath(*parts[:fixed]), _open({0}, rest))]
+    seen = set()
+    found = []
+    for folder, places in waiting:  # which grows
+        place = Path(root, folder)
+        if not places or (key := (_identity(place), places)) in seen or not skipped.isdisjoint(folder.parts):
+            continue
+        seen.add(key)
+        for entry in _entries(place):
+            following = {number + 1 for number in places if number < len(rest) and _fits(entry.name, rest[number])}
+            if not entry.name.startswith("."):
+                following |= {number for number in places if rest[number : number + 1] == ("**",)}
+            inner = _open(following, rest)
+            if entry.is_dir():
+                waiting.append((folder / entry.name, inner))
+            elif entry.is_file() and len(rest) in inner:
+                found.append(str(folder / entry.name))
+    return sorted(found)
+
+
+def _entries(folder: Path) -> "list[os.DirEntry[str]]":
+    """What is in a folder, in the order of names; nothing if there is none."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _open(places: Iterable[int], pattern: Sequence[str]) -> frozenset[int]:
+    """The places in a pattern that are reached from these: `**` may stand for no folder."""
+    found = set(places)
+    for place in sorted(found):
+        while place < len(pattern) and pattern[place] == "**":
+            place += 1
+            found.add(place)
+    return frozenset(found)
+
+
+def _fits(name: str, part: str) -> bool:
+    """Whether a name matches a part other than `**`; a hidden one only if the part says so."""
+    return part != "**" and (part.startswith(".") or not name.startswith(".")) and fnmatch(name, part)
 
 
 def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     """Whether a path matches a glob pattern, both split at '/'; `**` stands for any number of folders."""
-    if not pattern:
-        return not parts
-    if pattern[0] == "**":
-        return any(matches(parts[start:], pattern[1:]) for start in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
+    places = _open({0}, pattern)
+    for part in parts:
+        stay = {number for number in places if pattern[number : number + 1] == ("**",)}
+        ahead = {n + 1 for n in places if n < len(pattern) and pattern[n] != "**" and fnmatchcase(part, pattern[n])}
+        places = _open(stay | ahead, pattern)
+    return len(pattern) in places
 
 
 def location(file: Path) -> Path:

@@ -133,6 +133,8 @@ class Format:
     """Significant bits of the scales of weights' grids that suit the file."""
     integer_edges: ClassVar[bool] = False
     """Whether the file's own inputs and outputs may be integers."""
+    most_bytes: ClassVar[int | None] = None
+    """The largest file of this format that is read at all."""
     reads: ClassVar[bool] = False
     writes: ClassVar[bool] = False
 

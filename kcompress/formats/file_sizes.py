@@ -9,6 +9,12 @@ def file_bytes(path: Path) -> int:
     return sum(p.stat().st_size for p in _files(path))
 
 
+def taken_bytes(path: Path) -> int:
+    """What a file takes on the disk: less than its size where it has holes."""
+    found = path.stat()
+    return min(found.st_size, 512 * getattr(found, "st_blocks", found.st_size))
+
+
 def gzip_bytes(path: Path) -> int:
     """Size under gzip at its default level, the way a server would send it; read in pieces."""
     total = 0

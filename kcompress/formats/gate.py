@@ -17,9 +17,10 @@ from kcompress.formats.trusted import LAMBDA, Trusted
 
 MOST_BYTES = 16_000_000
 """The most that is read of a document: its values take many times as much in memory."""
+MOST_VALUES = 1_000_000
 MOST_DEPTH = 200
 """Lists and mappings inside of each other."""
-PATH = re.compile(r"[/\\]|~/|[A-Za-z]:[\\/]|[A-Za-z][A-Za-z0-9+.-]*://")
+PATH = re.compile(r"[/\\]|~/|\.\.?[/\\]|[A-Za-z]:[\\/]|[A-Za-z][A-Za-z0-9+.-]*://")
 """How a text begins that says where a file is."""
 NAMES_FILES = ("vocabulary", "idf_weights")
 """Settings of layers that take values, or a text that is the path of a file with them."""
@@ -32,6 +33,12 @@ def parsed(path: Path, raw: bytes | str, what: str) -> Any:
     """The JSON document in a model file; ModelError with one line if it is none, or larger or deeper than any is."""
     if len(raw) > MOST_BYTES:
         raise too_large(path, what, len(raw))
+    text = raw if isinstance(raw, bytes) else raw.encode(errors="replace")
+    values = sum(map(text.count, (b",", b"[", b"{")))
+    if values > MOST_VALUES:
+        raise ModelError(
+            f"{path}: {what} has some {values:,} values, at most {MOST_VALUES:,} are read; get the file again"
+        )
     try:
         return json.loads(raw)
     except RecursionError as error:

@@ -27,7 +27,8 @@ def formats() -> dict[str, Format]:
 
 
 def find(path: Path) -> Format:
-    """The format of an existing file or folder, by suffix; ModelError if there is none, or nothing at that path."""
+    """The format of an existing file or folder, by suffix; ModelError if there is none, or nothing at that path,
+    or more than the format reads."""
     if kind_of(path) == "a folder":
         if kind_of(path / "saved_model.pb") == "a file":
             return formats()["savedmodel"]
@@ -35,6 +36,7 @@ def find(path: Path) -> Format:
     check_file(path, ModelError, f"give a saved model ({_suffixes(formats().values())})")
     for file_format in formats().values():
         if path.suffix.lower() in file_format.suffixes:
+            check_file(path, ModelError, "get the file again", file_format.most_bytes)
             return file_format
     raise ModelError(f"{path}: not a model; allowed: {_suffixes(formats().values())}")
 

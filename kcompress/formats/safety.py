@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompress.errors import ModelError, UnsafeError, one_line
+from kcompress.formats.file_sizes import file_bytes
 from kcompress.formats.trusted import Trusted, trusting
 from kcompress.keras_internals import variables_without_values
 
@@ -46,12 +47,13 @@ def _uncompiled(item: Any) -> Any:
 
 
 def check_size(path: Path, expanded_bytes: int, implied: int) -> None:
-    """Raise UnsafeError if a file expands to far more weights than its config accounts for."""
-    if expanded_bytes > STATE_FACTOR * implied + SLACK_BYTES:
-        raise UnsafeError(
-            f"{path}: expands to {expanded_bytes:,} bytes of weights, but its config accounts for {implied:,}; "
-            "this looks like a decompression bomb"
-        )
+    """Raise UnsafeError if a file is, or expands to, far more than the weights that its config accounts for."""
+    for size, verb in ((file_bytes(path), "has"), (expanded_bytes, "expands to")):
+        if size > STATE_FACTOR * implied + SLACK_BYTES:
+            raise UnsafeError(
+                f"{path}: {verb} {size:,} bytes, but its config accounts for {implied:,}; this looks like a "
+                "decompression bomb, get the file again"
+            )
 
 
 def check_hdf5(path: Path, file: Any) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompress.errors import UsageError
-from kcompress.keras_internals import any_layer_name
+from kcompress.keras_internals import any_layer_name, sequential_at_once
 from kcompress.process_state import importing_from
 
 LAMBDA = "keras.layers.Lambda"
@@ -70,8 +70,8 @@ class Trusted:
 
 @contextmanager
 def trusting(trust: Sequence[str]) -> Iterator[None]:
-    """Meanwhile, Keras builds the classes of the trusted modules, and layers may have any name."""
+    """Meanwhile, Keras builds the classes of the trusted modules; layers may have any name, and be many."""
     import keras
 
-    with keras.saving.CustomObjectScope(Trusted.of(trust).objects), any_layer_name():
+    with keras.saving.CustomObjectScope(Trusted.of(trust).objects), any_layer_name(), sequential_at_once():
         yield

@@ -163,3 +163,16 @@ def test_a_mistake_in_pyproject_is_named_with_its_place_and_the_way_out(text: st
     write("a.keras", 10)
     configure(f"[tool.kcompress.check]\n{text}")
     assert re.search(message, refusal("a.keras", "--max-growth", "5"))
+
+
+@pytest.mark.parametrize("pattern", ["../other/*.keras", "a/../../*.keras", "/etc/*"])
+def test_patterns_of_a_config_stay_in_its_folder(pattern: str) -> None:
+    configure(f"[tool.kcompress.check]\npaths = [{pattern!r}]\nmax-size = 10")
+    assert "may lead out of the folder" in refusal()
+
+
+def test_a_config_that_is_too_long_or_too_deep_is_refused() -> None:
+    configure("# kcompress\n" + "#" * 1_000_000)
+    assert "at most 1,000,000 are read" in refusal("a.keras", "--max-size", "1KB")
+    configure("kcompress = " + "[" * 20_000 + "]" * 20_000)
+    assert "inside of each other" in refusal("a.keras", "--max-size", "1KB")

@@ -1,11 +1,13 @@
 """Files, folders and patterns name the files to check, each once; what names none is refused."""
 
+import glob
+import itertools
 import os
 from pathlib import Path
 
 import pytest
 
-from kcompress.check.paths import MODEL_SUFFIXES
+from kcompress.check.paths import MODEL_SUFFIXES, glob_files, matches
 from tests.check.conftest import refusal, run, write
 
 
@@ -76,3 +78,52 @@ def test_an_unreadable_folder_is_refused_rather_than_skipped(monkeypatch: pytest
 
     monkeypatch.setattr(os, "scandir", locked)
     assert refusal("models", "--max-size", "1KB").startswith("'models/locked' cannot be read: Permission denied")
+
+
+def test_patterns_find_what_pythons_glob_finds() -> None:
+    names = (
+        "a.keras",
+        "x/a.keras",
+        "x/.b.keras",
+        "x/y/c.keras",
+        ".h/a.keras",
+        "x/.h/d.keras",
+        "x/y/z/c.onnx",
+        "x/e[1]/f",
+    )
+    for name in names:
+        write(name, 10)
+    parts = ("**", "*", "x", "?", "*.keras", ".*", "[xy]", "a.keras", "y")
+    for pattern in ("/".join(chosen) for length in (1, 2, 3) for chosen in itertools.product(parts, repeat=length)):
+        if not pattern.endswith("**"):  # which there names folders
+            found = {os.path.normpath(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file()}  # noqa: PTH207
+            assert set(glob_files(pattern)) == found, pattern
+
+
+def test_links_in_a_circle_and_many_stars_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each folder is looked through at most once for each place in the pattern."""
+    write("/".join(["d"] * 30) + "/a.keras", 10)
+    for number in range(5):
+        Path(f"d/up{number}").symlink_to("..")
+        Path(f"d/self{number}").symlink_to(".")
+    looked = []
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: looked.append(path) or scan(path))
+    assert glob_files("**/" * 9 + "*.keras") == ["/".join(["d"] * 30) + "/a.keras"]
+    assert len(looked) < 31 * 11
+    looked.clear()
+    assert glob_files("*/" * 30 + "*.keras") == ["/".join(["d"] * 30) + "/a.keras"]
+    assert len(looked) < 31 * 31
+
+
+def test_many_stars_match_a_long_path_in_no_time() -> None:
+    assert not matches(("a",) * 200, ("**", "b") * 20)
+    assert matches(("a",) * 200 + ("b",), ("**",) * 20 + ("b",))
+
+
+def test_what_is_no_file_is_not_checked() -> None:
+    write("models/a.keras", 10)
+    os.mkfifo("models/b.keras")
+    for path in ("models", "models/*.keras"):
+        assert run(path, "--max-size", "1KB") == (0, ["1 file within limits"])
+    assert "is no file or folder" in refusal("models/b.keras", "--max-size", "1KB")

@@ -47,7 +47,8 @@ KERAS = {  # what is done to a model's config, and words of the refusal
     "function of os": (with_setting("activation", function("os", "system")), FOREIGN),
     "function of builtins": (with_setting("activation", function("builtins", "exec")), FOREIGN),
     "class of subprocess": (with_layer(entry("subprocess", "Popen", args=["touch", "canary.txt"])), FOREIGN),
-    # CVE-2025-8747: functions of Keras that reach out; CVE-2025-12060 is in one of them
+    # CVE-2025-8747: functions of Keras that reach out
+    # CVE-2024-55459, CVE-2025-12060 and GHSA-hqp4-2352-xf5r: get_file, which writes outside of its folder
     "keras.utils.get_file": (with_setting("activation", function("keras.utils", "get_file")), FOREIGN),
     "keras.utils.plot_model": (with_setting("activation", function("keras.utils", "plot_model")), FOREIGN),
     "keras.utils.save_img": (with_setting("activation", function("keras.utils", "save_img")), FOREIGN),
@@ -75,6 +76,8 @@ KERAS = {  # what is done to a model's config, and words of the refusal
         with_layer(entry("keras.layers", "TextVectorization", vocabulary="http://127.0.0.1/v")),
         "another",
     ),
+    # CVE-2026-12479: a name becomes a path where a layer's files are saved
+    "a name that is a path": (with_setting("name", "../../canary"), "names a file"),
     "an address in any setting": (with_setting("name", "gs://bucket/file"), "names a file"),
     "callback": (with_layer(entry("keras.callbacks", "CSVLogger", filename="canary.txt")), FOREIGN),
     "RemoteMonitor": (with_layer(entry("keras.callbacks", "RemoteMonitor", root="http://127.0.0.1")), FOREIGN),

@@ -15,6 +15,7 @@ from kcompress.backend import installed
 from kcompress.errors import KCompressError, MissingExtraError, ModelError, UnsafeError
 from kcompress.formats.allowed import keras2, keras3, tfmot
 from kcompress.formats.base import Description, Format, Runner, reading
+from kcompress.formats.file_sizes import taken_bytes
 from kcompress.formats.gate import ForeignError, check_document, is_own, parsed
 from kcompress.formats.h5.keras2 import read_keras2
 from kcompress.formats.h5.tfmot import is_wrapped
@@ -111,9 +112,11 @@ def opened(path: Path, trust: Sequence[str]) -> Content:
         raise ModelError(f"{path}: holds weights only; give the whole model, saved by model.save")
     if not isinstance(config, dict):
         raise ModelError(f"{path}: model_config holds no model; save it again")
-    if expanded > BOMB_BYTES and expanded > BOMB_FACTOR * path.stat().st_size:
+    size, taken = path.stat().st_size, taken_bytes(path)
+    if max(expanded, size) > BOMB_BYTES and (expanded > BOMB_FACTOR * taken or size > BOMB_FACTOR * expanded):
         raise UnsafeError(
-            f"{path}: expands from {path.stat().st_size:,} to {expanded:,} bytes; this looks like a decompression bomb"
+            f"{path}: has {size:,} bytes, which take {taken:,} on the disk and expand to {expanded:,}; this looks like "
+            "a decompression bomb, get the file again"
         )
     return Content(path, trust, config, training, expanded)
 

@@ -6,12 +6,13 @@ in. So a weight that float16 holds exactly is stored as float16, HDF5's groups a
 """
 
 import json
+import shutil
 import tempfile
 import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kcompress.errors import KCompressError, ModelError, UnsafeError, one_line
 from kcompress.formats.allowed import keras3
@@ -31,6 +32,8 @@ from kcompress.numerics import affine
 from kcompress.quantization.plan import QuantPlan
 
 WEIGHTS = "model.weights.h5"
+MOST_MEMBERS = 10_000
+IN_MEMORY_BYTES = 64_000_000
 
 
 class Keras(Format):
@@ -94,6 +97,8 @@ def check(path: Path, trust: Sequence[str]) -> bool:
 
     with reading(path, "save the model again, as a .keras archive"), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
+        if len(names) > MOST_MEMBERS:
+            raise ModelError(f"{path}: {len(names):,} members, at most {MOST_MEMBERS:,} are read; get the file again")
         outside = next((n for n in names if n.startswith(("/", "\\")) or ".." in Path(n).parts), None)
         if outside:
             raise UnsafeError(f"{path}: member '{outside}' points outside the archive; get the file again")
@@ -101,7 +106,7 @@ def check(path: Path, trust: Sequence[str]) -> bool:
         if missing:
             raise ModelError(f"{path}: no {missing[0]} in the archive; give a model saved whole by Keras 3")
         config, metadata = (_document(path, archive, name) for name in ("config.json", "metadata.json"))
-        if not isinstance(config, dict):
+        if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
             raise ModelError(f"{path}: config.json holds no model; save it again with Keras 3")
         trusted, allowed = Trusted.of(trust), keras3()
         compiled = config.pop("compile_config", None)
@@ -109,9 +114,20 @@ def check(path: Path, trust: Sequence[str]) -> bool:
         own = is_own(path, compiled, allowed)
         implied = implied_bytes(path, config, trust)
         check_size(path, sum(info.file_size for info in archive.infolist()), implied)
-        with archive.open(WEIGHTS) as member, h5py.File(member, "r") as file:
+        with _seekable(archive, WEIGHTS) as member, h5py.File(member, "r") as file:
             check_size(path, check_hdf5(path, file), implied)
     return own
+
+
+def _seekable(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """A member to read from here and there: to go back in a compressed one is to begin it anew."""
+    member = archive.open(name)
+    if archive.getinfo(name).compress_type == zipfile.ZIP_STORED:
+        return member
+    copy = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115 - the caller closes it
+    with member:
+        shutil.copyfileobj(member, copy, 1 << 20)
+    return copy
 
 
 def _document(path: Path, archive: zipfile.ZipFile, name: str) -> Any:

@@ -40,6 +40,7 @@ class ONNX(Format):
     makers = ("tensorflow", "tf2onnx", "onnx_ir")
     activations = frozenset({("static", 8), ("dynamic", 8)})
     integer_edges = True
+    most_bytes = 2_147_483_647  # as many as protobuf reads
     writes = True
 
     def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:

@@ -15,7 +15,8 @@ from kcompress import backend
 from kcompress.errors import ModelError, UnsupportedError
 from kcompress.files import check_file
 from kcompress.formats.base import Description, Format, Row, Runner, reading
-from kcompress.formats.savedmodel.graph import Graph, graph_of, paths_of
+from kcompress.formats.safety import check_size
+from kcompress.formats.savedmodel.graph import FILE, Graph, graph_of, paths_of
 from kcompress.formats.savedmodel.process import SavedModelRunner
 
 CHECKPOINT = Path("variables", "variables")
@@ -71,6 +72,7 @@ def _weights(path: Path, graph: Graph) -> Iterator[NDArray[Any]]:
     """The values of the signature's float variables, one at a time, from the checkpoint."""
     stored = sum(file.stat().st_size for file in _check_files(path) if ".data-" in file.name)
     if not graph.variables:
+        check_size(path, 0, path.joinpath(FILE).stat().st_size)
         return
     with reading(path), backend.silenced():
         import tensorflow as tf
@@ -81,6 +83,7 @@ def _weights(path: Path, graph: Graph) -> Iterator[NDArray[Any]]:
         needed = sum(int(np.prod(shapes[name], dtype=object)) * kinds[name].size for name in names)
         if needed > stored:
             raise ModelError(f"{path}: its variables take {needed:,} bytes, its files have {stored:,}; export it again")
+        check_size(path, stored, needed + path.joinpath(FILE).stat().st_size)
     for name in names:
         if kinds[name].is_floating:
             with reading(path), backend.silenced():

@@ -30,6 +30,7 @@ class TFLite(Format):
     modules = ("tensorflow", "ai_edge_litert")
     activations = frozenset({("static", 8), ("static", 16), ("dynamic", 8)})
     integer_edges = True
+    most_bytes = 2_147_483_647  # as many as flatbuffers can address
     writes = True
 
     def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:
