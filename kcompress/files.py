@@ -3,12 +3,14 @@
 And what there is at a path that is to be read: reading what is no file can wait forever.
 """
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from kcompress import leftovers
 from kcompress.errors import KCompressError, OutputError, one_line
 
 SPECIAL = {
@@ -41,17 +43,25 @@ def check_file(path: Path, error: type[KCompressError], advice: str, most_bytes:
 
 
 def draft_of(target: Path) -> Path:
-    """A path beside the target that no other run uses, with the same suffix."""
-    return target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    """A path beside the target that nothing else uses, with the same suffix. Its name is short, however long theirs."""
+    return target.with_name(f"{_prefix(target)}{leftovers.mark()}.partial{target.suffix}")
+
+
+def _prefix(target: Path) -> str:
+    return f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}-"
 
 
 @contextmanager
 def whole(targets: Iterable[Path]) -> Iterator[list[Path]]:
     """A draft for each target; all take their places at the end, and none does where anything fails.
 
+    Drafts for them of runs that were killed are removed.
+
     Raises OutputError where the file system refuses to write.
     """
     places = list(targets)
+    for target in places:
+        leftovers.remove(target.parent, f"{_prefix(target)}*.partial*")
     drafts = [draft_of(target) for target in places]
     try:
         yield drafts

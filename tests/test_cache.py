@@ -47,9 +47,45 @@ def test_a_value_comes_back_and_one_that_is_none_is_none(cache):
     assert kept.read(Value, path) is None
     kept.write(path, Value(0.1, ("a", "b")))
     assert kept.read(Value, path) == Value(0.1, ("a", "b"))
-    for damaged in ("", "{", '{"number": "x"}', "[]"):
-        path.write_text(damaged)
+
+
+def test_a_value_that_has_changed_is_dropped_with_a_warning(caplog):
+    path = kept.entry("e") / "value.json"
+    kept.write(path, Value(0.1, ("a", "b")))
+    whole = path.read_bytes()
+    for damaged in (b"", b"{", whole[:-3], whole.replace(b"0.1", b"0.2"), b"\xff\xfe" + whole, b"\n[]"):
+        caplog.clear()
+        path.write_bytes(damaged)
         assert kept.read(Value, path) is None
+        assert not path.exists()
+        assert [record.message.split(" (")[0] for record in caplog.records] == [f"{path}: is damaged"]
+    kept.write(path, (1, 2))
+    assert kept.read(Value, path) is None
+
+
+def test_an_entry_whose_files_have_changed_is_dropped_with_a_warning(caplog):
+    def damage(how):
+        with kept.making(kept.entry("e")) as draft:
+            (draft / "a").write_bytes(b"1234")
+            (draft / "b").write_bytes(b"")
+        how(kept.entry("e"))
+        return kept.made("e")
+
+    assert damage(lambda folder: None) == kept.entry("e")
+    kept.drop("e")
+    assert kept.made("e") is None
+    assert not caplog.records
+    for how in (
+        lambda folder: (folder / "a").write_bytes(b"1235"),
+        lambda folder: (folder / "b").unlink(),
+        lambda folder: (folder / "b").write_bytes(b"x"),
+        lambda folder: (folder / kept.DIGESTS).unlink(),
+        lambda folder: (folder / kept.DIGESTS).write_text("{}"),
+    ):
+        caplog.clear()
+        assert damage(how) is None
+        assert not kept.entry("e").exists()
+        assert "was dropped; what it held is made again" in caplog.records[-1].message
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(cache):

@@ -3,7 +3,6 @@
 Nothing appears at the output path before the file was written and measured whole; the source is only read.
 """
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from kcompress.files import whole, writing
 from kcompress.formats import WriteOptions, Written
 from kcompress.formats.trusted import trusting
 from kcompress.hosts import Hosts, ProcessGroup, ResolvedHosts, joined
+from kcompress.leftovers import temporary_folder
 from kcompress.memory import frozen_heap, release
 from kcompress.passes.capabilities import ReadsModels
 from kcompress.progress import Hooks
@@ -81,7 +81,7 @@ def compress(
     """
     started = time.perf_counter()
     options, output = CompressOptions.of(locals()), Path(output)
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder() as scratch:
         given, resolved = _checked(saved(model, Path(scratch)), output, options, hosts)
         backend.load()
         with trusting(given.trust), joined(resolved) as group, frozen_heap():

@@ -1,6 +1,5 @@
 """Several model files as one: combined, written like any output, and measured beside its members."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from kcompress.errors import UsageError
 from kcompress.files import whole, writing
 from kcompress.formats import Format, Runner, Tensors, WriteOptions, by_position
 from kcompress.formats.trusted import trusting
+from kcompress.leftovers import temporary_folder
 from kcompress.progress import Hooks
 from kcompress.quantization.plan import QuantPlan
 from kcompress.report.document import Document, Result
@@ -88,7 +88,7 @@ def ensemble(
     options, output = EnsembleOptions.of(locals()), Path(output)
     if len(models) < 2:
         raise UsageError(f"an ensemble of {len(models)} model(s); give two or more, and the output behind them")
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder() as scratch:
         files = [saved(model, Path(scratch, str(number))) for number, model in enumerate(models, 1)]
         inputs = [files, options.data, options.test]
         formats = [preflight.paths(path, output, options.reports, options.overwrite, others=inputs) for path in files]

@@ -1,6 +1,5 @@
 """The search of a model file: check everything that can be checked, try candidates, rebuild the best, report."""
 
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from kcompress.cache import digest_of_model
 from kcompress.data import Splits, resolve
 from kcompress.errors import UsageError
 from kcompress.formats import Format
+from kcompress.leftovers import temporary_folder
 from kcompress.memory import frozen_heap
 from kcompress.progress import Hooks
 from kcompress.run import preflight
@@ -91,7 +91,7 @@ def search(
     options.check()
     recipe_path = options.save_recipe or output.with_name(f"{output.name}{RECIPE}")
     files = SearchFiles(output, recipe_path, options.reports)
-    with tempfile.TemporaryDirectory() as scratch, frozen_heap(), quiet_optuna():
+    with temporary_folder() as scratch, frozen_heap(), quiet_optuna():
         source = saved(model, Path(scratch))
         read = (options.recipe, options.data, options.calibration, options.test, options.validation, options.teachers)
         file_format = files.check(source, read, options.overwrite)

@@ -6,7 +6,6 @@
 import json
 import subprocess
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from kcompress.errors import ModelError
 from kcompress.formats.base import WriteOptions, Written
 from kcompress.formats.registry import formats
 from kcompress.keras_internals import any_layer_name
+from kcompress.leftovers import temporary_folder
 from kcompress.model.signature import signature
 from kcompress.quantization.plan import QuantPlan
 
@@ -35,7 +35,7 @@ def on_tensorflow() -> bool:
 
 def in_child(format_name: str, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:
     """Write `path` from a child process that runs Keras on TensorFlow."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         source, job = Path(folder, "model.keras"), Path(folder, "job.json")
         model.save(source)
         if plan.activations is not None and plan.activations.mode == "static" and options.calibration is not None:

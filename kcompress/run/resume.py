@@ -54,11 +54,14 @@ class Resume:
         from kcompress.formats.keras.format import load
 
         for done in range(len(self._keys) if most is None else most, 0, -1):
-            folder = cache.entry(self._keys[done - 1])
-            progress = cache.read(Progress, folder / RECORD)
-            if progress is not None:
-                with contextlib.suppress(OSError, ValueError):
-                    return done, load(folder / MODEL), progress.plan, progress.records
+            folder = cache.made(self._keys[done - 1])
+            if folder is None:
+                continue
+            with cache.dropping(folder):
+                progress = cache.read(Progress, folder / RECORD)
+                if progress is None:
+                    raise ValueError("it has no record")
+                return done, load(folder / MODEL), progress.plan, progress.records
         return 0, None, QuantPlan(), ()
 
     def keep(self, done: int, model: Any, plan: QuantPlan, records: Sequence[PassRecord]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from kcompress import cache
 from kcompress.codec import decode, encode
 from kcompress.errors import OutputError
 from kcompress.files import whole
@@ -77,11 +78,9 @@ class Checkpoint:
         """The state, and the values of all variables; None without a file that holds them."""
         if self._path is None:
             return None, []
-        try:
-            with np.load(self._path, allow_pickle=False) as file:
-                state = decode(State, str(file["state"]))
-                values = [file[f"v{number}"] for number in range(count)]
-                state.kept = [file[f"k{number}"] for number in range(kept)] if state.waited else values[:kept]
-        except (OSError, ValueError, KeyError):
-            return None, []
-        return state, values
+        with cache.dropping(self._path), np.load(self._path, allow_pickle=False) as file:  # whose parts have checksums
+            state = decode(State, str(file["state"]))
+            values = [file[f"v{number}"] for number in range(count)]
+            state.kept = [file[f"k{number}"] for number in range(kept)] if state.waited else values[:kept]
+            return state, values
+        return None, []

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,13 +83,13 @@ def cached_outputs(
     identifies the teacher, what it is asked for, and the samples; it is empty if nothing does. `scratch` is where files
     go then, or if the cache can't be written.
     """
-    folder = cache.entry(f"teacher-{key}") if key else scratch / "teacher"
-    if found := _read(folder):
-        return found
+    name = f"teacher-{key}"
+    if key and (kept := cache.made(name)) is not None:
+        return _read(kept)
     run = compiled(view, dtypes, lambda inputs: inputs, lambda outputs, _: outputs)
     count = samples.count
-    with _making(folder, scratch) as made:
-        arrays: list[Array] = []
+    with _making(cache.entry(name) if key else None, scratch) as made:
+        arrays: list[Any] = []  # maps of files
         for start in range(0, count, size):
             rows = np.arange(start, start + size) % count  # full batches, for models of a fixed size
             outputs = run(samples.take(rows)[0])
@@ -100,21 +100,23 @@ def cached_outputs(
                     arrays.append(np.lib.format.open_memmap(made / f"{number}.npy", "w+", output.dtype, shape))
                 arrays[number][start:stop] = output[: stop - start]
             advance(stop - start)
-    return _read(folder) or _read(made)
+        for array in arrays:
+            array.flush()
+    return _read(made if made.is_dir() else cache.entry(name))
 
 
 def _read(folder: Path) -> list[Array]:
-    """The arrays in a folder, in order; none where it is not there."""
+    """The arrays in a folder, in order."""
     files = sorted(folder.glob("*.npy"), key=lambda path: int(path.stem))
     return [np.load(path, mmap_mode="r") for path in files]
 
 
 @contextmanager
-def _making(folder: Path, scratch: Path) -> Iterator[Path]:
-    """A folder to write to, that becomes `folder` once it is whole; one in `scratch` if that can't be."""
+def _making(folder: Path | None, scratch: Path) -> Iterator[Path]:
+    """A folder to write to, that becomes `folder` once it is whole; one in `scratch` if that can't be, or is None."""
     with ExitStack() as stack:
-        try:
-            draft = stack.enter_context(cache.making(folder))
-        except OSError:
-            draft = Path(tempfile.mkdtemp(dir=scratch))
-        yield draft
+        draft = None
+        if folder is not None:
+            with suppress(OSError):
+                draft = stack.enter_context(cache.making(folder))
+        yield draft or Path(tempfile.mkdtemp(dir=scratch))

@@ -4,7 +4,6 @@ The source is read once. Each candidate's training is shorter than the recipe sa
 """
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from kcompress.data import Dataset
 from kcompress.files import writing
 from kcompress.formats import Runner, Tensors, WriteOptions, by_position, file_bytes, for_output
 from kcompress.formats.trusted import trusting
+from kcompress.leftovers import temporary_folder
 from kcompress.memory import release
 from kcompress.passes.base import Pass
 from kcompress.passes.capabilities import TrainsModel
@@ -112,7 +112,7 @@ class CandidateEvaluator:
         while state.done < len(passes):
             state = apply(run, state)
         records = state.records
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             target = Path(folder, f"candidate{self.job.suffix}")
             with writing(target):
                 options = WriteOptions(self.job.batch, run.data.calibration)

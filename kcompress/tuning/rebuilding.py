@@ -82,7 +82,7 @@ def rebuild(
     try:
         while len(found) < MOST and (place := next_candidate(left, found, limits, order)) is not None:
             trial = left.pop(place)
-            draft = draft_of(output.with_stem(f"{output.stem}.{len(found) + 1}"))
+            draft = draft_of(output)
             entries = entries_of(trial)
             report = compress(entries, draft)
             found.append(RebuiltCandidate(trial, entries, judged(report, limits, output), draft))

@@ -25,6 +25,7 @@ from kcompress.formats.keras.runner import KerasRunner
 from kcompress.formats.safety import check_hdf5, check_size, implied_bytes
 from kcompress.formats.trusted import Trusted, trusting
 from kcompress.keras_internals import layers_of
+from kcompress.leftovers import temporary_folder
 from kcompress.model import keras_quantization as quantized
 from kcompress.model.rebuild import renumber_shared
 from kcompress.model.view import nodes
@@ -55,8 +56,8 @@ class Keras(Format):
     def write(self, model: Any, plan: QuantPlan, path: Path, options: WriteOptions) -> Written:
         import keras
 
-        with tempfile.TemporaryDirectory() as folder:
-            raw, weights = Path(folder, "raw.weights.h5"), Path(folder, WEIGHTS)
+        with temporary_folder() as folder:
+            raw, weights = folder / "raw.weights.h5", folder / WEIGHTS
             with quantized.saving_zero_points(model):
                 model.save_weights(raw)
             repack(raw, weights, _layouts(model, plan))
@@ -159,11 +160,11 @@ def _layouts(model: Any, plan: QuantPlan) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _assets(model: Any, folder: str) -> dict[str, bytes]:
+def _assets(model: Any, folder: Path) -> dict[str, bytes]:
     """Files that layers keep beside their weights, such as vocabularies, as Keras itself saves them."""
     if not any(hasattr(layer, "save_assets") for layer in layers_of(model)):
         return {}
-    full = Path(folder, "full.keras")
+    full = folder / "full.keras"
     model.save(full)
     with zipfile.ZipFile(full) as archive:
         return {n: archive.read(n) for n in archive.namelist() if n.startswith("assets/") and not n.endswith("/")}

@@ -1,6 +1,5 @@
 """Run `.onnx` models in ONNX Runtime on the CPU, with floats in and out whatever the file's own types are."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from kcompress.errors import ModelError, UnsupportedError, one_line
 from kcompress.formats.base import Tensors
 from kcompress.formats.integer_io import Edge, to_float, to_type
+from kcompress.leftovers import temporary_folder
 
 TYPES = {"float": "float32", "double": "float64", "float16": "float16"}
 
@@ -57,7 +57,7 @@ def optimized(proto: Any, extended: bool) -> Any:
     from onnxruntime import GraphOptimizationLevel as Level
 
     level = Level.ORT_ENABLE_EXTENDED if extended else Level.ORT_ENABLE_BASIC
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         path = Path(folder, "model.onnx")
         try:
             _session(proto.SerializeToString(), graph_optimization_level=level, optimized_model_filepath=str(path))

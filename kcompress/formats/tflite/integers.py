@@ -9,7 +9,6 @@ need fewer are packed afterwards.
 import contextlib
 import io
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from kcompress.formats.stored_tensors import StoredTensor
 from kcompress.formats.tflite.edits import multiply_for_neg, narrow, take_shapes_of_integers
 from kcompress.formats.tflite.flatbuffer import is_float_constant, operators, pack, unpack
 from kcompress.formats.tflite.runner import LiteRTRunner
+from kcompress.leftovers import temporary_folder
 from kcompress.numerics import affine
 from kcompress.quantization.plan import Activations
 
@@ -81,7 +81,7 @@ def _activation_ranges(
     tensors = [graph.tensors[index] for index in used if index >= 0]  # what no operator reads is never filled in
     wanted = {tensor.name.decode() for tensor in tensors if not is_float_constant(model, tensor)}
     dimensions: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         path = Path(folder, "float.tflite")
         path.write_bytes(data)
         runner = LiteRTRunner(path, all_tensors=True)

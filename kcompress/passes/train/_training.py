@@ -1,7 +1,6 @@
 """What the training passes share: which layers learn, how a model is fitted, and what is kept meanwhile."""
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pydantic import model_validator
 
 from kcompress.data import Dataset
 from kcompress.errors import UsageError
+from kcompress.leftovers import temporary_folder
 from kcompress.model.view import Node, nodes
 from kcompress.passes.base import Change, Context, Goal, Need, Pass, PassResult, Skip
 from kcompress.passes.capabilities import GradualPruning, TrainsModel
@@ -100,7 +100,7 @@ class TrainingPass(Pass, TrainingSettings, TrainsModel):
             return PassResult(ctx.training.devices.home(student), (), selection.skipped)
         if ctx.data.training is None:
             raise UsageError(f"{self.name}: needs training data; give it with --data")
-        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        with temporary_folder() as folder, ExitStack() as stack:
             stack.enter_context(named_errors(self.name))
             data = ctx.data.training
             labels = self.learns_labels(data.labelled)
