@@ -41,7 +41,8 @@ def root() -> Path:
         return Path(chosen)
     from platformdirs import user_cache_path
 
-    return user_cache_path("kcompress", appauthor=False)
+    found = user_cache_path("kcompress", appauthor=False)
+    return found if found.is_absolute() else Path(os.devnull, "kcompress")  # without a home, nothing is kept
 
 
 def key(*parts: Any) -> str:

@@ -68,9 +68,19 @@ def whole(targets: Iterable[Path]) -> Iterator[list[Path]]:
         for draft, target in zip(drafts, places, strict=True):
             with writing(target):
                 draft.replace(target)
+    except KCompressError as error:
+        error.args = (_with_names(str(error), drafts, places),)
+        raise
     finally:
         for draft in drafts:
             draft.unlink(missing_ok=True)
+
+
+def _with_names(text: str, drafts: Iterable[Path], targets: Iterable[Path]) -> str:
+    """A message with the names that the user gave."""
+    for draft, target in zip(drafts, targets, strict=True):
+        text = text.replace(draft.name, target.name)
+    return text
 
 
 def put(contents: Mapping[Path, bytes]) -> None:

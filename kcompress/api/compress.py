@@ -108,9 +108,10 @@ def saved(model: ModelLike, folder: Path) -> Path:
     """The path of a model file; a Keras model is saved in the folder."""
     if isinstance(model, (str, Path)):
         return Path(model)
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{model.name}.keras"
-    model.save(path)
+    path = folder / f"{model.name[:100]}.keras"
+    with writing(path):
+        folder.mkdir(exist_ok=True)
+        model.save(path)
     return path
 
 
