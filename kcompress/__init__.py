@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kcompress.api.inspect import inspect
     from kcompress.api.search import search
     from kcompress.api.sensitivity import sensitivity
+    from kcompress.api.verify import verify
     from kcompress.hosts import Hosts
     from kcompress.passes.equalize.cross_layer import EqualizeCrossLayer
     from kcompress.passes.fold.batchnorm import FoldBatchNorm
@@ -48,6 +49,7 @@ _PLACES = {
     "inspect": "kcompress.api.inspect",
     "search": "kcompress.api.search",
     "sensitivity": "kcompress.api.sensitivity",
+    "verify": "kcompress.api.verify",
 }
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "inspect",
     "search",
     "sensitivity",
+    "verify",
 ]
 
 

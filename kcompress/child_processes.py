@@ -11,6 +11,8 @@ CONNECTING = 0b11  # to bind and to connect TCP sockets
 RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}  # how many rights to files each version knows; later ones know 16
 CREATE_RULESET, RESTRICT_SELF = 444, 446
 NO_NEW_PRIVILEGES = 38
+SHARE_OF_MEMORY = 0.75
+"""How much of the machine's memory a process that reads or runs a stranger's file gets."""
 
 
 def command(module: str, *arguments: str) -> Sequence[str]:

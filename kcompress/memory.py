@@ -7,6 +7,7 @@ systems there is no figure.
 import ctypes
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,13 @@ class PeakMemory:
     def __del__(self) -> None:
         if self._clear is not None:
             os.close(self._clear)
+
+
+def memory_bytes() -> int:
+    """What this machine has."""
+    if not hasattr(os, "sysconf"):
+        return sys.maxsize
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _status(key: str) -> int:

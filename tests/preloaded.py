@@ -10,6 +10,7 @@ import atexit
 import gc
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,7 +26,9 @@ from tests.hostile.watch import VARIABLE, watch
 OWN = ("KCOMPRESS_", "PYTEST_")
 """How variables begin that a command reads when it runs; others may have been read while loading."""
 SECONDS = 300
-COMMANDS = ("compress", "compare", "inspect", "ensemble", "search", "sensitivity")
+LIMITS = "KCOMPRESS_TEST_LIMITS"
+"""The variable with a command's own limits: seconds, and bytes of memory."""
+COMMANDS = ("compress", "compare", "inspect", "verify", "ensemble", "search", "sensitivity")
 HEAVY = {"keras", "tensorflow", "jax", "torch", "onnx", "matplotlib"}
 
 
@@ -106,7 +109,10 @@ def serve(light: bool) -> bool:
 
 def become(arguments: list[str], cwd: str, environment: dict[str, str], streams: list[str]) -> None:
     """Take the place of `python -m kcompress.cli ARGUMENTS` that was started with all this."""
-    signal.alarm(SECONDS)
+    limits = environment.get(LIMITS, f"{SECONDS},0").split(",")
+    signal.alarm(int(limits[0]))
+    if most := int(limits[1]):
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # even if the tests run in the background
     for descriptor, path in enumerate([os.devnull, *streams]):
         os.dup2(os.open(path, os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT), descriptor)
@@ -115,6 +121,9 @@ def become(arguments: list[str], cwd: str, environment: dict[str, str], streams:
     sys.path[0] = cwd
     sys.argv = ["kcompress", *arguments]
     if log := environment.get(VARIABLE):
+        from tests.quick import read_as_users_do
+
+        read_as_users_do()
         watch(Path(log))
 
 

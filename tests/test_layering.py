@@ -2,7 +2,7 @@
 
 The order, lowest first; a part imports itself and what stands below it, not what stands beside it:
 
-    errors, leftovers
+    errors, leftovers, versions
     numerics, keras_internals, process_state, child_processes, memory, backend, sizes, typing, fields
     codec, files, progress
     cache
@@ -36,7 +36,7 @@ import kcompress
 
 PACKAGE = Path(__file__).resolve().parent.parent / "kcompress"
 ORDER = (
-    ("errors", "leftovers"),
+    ("errors", "leftovers", "versions"),
     (
         "numerics",
         "keras_internals",

@@ -27,6 +27,7 @@ from kcompress.run.budgets import hold_to_strict, judge
 from kcompress.run.measure import measure
 from kcompress.run.options import CompressOptions
 from kcompress.run.prepare import Prepared, RunInput, prepare, read_model
+from kcompress.run.provenance import provenance
 from kcompress.settings import documented
 from kcompress.typing import Combination, DataLike, Distribution, ModelLike, PassLike, PathLike
 
@@ -83,6 +84,7 @@ def compress(
     options, output = CompressOptions.of(locals()), Path(output)
     with temporary_folder() as scratch:
         given, resolved = _checked(saved(model, Path(scratch)), output, options, hosts)
+        came_of = provenance(given.source, given.passes, options)
         backend.load()
         with trusting(given.trust), joined(resolved) as group, frozen_heap():
             given = replace(given, hooks=hooks or Hooks()) if group.first else given
@@ -94,7 +96,7 @@ def compress(
                     records = state.records
                     del state
                     release()
-                    report = measure(prepared, records, written, draft, output)
+                    report = measure(prepared, records, written, came_of, draft, output)
                     report = replace(report, seconds=time.perf_counter() - started, budgets=judge(options, report))
                     report.write(options.reports)
                 group.broadcast("report", encode(report))

@@ -4,12 +4,10 @@ import platform
 import sys
 import tempfile
 import traceback
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from kcompress.errors import one_line, printable
-
-LIBRARIES = ("kcompress", "keras", "tensorflow", "jax", "numpy", "h5py", "onnx", "onnxruntime", "ai-edge-litert")
+from kcompress.versions import versions
 
 
 def told(error: Exception) -> str:
@@ -27,10 +25,6 @@ def told(error: Exception) -> str:
 
 def document(error: Exception) -> str:
     """The command, versions and traceback of an error."""
-    lines = [f"$ kcompress {' '.join(sys.argv[1:])}", f"Python {platform.python_version()} on {platform.platform()}"]
-    for name in LIBRARIES:
-        try:
-            lines.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            lines.append(f"{name} is not installed")
+    lines = [f"$ kcompress {' '.join(sys.argv[1:])}", platform.platform()]
+    lines += [f"{name} {version}" for name, version in versions().items()]
     return "\n".join([*lines, "", "".join(traceback.format_exception(error))])

@@ -90,7 +90,7 @@ class NpySource(ArraySource):
         """
         try:
             array = np.lib.format.open_memmap(path, mode="r")
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # of NumPy, and of Python's parser, to which NumPy gives the header
             raise DataError(f"{name}: not a readable .npy file ({reason(error)}); write it with numpy.save") from error
         x = to_array(np.asarray(array), name, "x")
         super().__init__(name, {None: x}, {}, ["x"], (str(path.resolve()),))

@@ -1,8 +1,6 @@
 """How much a model file holds, against what its config accounts for; and links out of it."""
 
 import math
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from kcompress.errors import ModelError, UnsafeError, one_line
 from kcompress.formats.file_sizes import file_bytes
 from kcompress.formats.trusted import Trusted, trusting
 from kcompress.keras_internals import variables_without_values
+from kcompress.memory import memory_bytes
 
 SLACK_BYTES = 32_000_000  # HDF5's own structures take about 1 kB a variable; below this nothing is worth refusing
 STATE_FACTOR = 8  # float64 weights, or float32 weights with three optimizer slots
@@ -33,9 +32,8 @@ def implied_bytes(path: Path, config: Any, trust: Sequence[str] = ()) -> int:
         implied = sum(4 * math.prod(map(int, variable.shape)) for variable in outline.variables)
     except Exception as error:  # of any layer's constructor
         raise OutlineError(f"{path}: its config cannot be built ({one_line(error)}); save it with Keras 3") from error
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
-    if implied > memory:
-        raise ModelError(f"{path}: needs {implied:,} bytes for its weights; this machine has {memory:,}")
+    if implied > memory_bytes():
+        raise ModelError(f"{path}: needs {implied:,} bytes for its weights; this machine has {memory_bytes():,}")
     return implied
 
 

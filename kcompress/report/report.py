@@ -71,6 +71,28 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Input:
+    """Something that was read besides the source. `spec` is as it was given, None for what was in memory, and `sha256`
+    is None where it is no file: for arrays and functions."""
+
+    use: str
+    spec: str | None
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is needed to make the artifact once more, and to see whether it is from the same."""
+
+    source_sha256: str
+    inputs: tuple[Input, ...]
+    recipe: dict[str, Any]
+    """As a recipe file holds it, with all settings of each pass."""
+    settings: dict[str, Any]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Report(Result):
     """A finished run. The keys of `to_json` are a promise to users; other fields are only in the readable forms."""
 
@@ -82,6 +104,8 @@ class Report(Result):
     quality: Quality
     seconds: float
     source_file: FileFigures
+    provenance: Provenance
+    artifact_sha256: str
     budgets: tuple[Budget, ...] = ()
     notes: tuple[str, ...] = field(default=())
     first: bool = True
@@ -110,7 +134,11 @@ class Report(Result):
         artifact, quality = self.artifact, self.quality
         document: dict[str, Any] = {
             "kcompress": self.version,
-            "source": vars(self.source),
+            "source": {**vars(self.source), "sha256": self.provenance.source_sha256},
+            "inputs": [vars(each) for each in self.provenance.inputs],
+            "recipe": self.provenance.recipe,
+            "settings": self.provenance.settings,
+            "versions": self.provenance.versions,
             "passes": [
                 {
                     **{key: value for key, value in vars(record).items() if key not in NOT_IN_JSON},
@@ -123,6 +151,7 @@ class Report(Result):
             "artifact": {
                 "path": artifact.path,
                 "format": artifact.format,
+                "sha256": self.artifact_sha256,
                 "bytes": artifact.bytes,
                 "gzip_bytes": artifact.gzip_bytes,
                 "parameters": artifact.parameters,

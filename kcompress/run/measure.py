@@ -8,10 +8,19 @@ from kcompress.formats import Written
 from kcompress.measure.files import measure_file
 from kcompress.measure.quality import Quality, evaluate
 from kcompress.report import PassRecord, Report, SourceFigures
+from kcompress.report.report import Provenance
 from kcompress.run.prepare import Prepared
+from kcompress.run.provenance import sha256_of
 
 
-def measure(prepared: Prepared, records: Sequence[PassRecord], written: Written, draft: Path, output: Path) -> Report:
+def measure(
+    prepared: Prepared,
+    records: Sequence[PassRecord],
+    written: Written,
+    came_of: Provenance,
+    draft: Path,
+    output: Path,
+) -> Report:
     """Measure the file at `draft`, which will be at `output`; `report.seconds` is left at 0."""
     from kcompress import __version__
 
@@ -32,6 +41,8 @@ def measure(prepared: Prepared, records: Sequence[PassRecord], written: Written,
         quality=quality,
         seconds=0.0,
         source_file=before,
+        provenance=came_of,
+        artifact_sha256=sha256_of(draft),
         notes=written.remarks,
     )
 

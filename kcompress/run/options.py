@@ -176,3 +176,18 @@ class CompareOptions(TrustOptions, ReportOptions, MetricOptions):
 
 class InspectOptions(TrustOptions, ReportOptions):
     """The settings of `inspect`."""
+
+
+class VerifyOptions(TrustOptions, ReportOptions):
+    """The settings of `verify`."""
+
+    artifact: Path | None = setting(None, metavar="FILE", unset="where the report says")
+    """The file that the report is about."""
+    source: Path | None = setting(None, metavar="MODEL", unset="where the report says")
+    """The model that it was made from."""
+    data: Any = setting(None, metavar="SPEC", unset="the file that the report names")
+    """Data with train and test splits, as compress was given them."""
+    test: Any = setting(None, metavar="SPEC", unset="the file that the report names")
+    """Test data, as compress was given them."""
+    tolerance: float = setting(0.1, metavar="POINTS", ge=0, le=100)
+    """Points of quality by which two machines may differ."""

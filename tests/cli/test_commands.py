@@ -1,8 +1,8 @@
 """Commands from the shell on the fixtures: what they print, what they import, how they work together.
 
 Covers: api/compare.py, api/inspect.py, cli/__main__.py, cli/commands/check.py, cli/commands/compare.py,
-cli/commands/demo.py, cli/commands/inspect.py, cli/commands/passes.py, cli/demonstration.py, cli/options.py,
-cli/program.py.
+cli/commands/verify.py, cli/commands/demo.py, cli/commands/inspect.py, cli/commands/passes.py,
+cli/demonstration.py, cli/options.py, cli/program.py.
 """
 
 import json
@@ -45,7 +45,7 @@ def test_importing_the_package_imports_no_backend():
 
 def test_every_command_has_help():
     names = kcompress("--help").stdout
-    for command in ("compress", "sensitivity", "ensemble", "inspect", "compare", "passes", "check", "demo"):
+    for command in ("compress", "sensitivity", "ensemble", "inspect", "compare", "verify", "passes", "check", "demo"):
         assert command in names
         assert kcompress(command, "--help").returncode == 0
 

@@ -19,6 +19,7 @@ from kcompress.formats.file_sizes import taken_bytes
 from kcompress.formats.gate import ForeignError, check_document, is_own, parsed
 from kcompress.formats.h5.keras2 import read_keras2
 from kcompress.formats.h5.tfmot import is_wrapped
+from kcompress.formats.hdf5_process import look_through
 from kcompress.formats.keras.description import describe_model
 from kcompress.formats.keras.runner import KerasRunner
 from kcompress.formats.safety import OutlineError, check_hdf5, check_size, implied_bytes
@@ -105,6 +106,7 @@ def opened(path: Path, trust: Sequence[str]) -> Content:
     """
     import h5py
 
+    look_through(path)
     with reading(path, "save the model again"), h5py.File(path, "r") as file:
         config, training = (_document(path, file, name) for name in ("model_config", "training_config"))
         expanded = check_hdf5(path, file)

@@ -6,18 +6,17 @@ in. So a weight that float16 holds exactly is stored as float16, HDF5's groups a
 """
 
 import json
-import shutil
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from kcompress.errors import KCompressError, ModelError, UnsafeError, one_line
 from kcompress.formats.allowed import keras3
 from kcompress.formats.base import Description, Format, Runner, WriteOptions, Written, reading
 from kcompress.formats.gate import MOST_BYTES, check_document, is_own, parsed, too_large
+from kcompress.formats.hdf5_process import harmless, look_through, seekable
 from kcompress.formats.keras.archive import STORED, best_method, write_zip
 from kcompress.formats.keras.description import describe_model
 from kcompress.formats.keras.hdf5 import digest, repack
@@ -34,7 +33,6 @@ from kcompress.quantization.plan import QuantPlan
 
 WEIGHTS = "model.weights.h5"
 MOST_MEMBERS = 10_000
-IN_MEMORY_BYTES = 64_000_000
 
 
 class Keras(Format):
@@ -75,6 +73,7 @@ class Keras(Format):
                 deflate_only = options.compression == "deflate"
                 methods = {name: best_method(content, deflate_only) for name, content in members.items()}
             write_zip(path, members, methods)
+        harmless(path)
         floats = ("activations are floats: Keras computes in float, on weights that lie on their grids",)
         return Written(notes=floats if plan.activations is not None else ())
 
@@ -115,20 +114,10 @@ def check(path: Path, trust: Sequence[str]) -> bool:
         own = is_own(path, compiled, allowed)
         implied = implied_bytes(path, config, trust)
         check_size(path, sum(info.file_size for info in archive.infolist()), implied)
-        with _seekable(archive, WEIGHTS) as member, h5py.File(member, "r") as file:
+        look_through(path, WEIGHTS)
+        with seekable(archive, WEIGHTS) as member, h5py.File(member, "r") as file:
             check_size(path, check_hdf5(path, file), implied)
     return own
-
-
-def _seekable(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    """A member to read from here and there: to go back in a compressed one is to begin it anew."""
-    member = archive.open(name)
-    if archive.getinfo(name).compress_type == zipfile.ZIP_STORED:
-        return member
-    copy = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115 - the caller closes it
-    with member:
-        shutil.copyfileobj(member, copy, 1 << 20)
-    return copy
 
 
 def _document(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
@@ -142,11 +131,15 @@ def _document(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
 
 
 def load(path: Path, **options: Any) -> Any:
-    """Keras's own load_model, without its warning that optimizer state, which is not needed, does not fit."""
+    """Keras's own load_model, without its warnings, such as that optimizer state, which is not needed, does not fit.
+
+    Where Keras warns that weights are missing, and leaves them at random values, this is an error.
+    """
     import keras
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", "Skipping nested container", UserWarning)
         return keras.saving.load_model(path, **options)
 
 

@@ -23,16 +23,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompress.child_processes import command, confine, environment
+from kcompress.child_processes import SHARE_OF_MEMORY, command, confine, environment
 from kcompress.errors import ModelError, one_line, shortened
 from kcompress.formats.base import Tensors
 from kcompress.formats.savedmodel.graph import Graph
-from kcompress.memory import PeakMemory
+from kcompress.memory import PeakMemory, memory_bytes
 
 MOST_SECONDS = 600.0
 """For loading, and for each call."""
 NUMBERS = "biufc"
-SHARE_OF_MEMORY = 0.75
 
 
 class SavedModelRunner:
@@ -135,7 +134,7 @@ def main(folder: str, name: str) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
     peak = PeakMemory()
-    confine(int(SHARE_OF_MEMORY * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
+    confine(int(SHARE_OF_MEMORY * memory_bytes()))
     tempfile.tempdir = os.devnull  # which is not looked for, as none can be written to
     import tensorflow as tf
 
