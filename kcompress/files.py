@@ -42,6 +42,23 @@ def check_file(path: Path, error: type[KCompressError], advice: str, most_bytes:
         raise error(f"{path}: takes {size:,} bytes, at most {most_bytes:,} are read; {advice}")
 
 
+@contextmanager
+def in_utf8(path: Path) -> Iterator[Path]:
+    """A path for libraries that take only UTF-8: the path itself, or meanwhile a link to it."""
+    try:
+        str(path).encode()
+        plain = True
+    except UnicodeEncodeError:
+        plain = False
+    if plain:
+        yield path
+        return
+    with leftovers.temporary_folder() as folder:
+        link = folder / f"model{path.suffix}"
+        link.symlink_to(path.absolute())
+        yield link
+
+
 def draft_of(target: Path) -> Path:
     """A path beside the target that nothing else uses, with the same suffix. Its name is short, however long theirs."""
     return target.with_name(f"{_prefix(target)}{leftovers.mark()}.partial{target.suffix}")

@@ -8,6 +8,7 @@ moving image counts.
 
 import copy
 import hashlib
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,7 +58,7 @@ class ImageSource(Source):
                 f"{name}: no image in a class folder; give a folder with one folder of images per class, "
                 f"as {', '.join(suffix[1:] for suffix in SUFFIXES)}"
             )
-        self._paths = sorted(paths, key=lambda path: hashlib.sha256(path.encode()).digest())
+        self._paths = sorted(paths, key=lambda path: hashlib.sha256(os.fsencode(path)).digest())
         self.samples: int = len(paths)
         self.spec = {None: Leaf("x", self._size)}
 

@@ -66,7 +66,7 @@ def check_hdf5(path: Path, file: Any) -> int:
             if item.external or item.is_virtual:
                 raise UnsafeError(f"{path}: data set '{name}' lies in another file; re-save the model in one piece")
             total += int(item.nbytes)
-        else:
+        elif isinstance(item, h5py.Group):  # and no named type
             for key in item:
                 if isinstance(item.get(key, getlink=True), h5py.ExternalLink):
                     raise UnsafeError(f"{path}: '{name}/{key}' links to another file; re-save the model in one piece")

@@ -30,10 +30,10 @@ class Document:
         if suffix == ".json":
             return (json.dumps(self.data, indent=2) + "\n").encode()
         if suffix == ".md":
-            return markdown.page(self.title, self.tables, self.remarks).encode()
+            return markdown.page(self.title, self.tables, self.remarks).encode(errors="backslashreplace")
         if suffix == ".html":
             plots = [] if self.draw is None else [plot.saved(self.draw, "svg").decode()]
-            return html.page(self.title, self.tables, plots, self.remarks).encode()
+            return html.page(self.title, self.tables, plots, self.remarks).encode(errors="backslashreplace")
         assert self.draw is not None
         return plot.saved(self.draw, suffix.removeprefix("."))
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import kcompress
+from kcompress.data import resolve
 from kcompress.errors import KCompressError
 from tests.hostile.files import archive, base, dense, h5, members, sequential
 from tests.models import keras
@@ -117,3 +118,85 @@ def test_weights_of_an_onnx_file_that_lie_outside_are_found_wherever_they_are_na
     with pytest.raises(KCompressError, match="weight 't' lies outside the folder") as caught:
         kcompress.inspect(path)
     assert caught.value.exit_code == 3
+
+
+def graph(path, *nodes, shape=(7, None)):
+    import onnx
+    from onnx import helper
+
+    values = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, size)
+        for name, size in (("x", [None, 8]), ("y", shape))
+    ]
+    made = helper.make_graph(nodes, "g", values[:1], values[1:])
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    return path
+
+
+def constant(name, values):
+    from onnx import helper, numpy_helper
+
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values))
+
+
+def test_weights_of_an_onnx_file_may_lie_in_nodes(tmp_path):
+    from onnx import helper
+
+    weights = constant("w", np.eye(8, 3, dtype=np.float32))
+    path = graph(tmp_path / "m.onnx", weights, helper.make_node("MatMul", ["x", "w"], ["y"]), shape=(None, 3))
+    found = kcompress.inspect(path).description
+    assert (found.parameters, found.nonzero) == (24, 3)
+    assert kcompress.compare([path])[0].figures.parameters == 24
+
+
+def test_a_model_that_fails_while_it_runs_is_one_line_and_the_runtime_says_nothing(tmp_path, capfd):
+    from onnx import helper
+
+    path = graph(tmp_path / "m.onnx", constant("s", np.array([7, -1])), helper.make_node("Reshape", ["x", "s"], ["y"]))
+    kcompress.inspect(path)
+    with pytest.raises(KCompressError, match=r"m\.onnx: ONNX Runtime cannot run it"):
+        kcompress.compare([path])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_named_types_in_hdf5_are_let_be(tmp_path):
+    import h5py
+
+    k = keras()
+    k.Sequential([k.Input((4,)), k.layers.Dense(3)]).save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "a") as file:
+        file["type"] = file["model_weights/type"] = np.dtype("f4")
+    assert kcompress.inspect(tmp_path / "m.h5").description.parameters == 15
+    for value in (np.dtype("f4"), np.zeros(3)):
+        with h5py.File(tmp_path / "m.h5", "a") as file:
+            del file["model_weights"]
+            file["model_weights"] = value
+        with pytest.raises(KCompressError, match=r"m\.h5: cannot be loaded \(Invalid H5 file"):
+            kcompress.inspect(tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 8), }",
+        "{'descr': '<f4', 'fortran_order': True, 'shape': (1000000000, 8), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (3, 8), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 8), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 8",
+        "__import__('os').system('touch canary')",
+        "[" * 3000,
+        "",
+    ],
+)
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_a_header_of_an_array_that_cannot_be_is_refused(suffix, header, tmp_path):
+    text = header.encode() + b"\n"
+    content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(100)
+    path = tmp_path / f"d.{suffix}"
+    if suffix == "npy":
+        path.write_bytes(content)
+    else:
+        archive(path, {"x.npy": content})
+    with pytest.raises(KCompressError, match=rf"d\.{suffix}") as told:
+        resolve(data=str(path))
+    assert "\n" not in str(told.value)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompress.backend import installed
-from kcompress.errors import KCompressError, MissingExtraError, ModelError, UnsafeError
+from kcompress.errors import KCompressError, MissingExtraError, ModelError, UnsafeError, one_line
 from kcompress.formats.allowed import keras2, keras3, tfmot
 from kcompress.formats.base import Description, Format, Runner, reading
 from kcompress.formats.file_sizes import taken_bytes
@@ -39,9 +39,11 @@ class H5(Format):
             try:
                 return content.read_keras3()
             except KCompressError as error:
-                if not isinstance(error, ForeignError) or not installed("tf_keras"):
+                if not isinstance(error, ForeignError) or content.newer or not installed("tf_keras"):
                     raise
             except Exception as error:  # Keras 3 fails on a file of Keras 2 with an error of any kind
+                if content.newer:
+                    raise ModelError(f"{path}: cannot be loaded ({one_line(error)}); save it again") from error
                 if not installed("tf_keras"):
                     raise MissingExtraError("tensorflow", f"reading {path.name}, a Keras 2 file,") from error
         elif not installed("tensorflow_model_optimization"):
@@ -70,6 +72,8 @@ class Content:
     training: Any
     """The compile state; None without one."""
     expanded_bytes: int
+    newer: bool
+    """Whether Keras 3 wrote it."""
 
     @property
     def wrapped(self) -> bool:
@@ -109,7 +113,7 @@ def opened(path: Path, trust: Sequence[str]) -> Content:
     look_through(path)
     with reading(path, "save the model again"), h5py.File(path, "r") as file:
         config, training = (_document(path, file, name) for name in ("model_config", "training_config"))
-        expanded = check_hdf5(path, file)
+        expanded, written_by = check_hdf5(path, file), file.attrs.get("keras_version")
     if config is None:
         raise ModelError(f"{path}: holds weights only; give the whole model, saved by model.save")
     if not isinstance(config, dict):
@@ -120,7 +124,8 @@ def opened(path: Path, trust: Sequence[str]) -> Content:
             f"{path}: has {size:,} bytes, which take {taken:,} on the disk and expand to {expanded:,}; this looks like "
             "a decompression bomb, get the file again"
         )
-    return Content(path, trust, config, training, expanded)
+    newer = isinstance(written_by, str) and written_by.partition(".")[0] not in ("", "0", "1", "2")
+    return Content(path, trust, config, training, expanded, newer)
 
 
 def _document(path: Path, file: Any, name: str) -> Any:

@@ -8,6 +8,7 @@ stamps.
 
 import hashlib
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -107,4 +108,4 @@ def _create(path: Path) -> Any:
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
     access.set_meta_block_size(META_BLOCK_BYTES)
     access.set_alignment(2 * ALIGNMENT_BYTES, ALIGNMENT_BYTES)
-    return h5py.File(h5py.h5f.create(str(path).encode(), h5py.h5f.ACC_TRUNC, creation, access))
+    return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, access))

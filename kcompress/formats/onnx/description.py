@@ -88,8 +88,9 @@ def _packed(nodes: list[Any], constants: dict[str, Any]) -> dict[str, tuple[str,
     readers = {name: node for node in nodes for name in node.input}
     found = {}
     for node in nodes:
-        cast = makers.get(node.input[1]) if node.op_type == "Gather" else None
-        table = constants.get(node.input[0])
+        if node.op_type != "Gather":
+            continue
+        cast, table = makers.get(node.input[1]), constants.get(node.input[0])
         if cast is None or cast.op_type != "Cast" or table is None or table.dims[0] != 256:
             continue
         bytes_, last = cast.input[0], node

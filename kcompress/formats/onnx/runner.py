@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompress.errors import ModelError, UnsupportedError, one_line
+from kcompress.files import in_utf8
 from kcompress.formats.base import Tensors
 from kcompress.formats.integer_io import Edge, to_float, to_type
 from kcompress.leftovers import temporary_folder
 
+SILENT = 4  # errors are raised as well; the runtime need not print them
 TYPES = {"float": "float32", "double": "float64", "float16": "float16"}
 
 
@@ -19,12 +21,16 @@ class ORTRunner:
     """An `.onnx` model, a path or the bytes of a file, with ONNX Runtime's default optimizations and threads."""
 
     def __init__(self, model: Path | bytes, edges: Mapping[str, Edge] | None = None) -> None:
+        import onnxruntime
+
+        self._name = str(model) if isinstance(model, Path) else "model"
+        self._options = onnxruntime.RunOptions()
+        self._options.log_severity_level = SILENT
         try:
             self._session = _session(model)
         except Exception as error:  # ONNX Runtime's own have no common class
             raise ModelError(
-                f"{model if isinstance(model, Path) else 'model'}: ONNX Runtime cannot load it "
-                f"({one_line(error)}); export it again"
+                f"{self._name}: ONNX Runtime cannot load it ({one_line(error)}); export it again"
             ) from error
         self.inputs = {
             i.name: tuple(size if isinstance(size, int) else None for size in i.shape)
@@ -36,7 +42,13 @@ class ORTRunner:
 
     def __call__(self, x: Tensors) -> list[NDArray[Any]]:
         inputs = {name: to_type(x[name], dtype, self._edges.get(name)) for name, dtype in self._dtypes.items()}
-        outputs = zip(self.outputs, self._session.run(None, inputs), strict=True)
+        try:
+            values = self._session.run(None, inputs, self._options)
+        except Exception as error:  # as in `__init__`
+            raise ModelError(
+                f"{self._name}: ONNX Runtime cannot run it ({one_line(error)}); export it again"
+            ) from error
+        outputs = zip(self.outputs, values, strict=True)
         return [to_float(np.asarray(values), self._edges.get(name)) for name, values in outputs]
 
 
@@ -44,11 +56,13 @@ def _session(model: Path | bytes, **settings: Any) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = SILENT
     for name, value in settings.items():
         setattr(options, name, value)
-    given = str(model) if isinstance(model, Path) else model
-    return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+    if isinstance(model, bytes):
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    with in_utf8(model) as path:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def optimized(proto: Any, extended: bool) -> Any:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kcompress import backend
 from kcompress.errors import ModelError, UnsupportedError
-from kcompress.files import check_file
+from kcompress.files import check_file, in_utf8
 from kcompress.formats.base import Description, Format, Row, Runner, reading
 from kcompress.formats.safety import check_size
 from kcompress.formats.savedmodel.graph import FILE, Graph, graph_of, paths_of
@@ -71,24 +71,26 @@ def _check_files(path: Path) -> list[Path]:
 def _weights(path: Path, graph: Graph) -> Iterator[NDArray[Any]]:
     """The values of the signature's float variables, one at a time, from the checkpoint."""
     stored = sum(file.stat().st_size for file in _check_files(path) if ".data-" in file.name)
+    described = path.joinpath(FILE).stat().st_size
     if not graph.variables:
-        check_size(path, 0, path.joinpath(FILE).stat().st_size)
+        check_size(path, 0, described)
         return
-    with reading(path), backend.silenced():
-        import tensorflow as tf
+    with in_utf8(path) as plain, reading(path):
+        with backend.silenced():
+            import tensorflow as tf
 
-        reader = tf.train.load_checkpoint(str(path / CHECKPOINT))
+            reader = tf.train.load_checkpoint(str(plain / CHECKPOINT))
         shapes, kinds = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
         names = _names(reader, graph)
         needed = sum(int(np.prod(shapes[name], dtype=object)) * kinds[name].size for name in names)
         if needed > stored:
             raise ModelError(f"{path}: its variables take {needed:,} bytes, its files have {stored:,}; export it again")
-        check_size(path, stored, needed + path.joinpath(FILE).stat().st_size)
-    for name in names:
-        if kinds[name].is_floating:
-            with reading(path), backend.silenced():
-                weight = np.asarray(reader.get_tensor(name))
-            yield weight
+        check_size(path, stored, needed + described)
+        for name in names:
+            if kinds[name].is_floating:
+                with backend.silenced():
+                    weight = np.asarray(reader.get_tensor(name))
+                yield weight
 
 
 def _names(reader: Any, graph: Graph) -> list[str]:

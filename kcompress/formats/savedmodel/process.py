@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from kcompress.child_processes import SHARE_OF_MEMORY, command, confine, environment
 from kcompress.errors import ModelError, one_line, shortened
+from kcompress.files import in_utf8
 from kcompress.formats.base import Tensors
 from kcompress.formats.savedmodel.graph import Graph
 from kcompress.memory import PeakMemory, memory_bytes
@@ -44,15 +45,16 @@ class SavedModelRunner:
         self.outputs = graph.outputs
         self.seconds = 0.0
         self.peak_bytes: int | None = None
-        self._child = subprocess.Popen(
-            command("kcompress.formats.savedmodel.process", str(path.absolute()), graph.signature),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"),
-        )
-        self._end = weakref.finalize(self, _end, self._child)
-        self._dtypes = dict(zip(self.inputs, self._answer()["dtypes"], strict=True))
+        with in_utf8(path) as plain:
+            self._child = subprocess.Popen(
+                command("kcompress.formats.savedmodel.process", str(plain.absolute()), graph.signature),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"),
+            )
+            self._end = weakref.finalize(self, _end, self._child)
+            self._dtypes = dict(zip(self.inputs, self._answer()["dtypes"], strict=True))
 
     def __call__(self, x: Tensors) -> list[NDArray[Any]]:
         arrays = {name: np.asarray(x[name]).astype(kind) for name, kind in self._dtypes.items()}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kcompress import backend
 from kcompress.errors import ModelError, one_line
+from kcompress.files import in_utf8
 from kcompress.formats.base import Tensors
 from kcompress.formats.integer_io import Edge, to_float, to_type
 from kcompress.formats.tflite.flatbuffer import signature_names
@@ -26,9 +27,9 @@ class LiteRTRunner:
         self._path = path
         resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if all_tensors else OpResolverType.AUTO
         try:
-            with backend.silenced():
+            with backend.silenced(), in_utf8(path) as plain:
                 self._interpreter = Interpreter(
-                    model_path=str(path),
+                    model_path=str(plain),
                     experimental_preserve_all_tensors=all_tensors,
                     experimental_op_resolver_type=resolver,
                 )
