@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -39,7 +40,7 @@ def remove(folder: Path, pattern: str) -> None:
 
 def _is_left(name: str) -> bool:
     found = MARK.search(name)
-    if found is None or found[1] != _host():
+    if found is None or found[1] != _host() or sys.platform == "win32":  # where to ask a process is to end it
         return False
     try:
         os.kill(int(found[2]), 0)

@@ -1,5 +1,6 @@
 """The search of a model file: check everything that can be checked, try candidates, rebuild the best, report."""
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,7 +90,7 @@ def search(
     require()
     options, output = SearchOptions.of(locals()), Path(output)
     options.check()
-    recipe_path = options.save_recipe or output.with_name(f"{output.name}{RECIPE}")
+    recipe_path = options.save_recipe or _recipe_beside(output)
     files = SearchFiles(output, recipe_path, options.reports)
     with temporary_folder() as scratch, frozen_heap(), quiet_optuna():
         source = saved(model, Path(scratch))
@@ -141,3 +142,9 @@ def _teachers(template: Template, file_format: Format, splits: Splits, options: 
     preflight.needs(passes, splits, options.but(max_drop=None) if unlabelled else options, options.metric)
     preflight.files(passes)
     return tuple(preflight.teachers(passes, options.teachers, splits))
+
+
+def _recipe_beside(output: Path) -> Path:
+    """The output's name, or the beginning of a long one, with a suffix for recipes."""
+    name = output.name if len(os.fsencode(output.name)) + len(RECIPE) <= preflight.LONGEST_NAME else output.name[:50]
+    return output.with_name(f"{name}{RECIPE}")

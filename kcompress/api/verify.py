@@ -1,6 +1,5 @@
 """A report against the files that it is about: what is measured again, and what differs."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from pydantic import BaseModel, ValidationError
 from kcompress import backend
 from kcompress.data import Dataset, resolve
 from kcompress.data.specs import path_of
-from kcompress.errors import ModelError, UsageError, one_line
+from kcompress.errors import ModelError, UsageError
 from kcompress.files import check_file, kind_of
 from kcompress.formats import find
+from kcompress.formats.gate import MOST_BYTES, parsed
 from kcompress.formats.trusted import trusting
 from kcompress.progress import Hooks
 from kcompress.report.document import Document, Result
@@ -26,7 +26,6 @@ from kcompress.settings import documented
 from kcompress.typing import DataLike, PathLike
 from kcompress.versions import versions
 
-MOST_BYTES = 64_000_000
 SIZES = ("format", "bytes", "gzip_bytes", "parameters", "nonzero", "bits_per_weight")
 POINTS = 100
 
@@ -237,17 +236,16 @@ def _figure(name: str, reported: Any, measured: Any) -> Figure:
 
 
 def _read(path: Path) -> Recorded:
-    """A JSON report of compress; UsageError for anything else."""
+    """A JSON report of compress; UsageError or ModelError for anything else."""
     advice = "give a report that compress wrote with --report FILE.json"
     check_file(path, UsageError, advice, MOST_BYTES)
+    document = parsed(path, path.read_bytes(), "the report", advice)
     try:
-        return Recorded.model_validate(json.loads(path.read_bytes()))
+        return Recorded.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the document"
         raise UsageError(f"{path}: no report of compress ({place}: {first['msg']}); {advice}") from error
-    except (ValueError, OSError, RecursionError) as error:
-        raise UsageError(f"{path}: cannot be read as JSON ({one_line(error)}); {advice}") from error
 
 
 def _found(given: Path | None, recorded: str, report: Path) -> Path | None:

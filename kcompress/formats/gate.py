@@ -29,8 +29,8 @@ NAMES_FILES = ("vocabulary", "idf_weights")
 TOO_DEEP = f"has lists or mappings more than {MOST_DEPTH} deep inside of each other; get the file again"
 
 
-def parsed(path: Path, raw: bytes | str, what: str) -> Any:
-    """The JSON document in a model file; ModelError with one line if it is none, or larger or deeper than any is."""
+def parsed(path: Path, raw: bytes | str, what: str, advice: str = "save the model again") -> Any:
+    """The JSON document in a file; ModelError with one line if it is none, or larger or deeper than any is."""
     if len(raw) > MOST_BYTES:
         raise too_large(path, what, len(raw))
     text = raw if isinstance(raw, bytes) else raw.encode(errors="replace")
@@ -44,7 +44,7 @@ def parsed(path: Path, raw: bytes | str, what: str) -> Any:
     except RecursionError as error:
         raise ModelError(f"{path}: {what} {TOO_DEEP}") from error
     except ValueError as error:
-        raise ModelError(f"{path}: {what} is no JSON ({one_line(error)}); save the model again") from error
+        raise ModelError(f"{path}: {what} is no JSON ({one_line(error)}); {advice}") from error
 
 
 def too_large(path: Path, what: str, size: int) -> ModelError:

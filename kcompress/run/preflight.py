@@ -1,5 +1,6 @@
 """Everything about a run that can be known wrong before anything heavy is loaded: paths, suffixes, limits, needs."""
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,10 @@ from kcompress.typing import Combination
 if TYPE_CHECKING:
     from kcompress.data import Splits
     from kcompress.passes.base import Pass
+
+
+LONGEST_NAME = 255
+"""Bytes of a file's name, as on most file systems."""
 
 
 def paths(
@@ -89,7 +94,11 @@ def _is_part(target: Path, given: Path) -> bool:
 def check_folder(target: Path) -> None:
     """OutputError if a file could not be written at this path."""
     folder, kind = target.parent, kind_of(target)
-    if "\0" in str(target) or kind_of(folder) != "a folder":
+    if "\0" in str(target):
+        raise OutputError(f"{target}: a path cannot hold the character NUL; give another one")
+    if (length := len(os.fsencode(target.name))) > LONGEST_NAME:
+        raise OutputError(f"{target}: its name takes {length} bytes, at most {LONGEST_NAME} are possible; shorten it")
+    if kind_of(folder) != "a folder":
         raise OutputError(f"{target}: no folder {folder}; make it first")
     if kind not in (None, "a file"):
         raise OutputError(f"{target}: is {kind}; give the path of a file")

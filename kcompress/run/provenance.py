@@ -9,6 +9,7 @@ from kcompress import backend
 from kcompress.cache import digest_of
 from kcompress.data.specs import path_of
 from kcompress.files import kind_of
+from kcompress.passes.capabilities import ReadsModels
 from kcompress.report.report import Input, Provenance
 from kcompress.run.options import CompressOptions
 from kcompress.versions import versions
@@ -21,7 +22,7 @@ def provenance(source: Path, passes: "Sequence[Pass]", options: CompressOptions)
     """Look at all that a run is given, before it begins."""
     return Provenance(
         digest_of(source),
-        tuple(_inputs(options)),
+        tuple(_inputs(options, passes)),
         {"passes": [{"pass": each.name, **each.config()} for each in passes]},
         {
             "backend": backend.select(),
@@ -43,9 +44,10 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
-def _inputs(options: CompressOptions) -> Iterator[Input]:
+def _inputs(options: CompressOptions, passes: "Sequence[Pass]") -> Iterator[Input]:
     given = [("data", options.data), ("calibration", options.calibration), ("test", options.test)]
     given += [("teacher", path) for path in options.teachers]
+    given += [("model", path) for each in passes if isinstance(each, ReadsModels) for path in each.model_files()]
     for use, value in given:
         if value is None:
             continue

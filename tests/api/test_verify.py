@@ -130,7 +130,7 @@ def test_a_function_that_a_report_names_is_not_called(place):
 @pytest.mark.parametrize("text", ["", "[]", "{", "{}", '{"artifact": 3}', "[" * 100_000, "\x00"])
 def test_what_is_no_report_is_refused(text, tmp_path):
     (tmp_path / "r.json").write_text(text)
-    with pytest.raises(UsageError, match="give a report that compress wrote"):
+    with pytest.raises((UsageError, ModelError), match=r"give a report that compress wrote|200 deep"):
         verify(tmp_path / "r.json")
 
 

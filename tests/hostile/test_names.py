@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import kcompress
+from kcompress.errors import KCompressError
 from tests.models import batch_for, dense
 from tests.shell import kcompress as command
 
@@ -69,3 +70,41 @@ def test_what_is_printed_is_printable(place):
     assert json.loads(done.stdout)["path"] == f"m{ODD}.keras"
     done = command("inspect", f"none{ODD}.keras", cwd=place)
     assert (done.returncode, done.stderr.split(":")[1]) == (2, r" none\udcff.keras")
+
+
+LONG = f"{'n' * 250}.keras"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"output": LONG}, "takes 256 bytes, at most 255"),
+        ({"reports": [LONG.replace("keras", "json")]}, None),
+        ({"reports": [f"é{LONG}".replace("keras", "json")]}, "takes 257 bytes"),
+        ({"output": "o\0.keras"}, "cannot hold the character NUL"),
+        ({"reports": ["r\0.json"]}, "cannot hold the character NUL"),
+        ({"model": "m\0.keras"}, "no such file"),
+        ({"model": LONG}, "no such file"),
+        ({"data": "d\0.npz"}, "no such file"),
+        ({"calibration": "\0"}, "no such file"),
+        ({"recipe": "r\0.yaml"}, "no such file"),
+        ({"passes": ["fuse.average_weights:models=x\0.keras"]}, "no such file"),
+        ({"trust": ["a\0"]}, "cannot be imported"),
+    ],
+)
+def test_a_path_that_cannot_be_is_one_line(change, words, place):
+    given = {"model": f"m{ODD}.keras", "output": "o.keras", "passes": ["quantize.float16"], **change}
+    if words is None:  # the longest name that there can be
+        assert kcompress.compress(**given).exit_code == 0
+        return
+    with pytest.raises(KCompressError, match=words):
+        kcompress.compress(**given)
+    assert not Path("o.keras").exists()
+
+
+def test_the_recipe_of_a_search_has_a_name_that_can_be():
+    from kcompress.api.search import _recipe_beside
+
+    assert _recipe_beside(Path("a/o.keras")) == Path("a/o.keras.recipe.yaml")
+    for output in (Path(LONG[1:]), Path("é" * 124 + ".keras")):
+        assert len(os.fsencode(_recipe_beside(output).name)) <= 255

@@ -46,6 +46,13 @@ class LiteRTRunner:
 
     def __call__(self, x: Tensors) -> list[NDArray[Any]]:
         values = {name: to_type(x[name], details["dtype"], _edge(details)) for name, details in self._inputs.items()}
+        try:
+            self._run(values)
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"{self._path}: LiteRT cannot run it ({one_line(error)}); convert it again") from error
+        return [to_float(self._interpreter.get_tensor(d["index"]), _edge(d)) for d in self._outputs]
+
+    def _run(self, values: Tensors) -> None:
         current = {d["index"]: tuple(d["shape"]) for d in self._interpreter.get_input_details()}
         if any(current[self._inputs[name]["index"]] != value.shape for name, value in values.items()):
             for name, value in values.items():
@@ -53,11 +60,7 @@ class LiteRTRunner:
             self._interpreter.allocate_tensors()
         for name, value in values.items():
             self._interpreter.set_tensor(self._inputs[name]["index"], value)
-        try:
-            self._interpreter.invoke()
-        except RuntimeError as error:
-            raise ModelError(f"{self._path}: LiteRT cannot run it ({one_line(error)})") from error
-        return [to_float(self._interpreter.get_tensor(d["index"]), _edge(d)) for d in self._outputs]
+        self._interpreter.invoke()
 
     def tensors(self, names: Collection[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Name and values of these float32 tensors of the last call, those that LiteRT keeps no values of left out."""
