@@ -1,5 +1,6 @@
 """A report against the files that it is about: what is measured again, and what differs."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,9 +227,17 @@ class _Again:
         yield _figure("test samples", said.samples, found.samples)
         for name in ("source", "artifact", "agreement"):
             reported, measured = getattr(said, name), getattr(found, name)
-            near = reported is not None and measured is not None and abs(reported - measured) * POINTS
-            same = reported == measured if near is False else near <= options.tolerance * max(1.0, abs(reported or 0.0))
+            same = _near(reported, measured, options.tolerance)
             yield Figure(name if name == "agreement" else f"quality of the {name}", reported, measured, same)
+
+
+def _near(reported: float | None, measured: float | None, points: float) -> bool:
+    """Whether two figures of quality are so many points apart at most; relative where they are above 1."""
+    if reported is None or measured is None:
+        return reported is measured
+    if math.isnan(reported) or math.isnan(measured):
+        return math.isnan(reported) and math.isnan(measured)
+    return abs(reported - measured) * POINTS <= points * max(1.0, abs(reported))
 
 
 def _figure(name: str, reported: Any, measured: Any) -> Figure:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kcompress import compress, verify
+from kcompress.api.verify import _near
 from kcompress.errors import ModelError, UsageError
 from kcompress.recipe import load
 from kcompress.run.provenance import sha256_of
@@ -168,3 +169,11 @@ def test_the_same_gives_the_same_bytes_and_report_elsewhere(made, tmp_path):
         report = without_times(json.loads((folder / "r.json").read_text()))
         found.append(((folder / "o.tflite").read_bytes(), report))
     assert found[0] == found[1]
+
+
+def test_figures_of_quality_that_are_none_or_no_number():
+    nan = float("nan")
+    assert _near(None, None, 0.1) and _near(nan, nan, 0.1)
+    assert not _near(None, 0.5, 0.1) and not _near(0.5, None, 0.1) and not _near(nan, 0.5, 0.1)
+    assert _near(0.9, 0.9005, 0.1) and not _near(0.9, 0.902, 0.1)
+    assert _near(1000, 1000.5, 0.1) and not _near(1000, 1002, 0.1)
