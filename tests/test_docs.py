@@ -41,7 +41,7 @@ def quarter(folder: Path) -> Path:
 @pytest.mark.slow
 def test_commands_of_the_readme_run_in_order(quarter):
     commands = re.sub(r"\\\n\s*", " ", part("run")).strip().splitlines()
-    assert len(commands) == 7
+    assert len(commands) == 8
     for command in commands:
         program, *arguments = shlex.split(command)
         assert program == "kcompress"

@@ -75,6 +75,7 @@ def compress(
     Raises:
         KCompressError: with one line, for anything that is wrong with what was given; nothing is written then.
 
+    >>> import tempfile
     >>> folder = tempfile.mkdtemp()
     >>> report = compress("fixtures/lenet300.keras", f"{folder}/o.keras", passes=["prune.magnitude:sparsity=0.8"])
     >>> report.artifact.bytes < report.source.bytes / 4

@@ -22,10 +22,13 @@ from tests.shell import kcompress as shell
 from tests.stock import read
 
 KEYS = {
-    "": {"kcompress", "source", "passes", "artifact", "quality", "seconds"},
-    "source": {"path", "format", "bytes", "parameters", "macs"},
+    "": {
+        *("kcompress", "source", "inputs", "recipe", "settings", "versions"),
+        *("passes", "artifact", "quality", "seconds"),
+    },
+    "source": {"path", "format", "bytes", "parameters", "macs", "sha256"},
     "artifact": {
-        *("path", "format", "bytes", "gzip_bytes", "parameters", "nonzero", "bits_per_weight"),
+        *("path", "format", "sha256", "bytes", "gzip_bytes", "parameters", "nonzero", "bits_per_weight"),
         *("float_layers", "latency_ms", "peak_memory_bytes"),
     },
     "quality": {"metric", "samples", "source", "artifact", "drop", "ci95", "agreement"},

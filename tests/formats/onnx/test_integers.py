@@ -167,8 +167,8 @@ def test_one_bit_holds_no_zeros():
     assert [storage_bits(np.array(levels), 1) for levels in ([1, -1], [1, 0, -1])] == [1, 2]
 
 
-def test_binary_weights_take_little_more_than_a_bit_and_are_counted_as_weights(tmp_path):
-    model = formats()["keras"].read("fixtures/lenet300.keras")
+def test_binary_weights_take_little_more_than_a_bit_and_are_counted_as_weights(tmp_path, fixtures):
+    model = formats()["keras"].read(fixtures / "lenet300.keras")
     stock, plan = quantized(model, find("quantize.binary")(edges=True))
     path = tmp_path / "m.onnx"
     formats()["onnx"].write(stock, plan, path, WriteOptions())
