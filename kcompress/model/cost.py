@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kcompress.model.call_hooks import forward_hooks, recurrent_cells
+from kcompress.model.calling import calling
 from kcompress.model.kernels import einsum_axes
 from kcompress.model.signature import signature
 from kcompress.model.view import Node, nodes
@@ -49,7 +50,7 @@ def macs_by_layer(model: Any) -> dict[str, int] | None:
         if cost:
             totals[node.name] = totals.get(node.name, 0) + cost
 
-    with forward_hooks([node for node in all_nodes if counters.get(node.name)], seen):
+    with calling(model), forward_hooks([node for node in all_nodes if counters.get(node.name)], seen):
         keras.Operation.compute_output_spec(model, sign.pack(tensors), training=False)
     return {name: total // batch for name, total in totals.items()}
 

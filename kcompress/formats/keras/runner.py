@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kcompress.formats.base import Tensors
 from kcompress.formats.batches import cast_inputs
+from kcompress.model.calling import calling
 from kcompress.model.signature import signature
 
 
@@ -25,7 +26,8 @@ class KerasRunner:
         import keras
 
         tensors = cast_inputs(x, self.signature.dtypes)
-        outputs = self._call(*tensors.values())
+        with calling(self.model):
+            outputs = self._call(*tensors.values())
         return [keras.ops.convert_to_numpy(o) for o in keras.tree.flatten(outputs)]
 
 
