@@ -2,12 +2,13 @@
 
     python scripts/fuzz.py                      two minutes, as in CI
     python scripts/fuzz.py --seconds 3600 --seed 7
-    python scripts/fuzz.py --only config --keep findings
+    python scripts/fuzz.py --only .keras --keep findings
 
 Each case is a valid file with some mutations, and a command that reads it, in a process of its own with limits on time
 and memory, watched by an audit hook. A finding is a case that ends by a signal, runs into a limit, prints a traceback
 or more than one line, exits with a code other than 0 to 3, reaches outside of its folder, or changes its input. Its
-files and its output are kept, the seed gives it again, and the exit code is 1.
+files and its output are kept, the seed gives it again, and the exit code is 1. First, each command is given its file as
+it is: one that is refused then would hide all findings.
 """
 
 import argparse
@@ -285,7 +286,7 @@ class Corpus:
         "int8.onnx": (of_bytes, ["inspect FILE", "compare FILE"]),
         "d.npz": (of_npz, ["compress dense.keras o.keras --data FILE --apply quantize.float16"]),
         "d.npy": (of_npy, ["compress dense.keras o.keras --data FILE --apply quantize.int8"]),
-        "d.csv": (of_text, ["compress dense.keras o.keras --data FILE --label y --apply quantize.float16"]),
+        "d.csv": (of_text, ["compress dense.keras o.keras --data FILE:y --apply quantize.float16"]),
         "i.png": (of_bytes, ["compress image.keras o.keras --data images --apply quantize.float16"]),
         "r.yaml": (of_text, ["compress dense.keras o.keras --recipe FILE"]),
         "r.json": (of_json_text, ["compress dense.keras o.keras --recipe FILE"]),
@@ -343,10 +344,24 @@ def one(corpus: Corpus, seed: int, only: str, keep: Path) -> tuple[str, str | No
     chance = Chance(seed)
     name = chance.choice([name for name in corpus.CASES if only in name])
     own, commands = corpus.CASES[name]
-    content = corpus.files[name]
     mutate = of_bytes if chance.random() < 0.3 else own
-    content = mutate(content, chance)
-    command = chance.choice(commands)
+    content = mutate(corpus.files[name], chance)
+    return name, tried(corpus, name, content, chance.choice(commands), keep / f"{seed}-{name}")[1]
+
+
+def refused_as_they_are(corpus: Corpus, only: str, keep: Path) -> list[str]:
+    """The commands that do not end well on the file that nothing was done to."""
+    cases = [(name, command) for name in corpus.CASES if only in name for command in set(corpus.CASES[name][1])]
+    return [
+        f"{name}, {command}: exit code {code}, {wrong or 'refused'}"
+        for name, command in cases
+        for code, wrong in [tried(corpus, name, corpus.files[name], command, keep / f"whole-{name}")]
+        if code or wrong
+    ]
+
+
+def tried(corpus: Corpus, name: str, content: bytes, command: str, keep: Path) -> tuple[int, str | None]:
+    """Give a command a file with this content; its exit code, and what is wrong, if anything, which is kept."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as base:
         place, log, temporary = Path(base, "place"), Path(base, "log"), Path(base, "tmp")
         place.mkdir()
@@ -357,17 +372,17 @@ def one(corpus: Corpus, seed: int, only: str, keep: Path) -> tuple[str, str | No
             path = place / "images" / "one" / name
             path.parent.mkdir(parents=True)
             (place / "images" / "two").mkdir()
-            (place / "images" / "two" / "b.png").write_bytes(corpus.files[name])
+            for number in range(5):  # one in five is test data
+                (place / "images" / "two" / f"{number}.png").write_bytes(corpus.files[name])
         path.write_bytes(content)
         before = {each: each.read_bytes() for each in place.rglob("*") if each.is_file()}
         extra = {VARIABLE: str(log), preloaded.LIMITS: LIMITS, "KCOMPRESS_CACHE": str(temporary)}
         done = preloaded.run(command.replace("FILE", name).split(), place, extra)
         wrong = judged(done, log, {each: each.read_bytes() for each in place.rglob("*") if each.is_file()}, before)
         if wrong:
-            target = keep / f"{seed}-{name}"
-            shutil.copytree(place, target, dirs_exist_ok=True)
-            (target / "said.txt").write_text(f"{command}\n{wrong}\n{done.returncode}\n{done.stderr}\n{done.stdout}")
-    return name, wrong
+            shutil.copytree(place, keep, dirs_exist_ok=True)
+            (keep / "said.txt").write_text(f"{command}\n{wrong}\n{done.returncode}\n{done.stderr}\n{done.stdout}")
+    return done.returncode, wrong
 
 
 def judged(done: "subprocess.CompletedProcess[str]", log: Path, after: dict, before: dict) -> str | None:
@@ -417,6 +432,8 @@ def main() -> int:
     parser.add_argument("--corpus", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if not any(given.only in name for name in Corpus.CASES):
+        parser.error(f"--only {given.only}: no such file; there are {', '.join(Corpus.CASES)}")
     os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3")
     if given.make:
         make(given.make)
@@ -430,6 +447,9 @@ def main() -> int:
             name, wrong = one(Corpus(Path(folder)), given.case, given.only, given.keep)
             print(f"{name}: {wrong}; files in {given.keep}" if wrong else f"{name}: fine")
             return int(wrong is not None)
+        if refused := refused_as_they_are(Corpus(Path(folder)), given.only, given.keep):
+            print("\n".join(refused))
+            return 1
         command = [sys.executable, *sys.argv, "--corpus", folder, "--worker"]
         workers = [subprocess.Popen([*command, str(number)]) for number in range(given.jobs)]
         return int(sum(worker.wait() for worker in workers) > 0)

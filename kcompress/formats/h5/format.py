@@ -91,7 +91,10 @@ class Content:
             check_size(self.path, self.expanded_bytes, implied)
         with trusting(self.trust), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about compile and optimizer state, which is not needed
-            return keras.saving.load_model(self.path, compile=compiled, safe_mode=trusted.safe_mode)
+            if compiled:
+                with contextlib.suppress(Exception):  # Keras does not read each compile state that it writes to HDF5
+                    return keras.saving.load_model(self.path, safe_mode=trusted.safe_mode)
+            return keras.saving.load_model(self.path, compile=False, safe_mode=trusted.safe_mode)
 
     def read_keras2(self) -> Any:
         """The model, by Keras 2 and built again by Keras 3. UnsafeError before anything is built."""

@@ -10,7 +10,7 @@ from kcompress.api.compress import compress
 from kcompress.errors import ModelError, UnsafeError
 from kcompress.formats import find
 from kcompress.formats.keras.runner import KerasRunner
-from tests.models import dense, keras
+from tests.models import batch_for, dense, keras
 
 keras()
 tk = pytest.importorskip("tf_keras")
@@ -186,3 +186,14 @@ def test_links_to_other_files_and_bombs_are_refused(tmp_path):
         file.create_dataset("zeros", shape=(30_000_000,), dtype="f4", chunks=(1_000_000,), compression="gzip")
     with pytest.raises(UnsafeError, match="bomb"):
         find(tmp_path / "b.h5").read(tmp_path / "b.h5")
+
+
+@pytest.mark.parametrize("loss", ["mse", "mean_squared_error", "sparse_categorical_crossentropy"])
+def test_a_compile_state_that_keras_cannot_read_back_is_left_out(loss, tmp_path):
+    """Keras 3 writes `mse` to HDF5, and does not find it when it reads the file."""
+    model = dense()
+    model.compile("adam", loss, metrics=["mae"])
+    model.save(tmp_path / "m.h5")
+    x = batch_for(model)["x"]
+    found = find(tmp_path / "m.h5").open(tmp_path / "m.h5")({"x": x})[0]
+    np.testing.assert_allclose(found, model.predict(x, verbose=0), atol=1e-6)
