@@ -95,3 +95,11 @@ def batch_for(model: Any, count: int = 5, seed: int = 1) -> dict[str, Any]:
         else random.random((count, *shape[1:]), np.float32)
         for name, shape in sign.inputs.items()
     }
+
+
+def small_run(folder, samples):
+    """What a run of the dense model needs, in a folder: `m.keras`, and `d.npz`, of which 100 samples are test data."""
+    x, y = np.random.default_rng(0).random((samples, 8), np.float32), np.arange(samples) % 3
+    np.savez(folder / "d.npz", x_train=x[100:], y_train=y[100:], x_test=x[:100], y_test=y[:100])
+    dense().save(folder / "m.keras")
+    return folder

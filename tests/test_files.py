@@ -52,3 +52,13 @@ def test_drafts_of_killed_runs_are_removed_and_those_of_others_are_not(tmp_path)
         path.write_bytes(b"half")
     files.put({target: b"1"})
     assert set(tmp_path.iterdir()) == {target, own, others}
+
+
+def test_two_that_write_the_same_file_at_once_each_have_a_draft_of_their_own(tmp_path):
+    target = tmp_path / "a"
+    with files.whole([target]) as (one,), files.whole([target]) as (other,):
+        one.write_text("one, longer")
+        other.write_text("other")
+        assert one.read_text() == "one, longer"
+    assert target.read_text() == "one, longer"  # the one that was left last
+    assert list(tmp_path.iterdir()) == [target]

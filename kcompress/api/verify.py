@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from kcompress import backend
+from kcompress.api.inspect import inspect
 from kcompress.data import Dataset, resolve
 from kcompress.data.specs import path_of
 from kcompress.errors import ModelError, UsageError
@@ -32,11 +33,15 @@ POINTS = 100
 
 
 class RecordedFile(BaseModel):
+    """A file that a report is about."""
+
     path: str
     sha256: str
 
 
 class RecordedArtifact(RecordedFile):
+    """The written file, with the figures in `SIZES`."""
+
     format: str
     bytes: int
     gzip_bytes: int
@@ -46,6 +51,8 @@ class RecordedArtifact(RecordedFile):
 
 
 class RecordedQuality(BaseModel):
+    """Quality on the test data; no samples where there were none."""
+
     samples: int
     source: float | None
     artifact: float | None
@@ -164,25 +171,20 @@ class _Again:
         self.notes: list[str] = []
 
     def figures(self) -> Iterator[Figure]:
-        from kcompress.measure.files import measure_file
-
-        said, options = self._recorded, self._options
+        said, trust = self._recorded, self._options.trust
         yield _figure("artifact sha256", said.artifact.sha256, sha256_of(self._made))
         if self._source is None:
             self.notes.append(f"the source {said.source.path} is not there; give it with --source")
         else:
             yield _figure("source sha256", said.source.sha256, sha256_of(self._source))
         yield from self._inputs()
-        data = self._test_data()
         with self._hooks.progress(f"measuring {self._made.name}", None):
-            if data is not None:
-                data = data.fit_to(find(self._made).open(self._made, options.trust).inputs)
-            sample = None if data is None else next(data.inputs(1, limit=1))
-            measured, runner = measure_file(self._made, sample, options.trust)
+            measured = inspect(self._made, trust=trust).to_json()
         for name in SIZES:
-            yield _figure(name, getattr(said.artifact, name), getattr(measured, name))
+            yield _figure(name, getattr(said.artifact, name), measured[name])
+        data = self._test_data()
         if data is not None and self._source is not None:
-            yield from self._quality(self._source, runner, data)
+            yield from self._quality(self._source, data)
         now = versions()
         for name, version in said.versions.items():
             if now.get(name) != version:
@@ -214,14 +216,14 @@ class _Again:
             self.notes.append("quality was not measured: give the test data with --test")
         return found
 
-    def _quality(self, source: Path, runner: Any, data: Dataset) -> Iterator[Figure]:
+    def _quality(self, source: Path, data: Dataset) -> Iterator[Figure]:
         from kcompress.measure import scoring
         from kcompress.measure.quality import evaluate
 
         said, options = self._recorded.quality, self._options
         metric = self._recorded.settings.get("metric")
         with self._hooks.progress("measuring quality", data.samples) as advance:
-            reference = find(source).open(source, options.trust)
+            reference, runner = (find(path).open(path, options.trust) for path in (source, self._made))
             named = None if metric is None else scoring.metric_named(str(metric))
             found = evaluate(reference, [runner], data.fit_to(reference.inputs), named, advance)[0]
         yield _figure("test samples", said.samples, found.samples)

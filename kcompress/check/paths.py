@@ -3,7 +3,7 @@
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from fnmatch import fnmatch, fnmatchcase
+from fnmatch import fnmatch
 from pathlib import Path, PurePath
 
 from kcompress.errors import UsageError
@@ -66,10 +66,7 @@ def glob_files(pattern: str, root: str = "") -> list[str]:
             continue
         seen.add(key)
         for entry in _entries(place):
-            following = {number + 1 for number in places if number < len(rest) and _fits(entry.name, rest[number])}
-            if not entry.name.startswith("."):
-                following |= {number for number in places if rest[number : number + 1] == ("**",)}
-            inner = _open(following, rest)
+            inner = _step(entry.name, places, rest, hidden=False)
             if entry.is_dir():
                 waiting.append((folder / entry.name, inner))
             elif entry.is_file() and len(rest) in inner:
@@ -104,18 +101,25 @@ def _open(places: Iterable[int], pattern: Sequence[str]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _fits(name: str, part: str) -> bool:
-    """Whether a name matches a part other than `**`; a hidden one only if the part says so."""
-    return part != "**" and (part.startswith(".") or not name.startswith(".")) and fnmatch(name, part)
+def _step(name: str, places: Iterable[int], pattern: Sequence[str], hidden: bool) -> frozenset[int]:
+    """The places in a pattern that are reached behind a name. Wildcards match names with a dot in front if `hidden`."""
+    found = set()
+    for place in places:
+        part = pattern[place] if place < len(pattern) else ""
+        if name.startswith(".") and not part.startswith(".") and not hidden:
+            continue
+        if part == "**":
+            found.add(place)
+        elif part and fnmatch(name, part):
+            found.add(place + 1)
+    return _open(found, pattern)
 
 
 def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     """Whether a path matches a glob pattern, both split at '/'; `**` stands for any number of folders."""
     places = _open({0}, pattern)
     for part in parts:
-        stay = {number for number in places if pattern[number : number + 1] == ("**",)}
-        ahead = {n + 1 for n in places if n < len(pattern) and pattern[n] != "**" and fnmatchcase(part, pattern[n])}
-        places = _open(stay | ahead, pattern)
+        places = _step(part, places, pattern, hidden=True)
     return len(pattern) in places
 
 

@@ -27,18 +27,20 @@ def formats() -> dict[str, Format]:
 
 
 def find(path: Path) -> Format:
-    """The format of an existing file or folder, by suffix; ModelError if there is none, or nothing at that path,
-    or more than the format reads."""
+    """The format of a file or folder, by suffix.
+
+    Raises ModelError if there is none, or nothing at that path, or more than the format reads.
+    """
     if kind_of(path) == "a folder":
         if kind_of(path / "saved_model.pb") == "a file":
             return formats()["savedmodel"]
         raise ModelError(f"{path}: a folder without saved_model.pb; give a model file or a SavedModel folder")
-    check_file(path, ModelError, f"give a saved model ({_suffixes(formats().values())})")
-    for file_format in formats().values():
-        if path.suffix.lower() in file_format.suffixes:
-            check_file(path, ModelError, "get the file again", file_format.most_bytes)
-            return file_format
-    raise ModelError(f"{path}: not a model; allowed: {_suffixes(formats().values())}")
+    found = next((each for each in formats().values() if path.suffix.lower() in each.suffixes), None)
+    suffixes = _suffixes(formats().values())
+    check_file(path, ModelError, f"give a saved model ({suffixes})", found.most_bytes if found else None)
+    if found is None:
+        raise ModelError(f"{path}: not a model; allowed: {suffixes}")
+    return found
 
 
 def for_output(path: Path) -> Format:

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from kcompress import compress, verify
@@ -14,17 +13,14 @@ from kcompress.api.verify import _near
 from kcompress.errors import ModelError, UsageError
 from kcompress.recipe import load
 from kcompress.run.provenance import sha256_of
-from tests.models import dense
+from tests.models import small_run
 from tests.shell import kcompress
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A run with everything: source, data, teacher, artifact and report, all named from within their folder."""
-    folder = tmp_path_factory.mktemp("made")
-    x, y = np.random.default_rng(0).random((200, 8), np.float32), np.arange(200) % 3
-    np.savez(folder / "d.npz", x_train=x[100:], y_train=y[100:], x_test=x[:100], y_test=y[:100])
-    dense().save(folder / "m.keras")
+    folder = small_run(tmp_path_factory.mktemp("made"), 200)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         passes = ["prune.magnitude:sparsity=0.5", "quantize.int8:mode=weight_only"]

@@ -4,10 +4,9 @@ import json
 import os
 import signal
 
-import numpy as np
 import pytest
 
-from tests.models import dense
+from tests.models import small_run
 from tests.shell import assert_refused, kcompress, started
 from tests.sweep import some
 
@@ -23,12 +22,10 @@ def arguments(fixtures, output, *steps, data=None, source=None, more=()):
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", some(["tensorflow", "jax"], lambda backend: backend == "tensorflow"))
 def test_a_run_that_was_killed_in_a_training_ends_as_one_that_was_not(backend, fixtures, tmp_path):
-    x, y = np.random.default_rng(0).random((700, 8), np.float32), np.arange(700) % 3
-    np.savez(tmp_path / "d.npz", x_train=x[100:], y_train=y[100:], x_test=x[:100], y_test=y[:100])
-    dense().save(tmp_path / "small.keras")
+    small_run(tmp_path, 700)
     steps = (PRUNE, "train.distill:epochs=6,validation=0.1,batch=16")  # of which the last four take a second or more
     env = {"KERAS_BACKEND": backend, "KCOMPRESS_CACHE": str(tmp_path / "one")}
-    given = {"data": tmp_path / "d.npz", "source": tmp_path / "small.keras"}
+    given = {"data": tmp_path / "d.npz", "source": tmp_path / "m.keras"}
     whole = kcompress(*arguments(fixtures, tmp_path / "whole.keras", *steps, **given), **env)
     assert whole.returncode == 0, whole.stderr
     env["KCOMPRESS_CACHE"] = str(tmp_path / "other")

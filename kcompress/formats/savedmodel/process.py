@@ -18,7 +18,7 @@ import time
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,26 +53,24 @@ class SavedModelRunner:
                 stderr=subprocess.DEVNULL,
                 env=environment(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1"),
             )
+            assert self._child.stdin is not None and self._child.stdout is not None
+            self._requests, self._answers = self._child.stdin, self._child.stdout
             self._end = weakref.finalize(self, _end, self._child)
             self._dtypes = dict(zip(self.inputs, self._answer()["dtypes"], strict=True))
 
     def __call__(self, x: Tensors) -> list[NDArray[Any]]:
         arrays = {name: np.asarray(x[name]).astype(kind) for name, kind in self._dtypes.items()}
         with contextlib.suppress(OSError):  # where it has ended, there is no answer either
-            _send(self._stream("stdin"), {}, arrays)
+            _send(self._requests, {}, arrays)
         answer = self._answer()
         return [answer["arrays"][name] for name in self.outputs]
-
-    def _stream(self, name: str) -> BinaryIO:
-        stream: BinaryIO = getattr(self._child, name)
-        return stream
 
     def _answer(self) -> dict[str, Any]:
         """Wait for an answer; ModelError for an error, for none in time, and where the process has ended."""
         late = threading.Timer(MOST_SECONDS, self._child.kill)
         late.start()
         try:
-            answer = _receive(self._stream("stdout"))
+            answer = _receive(self._answers)
         except (EOFError, ValueError, OSError) as error:
             raise ModelError(f"{self._path}: {self._ended(late)}; export it again") from error
         finally:
@@ -105,7 +103,7 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
     child.wait()
 
 
-def _send(stream: BinaryIO, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+def _send(stream: IO[bytes], document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     kinds = {name: [array.dtype.str, array.shape] for name, array in arrays.items()}
     stream.write(json.dumps({**document, "arrays": kinds}).encode() + b"\n")
     for array in arrays.values():
@@ -113,7 +111,7 @@ def _send(stream: BinaryIO, document: Mapping[str, Any], arrays: Mapping[str, ND
     stream.flush()
 
 
-def _receive(stream: BinaryIO) -> dict[str, Any]:
+def _receive(stream: IO[bytes]) -> dict[str, Any]:
     """EOFError where the other end has gone, ValueError for what it would not send."""
     document: dict[str, Any] = json.loads(_whole(stream.readline()))
     for name, (kind, shape) in document["arrays"].items():
