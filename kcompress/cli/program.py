@@ -21,6 +21,7 @@ from kcompress.errors import KCompressError, printable
 
 PLACE = Path(__file__).parent / "commands"
 UNFORESEEN, INTERRUPTED, TERMINATED = 70, 130, 143
+LAST_STANDARD_FILE = 2
 DEBUG = "KCOMPRESS_DEBUG"
 """With this variable set, the traceback of an error that nobody foresaw is shown too."""
 
@@ -53,9 +54,8 @@ def _terminate(_signal: int, _frame: Any) -> None:
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error, and so is an error nobody foresaw."""
     signal.signal(signal.SIGTERM, _terminate)
-    sys.stdout, sys.stderr = (
-        None if stream is None else cast(TextIO, Forgiving(stream)) for stream in (sys.stdout, sys.stderr)
-    )
+    sink = _standard_files_opened()
+    sys.stdout, sys.stderr = (cast(TextIO, Forgiving(stream or sink)) for stream in (sys.stdout, sys.stderr))
     try:
         code = _run()
     except Exception as error:  # the last resort: what is not foreseen anywhere
@@ -66,6 +66,15 @@ def main() -> None:
         if os.environ.get(DEBUG):
             traceback.print_exc()
     sys.exit(code)
+
+
+def _standard_files_opened() -> TextIO:
+    """A sink for a stream that is closed. Descriptors 0 to 2 that are not in use lead there, too: else the next file to
+    be opened would get one of them, and all that libraries print."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor <= LAST_STANDARD_FILE:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+    return os.fdopen(descriptor, "w", encoding="utf-8")
 
 
 def _run() -> int:

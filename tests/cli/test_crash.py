@@ -61,6 +61,24 @@ def test_the_exit_code_is_right_whatever_becomes_of_the_output(redirected, tmp_p
         assert subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=False).returncode == code
 
 
+@pytest.mark.parametrize("redirected", ["2>&-", "<&- >&- 2>&-"])
+def test_a_verb_that_reports_progress_works_without_standard_files(redirected, tmp_path):
+    command = f"{sys.executable} -m kcompress.cli inspect none.keras {redirected}"
+    assert subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=False).returncode == 2
+
+
+def test_what_is_opened_next_gets_no_standard_file(tmp_path):
+    """Else what libraries print would be written to it."""
+    code = (
+        "import os, sys\n"
+        "from kcompress.cli.program import _standard_files_opened\n"
+        "kept = _standard_files_opened()\n"
+        "os._exit(os.open(sys.executable, os.O_RDONLY))"
+    )
+    command = f"{sys.executable} -c '{code}' <&- >&- 2>&-"
+    assert subprocess.run(command, shell=True, check=False).returncode > 2
+
+
 def test_control_characters_of_a_file_never_reach_the_terminal(tmp_path):
     name = "evil\x1b]0;title\x07.keras"
     done = light("inspect", name, cwd=tmp_path)
